@@ -25,12 +25,12 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Framing:
-    """How a wording and the answer cue become text.
+    r"""How a wording and the answer cue become text.
 
     Attributes:
-        wording: Format of one wording, with `{}` for its text, for example "Q: {}\\n".
+        wording: Format of one wording, with `{}` for its text, for example "Q: {}\n".
         cue: The answer cue, the shared fusion point, for example "A:".
-        answer: Format of a few-shot answer after the cue, for example " {}\\n\\n".
+        answer: Format of a few-shot answer after the cue, for example " {}\n\n".
     """
 
     wording: str = "Q: {}\n"

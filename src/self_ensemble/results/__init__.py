@@ -1,0 +1,1 @@
+"""Results that survive a kill: where they lie, what they hold, how they are written."""

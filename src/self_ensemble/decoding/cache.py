@@ -1,0 +1,94 @@
+"""The KV cache of a batch: one row per question, the run's prefix in front of each.
+
+B questions, S slots, Hkv key-value heads, D head dim, P prefix length, T tokens of one pass.
+
+    row b:  | prefix (P) | prompt of question b | generated tokens | free slots ...
+
+The tokens of a pass come as one packed sequence `(1, T)`, so no matrix product is spent on
+padding; the cache writes token t to its question's row and hands the rows to attention.
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+GROWTH = 64  # slots added at a time; attention only reads the slots in use
+
+
+@dataclass(slots=True)
+class RowCache:
+    """Keys and values of every layer, in the shape that transformers' models expect of a cache.
+
+    Attributes:
+        num_rows: Questions in the batch, B.
+        prefix: Keys and values of the prefix for each layer, `(P, Hkv, D)`; empty for no prefix.
+        rows: Question of each token of the current pass, `(T,)`.
+        slots: Slot of each token of the current pass, `(T,)`.
+        num_slots: Slots in use in the fullest row.
+        flat: Whether attention gets the prefix and the pass's own tokens in one row (prefill with
+            FlexAttention) instead of the rows.
+    """
+
+    num_rows: int
+    prefix: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+    rows: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.long))
+    slots: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.long))
+    num_slots: int = 0
+    flat: bool = False
+    keys: list[Tensor] = field(default_factory=list)
+    values: list[Tensor] = field(default_factory=list)
+
+    def begin(self, rows: Tensor, slots: Tensor, num_slots: int, *, flat: bool) -> None:
+        """Say where the tokens of the next forward pass go."""
+        self.rows, self.slots, self.num_slots, self.flat = rows, slots, num_slots, flat
+
+    def update(
+        self, keys: Tensor, values: Tensor, layer_idx: int, *_: object, **__: object
+    ) -> tuple[Tensor, Tensor]:
+        """Store one layer's keys and values `(1, Hkv, T, D)`; return what attention reads."""
+        new = keys[0].transpose(0, 1), values[0].transpose(0, 1)
+        if layer_idx == len(self.keys):
+            for buffers, index in ((self.keys, 0), (self.values, 1)):
+                buffers.append(self._with_prefix(new[index], layer_idx, index))
+        if self.keys[layer_idx].shape[1] < self.num_slots:
+            self.keys[layer_idx] = self._grown(self.keys[layer_idx])
+            self.values[layer_idx] = self._grown(self.values[layer_idx])
+        rows, slots = self.rows.to(keys.device), self.slots.to(keys.device)
+        self.keys[layer_idx][rows, slots] = new[0][: len(rows)]
+        self.values[layer_idx][rows, slots] = new[1][: len(rows)]
+        if self.flat:
+            return self._flat(new[0], layer_idx, 0), self._flat(new[1], layer_idx, 1)
+        used = slice(0, self.num_slots)
+        return (
+            self.keys[layer_idx][:, used].transpose(1, 2),
+            self.values[layer_idx][:, used].transpose(1, 2),
+        )
+
+    def get_seq_length(self, layer_idx: int = 0) -> int:
+        """Length for transformers' own book-keeping; positions are always passed explicitly."""
+        return self.num_slots
+
+    def num_bytes(self) -> int:
+        """Bytes held by keys and values."""
+        return sum(buffer.nbytes for buffer in [*self.keys, *self.values])
+
+    def _with_prefix(self, new_THD: Tensor, layer_idx: int, index: int) -> Tensor:
+        # Zeros, not empty: a masked slot has weight 0, and 0 x nan is nan.
+        buffer = new_THD.new_zeros(self.num_rows, self._capacity(), *new_THD.shape[1:])
+        if self.prefix:
+            prefix = self.prefix[layer_idx][index]
+            buffer[:, : prefix.shape[0]] = prefix
+        return buffer
+
+    def _grown(self, buffer: Tensor) -> Tensor:
+        larger = buffer.new_zeros(self.num_rows, self._capacity(), *buffer.shape[2:])
+        larger[:, : buffer.shape[1]] = buffer
+        return larger
+
+    def _capacity(self) -> int:
+        return -(-self.num_slots // GROWTH) * GROWTH
+
+    def _flat(self, new_THD: Tensor, layer_idx: int, index: int) -> Tensor:
+        parts = [self.prefix[layer_idx][index], new_THD] if self.prefix else [new_THD]
+        return torch.cat(parts).transpose(0, 1)[None]

@@ -1,0 +1,312 @@
+"""Forward passes over a batch of packed questions: prefix, prefill, and one-token steps.
+
+B questions, T tokens of one pass, R most tokens of one question, S slots, G groups, V vocabulary.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from self_ensemble.decoding.attention import PackedPass
+from self_ensemble.decoding.cache import RowCache
+from self_ensemble.errors import UserError
+from self_ensemble.models.load import LoadedModel
+from self_ensemble.packing.layout import Layout
+from self_ensemble.packing.visibility import NEVER, FlatTokens, dense_bias
+
+FLEX_BUCKET = 128  # FlexAttention's block; a flat prefill is padded to a power of two of it
+
+
+@dataclass(slots=True)
+class Counters:
+    """Work done, in numbers that do not depend on the machine.
+
+    Attributes:
+        forwards: Forward passes of the model.
+        prefix_tokens: Tokens of the shared prefix that went through the model.
+        prompt_tokens: Tokens of segments and cues.
+        decode_tokens: Generated tokens fed back.
+        masks: Attention masks built; layers share one.
+        logit_rows: Positions for which vocabulary logits were computed.
+        padding_tokens: Padding that went through the model (FlexAttention buckets only).
+    """
+
+    forwards: int = 0
+    prefix_tokens: int = 0
+    prompt_tokens: int = 0
+    decode_tokens: int = 0
+    masks: int = 0
+    logit_rows: int = 0
+    padding_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """The run-wide prefix, encoded: keys and values of every layer, `(P, Hkv, D)`."""
+
+    token_ids: tuple[int, ...]
+    layers: list[tuple[Tensor, Tensor]]
+
+
+@dataclass(slots=True)
+class Engine:
+    """One model with one attention backend.
+
+    Attributes:
+        model: The loaded model.
+        backend: sdpa, flex or eager.
+        counters: Work done so far.
+    """
+
+    model: LoadedModel
+    backend: str
+    counters: Counters = field(default_factory=Counters)
+
+    def __post_init__(self) -> None:
+        self.model.model.set_attn_implementation(f"self_ensemble_{self.backend}")
+
+    @torch.inference_mode()
+    def encode_prefix(self, token_ids: Sequence[int]) -> Prefix:
+        """Encode the prefix once; every batch of the run starts from it."""
+        if not token_ids:
+            return Prefix((), [])
+        cache = RowCache(num_rows=1)
+        length = len(token_ids)
+        batch = Batch(self, cache, torch.zeros(1, 2, 2), padding_group=1)
+        batch.bias_BGG[:, :, 1] = NEVER
+        zeros = torch.zeros(length, dtype=torch.long)
+        batch.feed(torch.tensor(token_ids), zeros, zeros, torch.arange(length), zeros[:0])
+        self.counters.prefix_tokens += length
+        layers = [
+            # A copy: the buffers of the pass are rounded up and would be kept whole.
+            (keys[0, :length].clone(), values[0, :length].clone())
+            for keys, values in zip(cache.keys, cache.values, strict=True)
+        ]
+        return Prefix(tuple(token_ids), layers)
+
+    @torch.inference_mode()
+    def prefill(self, layouts: Sequence[Layout], prefix: Prefix) -> tuple["Batch", "Frontier"]:
+        """Encode the segments and cues of a batch behind the prefix.
+
+        Args:
+            layouts: One per question, all with the same streams and number of wordings.
+            prefix: The run's encoded prefix.
+
+        Returns:
+            The batch, and one node per stream (question by question: fused, then alone) with
+            the logits of its first token.
+        """
+        length = len(prefix.token_ids)
+        cache = RowCache(num_rows=len(layouts), prefix=prefix.layers)
+        bias_BGG = torch.stack([layout.bias_GG for layout in layouts])
+        batch = Batch(self, cache, bias_BGG, padding_group=layouts[0].padding_group)
+        batch.used_B += length
+        batch.key_group_BS = torch.zeros(len(layouts), length, dtype=torch.long)
+        batch.key_position_BS = torch.arange(length).repeat(len(layouts), 1)
+        rows, predictors, streams = [], [], []
+        start = 0
+        for row, layout in enumerate(layouts):
+            rows += [row] * len(layout.token_ids)
+            for stream in ([layout.fused] if layout.fused else []) + list(layout.alone):
+                predictors.append(start + stream.predictor)
+                streams.append((row, stream.group, stream.position))
+            start += len(layout.token_ids)
+        logits = batch.feed(
+            torch.tensor([t for layout in layouts for t in layout.token_ids]),
+            torch.tensor(rows),
+            torch.tensor([g for layout in layouts for g in layout.groups]),
+            torch.tensor([p for layout in layouts for p in layout.positions]),
+            torch.tensor(predictors),
+            flat=self.backend == "flex",
+        )
+        self.counters.prompt_tokens += start
+        table = torch.tensor(streams)
+        return batch, Frontier(table[:, 0], table[:, 1], table[:, 2], logits)
+
+
+@dataclass(frozen=True, slots=True)
+class Frontier:
+    """The newest token of every distinct continuation: M nodes, sorted by question.
+
+    Attributes:
+        rows_M: Question of each node.
+        groups_M: Group that a token generated after the node belongs to.
+        positions_M: Position id of a token generated after the node.
+        logits_MV: Logits of the token after the node, float32, on the model's device.
+    """
+
+    rows_M: Tensor
+    groups_M: Tensor
+    positions_M: Tensor
+    logits_MV: Tensor
+
+
+@dataclass(slots=True)
+class Batch:
+    """The state of a batch: its cache, what lies in each slot, and the visibility tables."""
+
+    engine: Engine
+    cache: RowCache
+    bias_BGG: Tensor
+    padding_group: int
+    used_B: Tensor = field(init=False)
+    num_groups_B: Tensor = field(init=False)
+    key_group_BS: Tensor = field(init=False)
+    key_position_BS: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        num_rows = self.cache.num_rows
+        self.used_B = torch.zeros(num_rows, dtype=torch.long)
+        self.num_groups_B = torch.full((num_rows,), self.padding_group + 1)
+        self.key_group_BS = torch.zeros(num_rows, 0, dtype=torch.long)
+        self.key_position_BS = torch.zeros(num_rows, 0, dtype=torch.long)
+
+    @torch.inference_mode()
+    def feed(
+        self,
+        token_ids: Tensor,
+        rows: Tensor,
+        groups: Tensor,
+        positions: Tensor,
+        logits_at: Tensor,
+        *,
+        flat: bool = False,
+    ) -> Tensor:
+        """Run T tokens, sorted by row, through the model; `(len(logits_at), V)` float32."""
+        counters = self.engine.counters
+        columns = rank_within(rows)
+        slots = self.used_B[rows] + columns
+        counts = torch.bincount(rows, minlength=len(self.used_B))
+        self.used_B = self.used_B + counts
+        self._grow_slots(int(self.used_B.max()))
+        self.key_group_BS[rows, slots] = groups
+        self.key_position_BS[rows, slots] = positions
+        packed = PackedPass(rows, columns)
+        if flat:
+            token_ids, positions = self._flat_pass(packed, token_ids, groups, positions)
+        else:
+            self._row_pass(packed, groups, positions, slots, int(counts.max()))
+        self.cache.begin(rows, slots, int(self.used_B.max()), flat=flat)
+        logits = self._forward(packed, token_ids, positions, logits_at)
+        counters.forwards += 1
+        counters.masks += 1
+        counters.logit_rows += len(logits_at)
+        return logits
+
+    def fork(self, rows: Tensor, groups: Tensor) -> Tensor:
+        """A new group for each of `groups`, reading the parent and all that the parent reads.
+
+        Two continuations of one node must not read each other's tokens; a group of their own
+        gives each the common past and nothing else.
+        """
+        new_groups = self.num_groups_B[rows] + rank_within(rows)
+        self.num_groups_B += torch.bincount(rows, minlength=len(self.num_groups_B))
+        needed, size = int(self.num_groups_B.max()), self.bias_BGG.shape[1]
+        if needed > size:
+            more = max(needed, 2 * size) - size
+            self.bias_BGG = torch.nn.functional.pad(self.bias_BGG, (0, more, 0, more), value=NEVER)
+        self.bias_BGG[rows, new_groups] = self.bias_BGG[rows, groups]
+        self.bias_BGG[rows, new_groups, new_groups] = 0.0
+        return new_groups
+
+    def _row_pass(
+        self,
+        packed: PackedPass,
+        groups: Tensor,
+        positions: Tensor,
+        slots: Tensor,
+        num_columns: int,
+    ) -> None:
+        shape = (len(self.used_B), num_columns)
+        where = (packed.rows_T, packed.columns_T)
+        group_BR = torch.full(shape, self.padding_group)
+        order_BR = torch.full(shape, self.key_group_BS.shape[1])
+        position_BR = torch.zeros(shape, dtype=torch.long)
+        group_BR[where], order_BR[where], position_BR[where] = groups, slots, positions
+        packed.bias_BRS = dense_bias(self.bias_BGG, group_BR, self.key_group_BS, order_BR)
+        packed.query_positions_BR = position_BR
+        packed.key_positions_BS = self.key_position_BS
+
+    def _flat_pass(
+        self, packed: PackedPass, token_ids: Tensor, groups: Tensor, positions: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        length = FLEX_BUCKET
+        while length < len(token_ids):
+            length *= 2
+        more = length - len(token_ids)
+        self.engine.counters.padding_tokens += more
+        pad = torch.nn.functional.pad
+        positions = pad(positions, (0, more))
+        device = self.engine.model.device
+        packed.flat = FlatTokens(
+            self.bias_BGG.to(device),
+            pad(packed.rows_T, (0, more)).to(device),
+            pad(groups, (0, more), value=self.padding_group).to(device),
+            positions.to(device),
+            self.cache.prefix[0][0].shape[0] if self.cache.prefix else 0,
+        )
+        return pad(token_ids, (0, more)), positions
+
+    def _forward(
+        self, packed: PackedPass, token_ids: Tensor, positions: Tensor, logits_at: Tensor
+    ) -> Tensor:
+        loaded = self.engine.model
+        output = loaded.model(
+            input_ids=token_ids[None].to(loaded.device),
+            position_ids=positions[None].to(loaded.device),
+            past_key_values=self.cache,
+            use_cache=True,
+            logits_to_keep=logits_at.to(loaded.device),
+            packed=packed,
+        )
+        if packed.num_layer_calls != loaded.model.config.num_hidden_layers:
+            raise UserError(
+                f"{type(loaded.model).__name__} called the attention function in "
+                f"{packed.num_layer_calls} of {loaded.model.config.num_hidden_layers} layers; "
+                "this architecture is not supported."
+            )
+        logits: Tensor = output.logits[0].float()
+        return logits
+
+    def _grow_slots(self, num_slots: int) -> None:
+        more = num_slots - self.key_group_BS.shape[1]
+        if more > 0:
+            pad = torch.nn.functional.pad
+            self.key_group_BS = pad(self.key_group_BS, (0, more), value=self.padding_group)
+            self.key_position_BS = pad(self.key_position_BS, (0, more))
+
+
+def rank_within(sorted_rows: Tensor) -> Tensor:
+    """Place of each entry among the entries of its row: [0, 0, 2, 2, 2] -> [0, 1, 0, 1, 2]."""
+    first = torch.searchsorted(sorted_rows, sorted_rows)
+    return torch.arange(len(sorted_rows)) - first
+
+
+def advance(
+    batch: Batch, frontier: Frontier, nodes: Tensor, token_ids: Tensor
+) -> tuple[Frontier, Tensor]:
+    """Extend nodes by tokens; the same token after the same node is computed once.
+
+    Args:
+        batch: The batch, which gets the new tokens.
+        frontier: The present nodes.
+        nodes: Node that each of W walkers stands on, `(W,)`.
+        token_ids: Token that each walker takes, `(W,)`.
+
+    Returns:
+        The new frontier, and the node of each walker in it, `(W,)`.
+    """
+    vocabulary = frontier.logits_MV.shape[1]
+    children, walker_child = torch.unique(nodes * vocabulary + token_ids, return_inverse=True)
+    parents, tokens = children // vocabulary, children % vocabulary
+    rows, groups = frontier.rows_M[parents], frontier.groups_M[parents].clone()
+    positions = frontier.positions_M[parents]
+    split = torch.bincount(parents, minlength=len(frontier.rows_M))[parents] > 1
+    if split.any():
+        groups[split] = batch.fork(rows[split], groups[split])
+    everything = torch.arange(len(children))
+    logits = batch.feed(tokens, rows, groups, positions, everything)
+    batch.engine.counters.decode_tokens += len(children)
+    return Frontier(rows, groups, positions + 1, logits), walker_child

@@ -1,0 +1,57 @@
+"""When an answer ends: end-of-sequence token, stop string, or length."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(slots=True)
+class StopRule:
+    """Decides after every token whether an answer has ended.
+
+    Attributes:
+        tokenizer: The model's tokenizer.
+        eos_token_ids: Tokens that end an answer.
+        stop: Strings that end an answer; the text is cut before them.
+        max_new_tokens: Longest answer in tokens.
+    """
+
+    tokenizer: Any
+    eos_token_ids: frozenset[int]
+    stop: tuple[str, ...]
+    max_new_tokens: int
+    _may_end: dict[int, bool] = field(default_factory=dict)
+
+    def reason(self, token_ids: Sequence[int]) -> str | None:
+        """Which rule ended the answer ("eos", "stop", "length"), or None to go on."""
+        if token_ids[-1] in self.eos_token_ids:
+            return "eos"
+        if self._may_end_here(token_ids[-1]) and self._cut(self._decode(token_ids)) is not None:
+            return "stop"
+        return "length" if len(token_ids) >= self.max_new_tokens else None
+
+    def text(self, token_ids: Sequence[int]) -> str:
+        """The answer's text, without special tokens, cut before the first stop string."""
+        kept = [token for token in token_ids if token not in self.eos_token_ids]
+        text = self._decode(kept)
+        cut = self._cut(text)
+        return text if cut is None else text[:cut]
+
+    def _cut(self, text: str) -> int | None:
+        places = [text.find(string) for string in self.stop if string in text]
+        return min(places) if places else None
+
+    def _decode(self, token_ids: Sequence[int]) -> str:
+        decoded: str = self.tokenizer.decode(
+            list(token_ids), skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        return decoded
+
+    def _may_end_here(self, token_id: int) -> bool:
+        # Decoding a whole answer after every token is slow; only a token that holds the last
+        # character of a stop string (or half a character) can complete one.
+        if token_id not in self._may_end:
+            piece = self._decode([token_id])
+            last = {string[-1] for string in self.stop}
+            self._may_end[token_id] = "\ufffd" in piece or any(char in piece for char in last)
+        return self._may_end[token_id]

@@ -1,0 +1,353 @@
+"""The main path: wordings -> prompt parts -> layout -> prefill -> decode -> answers."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import torch
+
+from self_ensemble.decoding.choose import Sampling
+from self_ensemble.decoding.engine import Counters, Engine, Prefix
+from self_ensemble.decoding.loop import Decoded, Track, decode
+from self_ensemble.decoding.stopping import StopRule
+from self_ensemble.errors import UserError
+from self_ensemble.methods import Method, resolve_method
+from self_ensemble.models.load import LoadedModel
+from self_ensemble.models.support import choose_backend
+from self_ensemble.packing.layout import FusionPoint, Layout, Positions, build_layout
+from self_ensemble.prompts.build import PromptFrame, plain_frame
+from self_ensemble.prompts.parts import PromptParts
+from self_ensemble.questions.schema import Framing
+from self_ensemble.scoring.normalise import first_line
+from self_ensemble.scoring.vote import vote
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How answers are made.
+
+    Attributes:
+        max_new_tokens: Longest answer, in tokens.
+        stop: Strings that end an answer.
+        positions: `aligned`: every wording stands right behind the prefix, as if asked alone.
+            `contiguous`: positions count through the packed sequence (attention level only).
+        fusion_point: `cue`: the cue reads every wording and predicts the first answer token.
+            `last_segment`: the last wording predicts it, as in earlier published code.
+        segment_weights: Weight of each wording inside attention: `uniform` 1/N, so that N copies
+            of a wording answer as one; `none` 1; `given` the request's own.
+        sampling: Greedy by default.
+    """
+
+    max_new_tokens: int = 20
+    stop: tuple[str, ...] = ("\n",)
+    positions: Positions = "aligned"
+    fusion_point: FusionPoint = "cue"
+    segment_weights: Literal["uniform", "none", "given"] = "uniform"
+    sampling: Sampling = field(default_factory=Sampling)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One question to answer.
+
+    Attributes:
+        key: Its identity; with the seed it fixes what is sampled.
+        wordings: The original first.
+        weights: Weight of each wording for the weighted methods, `(N,)`.
+        segment_weights: Weight of each wording inside attention, `(N,)`, where settings say
+            `given`.
+        readable: Pairs (i, j): wording i may read wording j < i inside attention.
+    """
+
+    key: str
+    wordings: tuple[str, ...]
+    weights: tuple[float, ...] | None = None
+    segment_weights: tuple[float, ...] | None = None
+    readable: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a method answered.
+
+    Attributes:
+        method: Name of the method.
+        text: First line of the generation.
+        generation: All that was generated, cut before the stop string.
+        token_ids: Generated tokens, the one that ended the answer included.
+        logprobs: Log-probability of each token under the distribution it was chosen from.
+        stop_reason: "eos", "stop" (a stop string) or "length".
+        members: For `vote` and `per_prompt` the answer of each wording; `per_prompt` itself
+            shows the answer of the original wording.
+    """
+
+    method: str
+    text: str
+    generation: str
+    token_ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    stop_reason: str
+    members: tuple["Answer", ...] = ()
+
+    def __str__(self) -> str:
+        return self.text
+
+    @property
+    def mean_logprob(self) -> float:
+        """Mean log-probability of the generated tokens."""
+        return sum(self.logprobs) / len(self.logprobs) if self.logprobs else math.nan
+
+
+class Ensemble:
+    """Asks one model a question in several wordings and fuses them into one answer.
+
+    Example:
+        >>> model = load_model("smollm2_135m_it")
+        >>> ensemble = Ensemble(model, method="flex_attention")
+        >>> print(ensemble.answer(["what is the capital of France?", "France's capital is?"]))
+        Paris
+    """
+
+    def __init__(
+        self,
+        model: LoadedModel,
+        method: str | Callable[..., object] | Sequence[str | Callable[..., object]] = (
+            "flex_attention"
+        ),
+        *,
+        frame: PromptFrame | None = None,
+        prefix: str = "",
+        framing: Framing | None = None,
+        settings: Settings | None = None,
+        attention: str | None = None,
+    ) -> None:
+        """Prepare an ensemble; the prefix is encoded when the first question comes.
+
+        Args:
+            model: A loaded model.
+            method: A method's name, a fusion rule `(B, N, V), (B, N) -> (B, V)`, or several.
+            frame: The prompt that questions are put into; None builds one from the next two.
+            prefix: Text in front of every question: instruction and examples.
+            framing: How a wording and the cue are written; "Q: ...", "A:" by default.
+            settings: How answers are made.
+            attention: Backend: sdpa, flex, eager or auto; None for the model's.
+
+        Raises:
+            UserError: An unknown method or backend.
+        """
+        asked = [method] if isinstance(method, str) or callable(method) else method
+        self.methods = tuple(resolve_method(one) for one in asked)
+        self.frame = frame or plain_frame(model.tokenizer, prefix, (), framing or Framing())
+        self.settings = settings or Settings()
+        self.model = model
+        backend = choose_backend(attention or model.attention, model.model.config, model.device)
+        self.engine = Engine(model, backend)
+        self._prefix: Prefix | None = None
+        self._stop = StopRule(
+            model.tokenizer,
+            _eos_token_ids(model),
+            self.settings.stop,
+            self.settings.max_new_tokens,
+        )
+
+    @property
+    def counters(self) -> Counters:
+        """Work done so far: tokens through the model, forwards, masks."""
+        return self.engine.counters
+
+    def answer(self, wordings: Sequence[str], weights: Sequence[float] | None = None) -> Answer:
+        """Answer one question asked in several wordings, with the first method."""
+        return self.answer_many([wordings], None if weights is None else [weights])[0]
+
+    def answer_many(
+        self,
+        questions: Sequence[Sequence[str]],
+        weights: Sequence[Sequence[float]] | None = None,
+        batch_size: int = 16,
+    ) -> list[Answer]:
+        """Answer many questions with the first method, in order.
+
+        Raises:
+            UserError: A question that cannot be asked; see `problem`.
+        """
+        requests = [
+            Request(
+                key=str(index),
+                wordings=tuple(wordings),
+                weights=None if weights is None else tuple(weights[index]),
+                segment_weights=None if weights is None else tuple(weights[index]),
+            )
+            for index, wordings in enumerate(questions)
+        ]
+        answers: list[Answer] = []
+        for start in range(0, len(requests), batch_size):
+            answers += self.run(requests[start : start + batch_size])[self.methods[0].name]
+        return answers
+
+    def run(self, requests: Sequence[Request]) -> dict[str, list[Answer]]:
+        """Answer one batch of questions with every method, from one prefill.
+
+        Returns:
+            For each method one answer per request, in order.
+
+        Raises:
+            UserError: A question that cannot be asked; see `problem`.
+        """
+        answers: dict[str, dict[str, Answer]] = {method.name: {} for method in self.methods}
+        for size in sorted({len(request.wordings) for request in requests}):
+            same = [request for request in requests if len(request.wordings) == size]
+            for methods in self._passes(same):
+                for name, found in self._run_pass(methods, same).items():
+                    keys = [request.key for request in same]
+                    answers[name].update(zip(keys, found, strict=True))
+        return {
+            name: [found[request.key] for request in requests] for name, found in answers.items()
+        }
+
+    def problem(self, request: Request) -> str | None:
+        """Why a question cannot be asked, or None."""
+        try:
+            self._checked_parts(request)
+        except UserError as error:
+            return str(error)
+        return None
+
+    def prefix(self) -> Prefix:
+        """The encoded prefix; encoded on first use, once per run."""
+        if self._prefix is None:
+            self._prefix = self.engine.encode_prefix(self.frame.prefix)
+        return self._prefix
+
+    def _passes(self, requests: Sequence[Request]) -> list[tuple[Method, ...]]:
+        """Methods that share a prefill.
+
+        Wordings continued alone must not notice the others, so a layout in which wordings read
+        each other or count positions through serves the fused stream only.
+        """
+        mixed = self.settings.positions == "contiguous" or any(r.readable for r in requests)
+        if not mixed:
+            return [self.methods]
+        fused = tuple(method for method in self.methods if method.kind == "fused")
+        others = tuple(method for method in self.methods if method.kind != "fused")
+        return [methods for methods in (fused, others) if methods]
+
+    def _run_pass(
+        self, methods: Sequence[Method], requests: Sequence[Request]
+    ) -> dict[str, list[Answer]]:
+        kinds = {method.kind for method in methods}
+        fused, only_original = "fused" in kinds, kinds <= {"fused", "original"}
+        num_wordings = len(requests[0].wordings)
+        alone = range(0)
+        if kinds != {"fused"}:
+            alone = range(1 if only_original else num_wordings)
+        if kinds == {"original"}:
+            requests = [replace(request, wordings=request.wordings[:1]) for request in requests]
+        layouts = [self._layout(request, fused=fused, alone=alone) for request in requests]
+        batch, frontier = self.engine.prefill(layouts, self.prefix())
+        streams = tuple(range(int(fused), int(fused) + len(alone)))
+        tracks = [
+            Track(method.name, streams, method.rule) for method in methods if method.kind == "tied"
+        ]
+        if fused:
+            tracks.append(Track("flex_attention", (0,)))
+        if kinds & {"alone", "original", "vote"}:
+            tracks.append(Track("per_prompt", streams))
+        weights = torch.tensor([r.weights or (1.0,) * num_wordings for r in requests])
+        keys = [request.key for request in requests]
+        decoded = decode(
+            batch, frontier, tracks, weights, keys, self._stop, self.settings.sampling
+        )
+        by_track = {track.name: rows for track, rows in zip(tracks, decoded, strict=True)}
+        return {
+            method.name: [self._answer(method, found) for found in by_track[_track(method)]]
+            for method in methods
+        }
+
+    def _layout(self, request: Request, *, fused: bool, alone: Sequence[int]) -> Layout:
+        mixed = fused and not alone
+        return build_layout(
+            self._checked_parts(request),
+            fused=fused,
+            alone=alone,
+            segment_weights=self._segment_weights(request),
+            positions=self.settings.positions if mixed else "aligned",
+            fusion_point=self.settings.fusion_point,
+            readable=request.readable if mixed else (),
+        )
+
+    def _segment_weights(self, request: Request) -> Sequence[float]:
+        num_wordings = len(request.wordings)
+        if self.settings.segment_weights == "uniform":
+            return [1.0 / num_wordings] * num_wordings
+        if self.settings.segment_weights == "none":
+            return [1.0] * num_wordings
+        if request.segment_weights is None:
+            raise UserError(
+                f"Question {request.key!r} has no segment weights. Give one per wording."
+            )
+        return request.segment_weights
+
+    def _checked_parts(self, request: Request) -> PromptParts:
+        if not request.wordings:
+            raise UserError("The question has no wording. Give at least one.")
+        for weights in (request.weights, request.segment_weights):
+            if weights is not None:
+                _check_weights(weights, len(request.wordings))
+        parts = self.frame.parts(request.wordings)
+        spans = [len(segment) for segment in parts.segments]
+        span = sum(spans) if self.settings.positions == "contiguous" else max(spans)
+        length = len(parts.prefix) + span + len(parts.cue) + self.settings.max_new_tokens
+        limit = self.model.context_length
+        if limit is not None and length > limit:
+            raise UserError(
+                f"The prompt and {self.settings.max_new_tokens} new tokens take {length} "
+                f"positions; the model has {limit}. Shorten the wording or use fewer shots."
+            )
+        return parts
+
+    def _answer(self, method: Method, found: Sequence[Decoded]) -> Answer:
+        if method.kind in ("fused", "tied"):
+            return self._single(method.name, found[0])
+        members = tuple(self._single("per_prompt", decoded) for decoded in found)
+        if method.kind == "original":
+            return replace(members[0], method=method.name)
+        winner = 0
+        if method.kind == "vote":
+            winner = vote([m.text for m in members], [m.mean_logprob for m in members])
+        return replace(members[winner], method=method.name, members=members)
+
+    def _single(self, name: str, decoded: Decoded) -> Answer:
+        generation = self._stop.text(decoded.token_ids)
+        return Answer(
+            method=name,
+            text=first_line(generation),
+            generation=generation,
+            token_ids=tuple(decoded.token_ids),
+            logprobs=tuple(decoded.logprobs),
+            stop_reason=decoded.stop_reason or "length",
+        )
+
+
+def _track(method: Method) -> str:
+    return method.name if method.kind in ("fused", "tied") else "per_prompt"
+
+
+def _check_weights(weights: Sequence[float], num_wordings: int) -> None:
+    if len(weights) != num_wordings:
+        raise UserError(
+            f"Got {len(weights)} weights for {num_wordings} wordings. Pass one weight per wording."
+        )
+    if not all(math.isfinite(weight) and weight >= 0 for weight in weights) or not any(weights):
+        raise UserError(
+            f"Got weights {list(weights)}. Pass finite numbers from 0, at least one above 0."
+        )
+
+
+def _eos_token_ids(model: LoadedModel) -> frozenset[int]:
+    configured = model.model.generation_config.eos_token_id
+    if configured is None:
+        configured = model.tokenizer.eos_token_id
+    if configured is None:
+        return frozenset()
+    return frozenset([configured] if isinstance(configured, int) else configured)

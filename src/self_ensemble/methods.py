@@ -1,0 +1,75 @@
+"""The methods by name: which streams each walks, and what ties them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from self_ensemble.decoding.fusion import RULES, WEIGHTED, FusionRule, load_rule
+from self_ensemble.errors import UserError
+
+Kind = Literal["fused", "tied", "alone", "original", "vote"]
+
+KINDS: dict[str, Kind] = {
+    "flex_attention": "fused",
+    **dict.fromkeys(RULES, "tied"),
+    "vote": "vote",
+    "origin": "original",
+    "per_prompt": "alone",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """One way to answer a question asked in N wordings.
+
+    Attributes:
+        name: Name for options, files and tables.
+        kind: `fused`: one stream reads every wording. `tied`: N streams take the token of a
+            fusion rule. `alone`: every wording answers. `original`: the first wording answers.
+            `vote`: the answers of the wordings vote.
+        rule: The fusion rule of a tied method.
+    """
+
+    name: str
+    kind: Kind
+    rule: FusionRule | None = None
+
+    @property
+    def needs_weights(self) -> bool:
+        return self.name in WEIGHTED
+
+
+def resolve_method(method: str | Callable[..., object]) -> Method:
+    """A method by name, as `module:function`, or from a fusion rule itself."""
+    if callable(method):
+        rule: FusionRule = method  # type: ignore[assignment]
+        return Method(f"{method.__module__}:{method.__name__}", "tied", rule)
+    kind = KINDS.get(method, "tied")
+    return Method(method, kind, load_rule(method, list(KINDS)) if kind == "tied" else None)
+
+
+def resolve_methods(names: Sequence[str], *, has_weights: bool) -> tuple[Method, ...]:
+    """Several methods by name; "all" stands for every built-in one that can run.
+
+    Args:
+        names: Names, `module:function`, or "all".
+        has_weights: Whether the run has weights. Without them "all" leaves out the weighted
+            methods, and asking for one by name is an error.
+
+    Raises:
+        UserError: An unknown name, or a weighted method without weights.
+    """
+    asked: list[str] = []
+    for name in names:
+        every = [known for known in KINDS if has_weights or known not in WEIGHTED]
+        asked += every if name == "all" else [name]
+    methods = tuple(resolve_method(name) for name in dict.fromkeys(asked))
+    if not methods:
+        raise UserError(f"No method given. Choose from: {', '.join(KINDS)}, all.")
+    for method in methods:
+        if method.needs_weights and not has_weights:
+            raise UserError(
+                f"Method {method.name!r} needs weights, and none were given. "
+                "Pass --weights with a column or a file."
+            )
+    return methods

@@ -1,0 +1,73 @@
+"""Fetching a model's files from the Hugging Face hub, or from its local cache."""
+
+from pathlib import Path
+
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+from self_ensemble.errors import UserError
+
+SETTINGS = ("*.json", "*.jinja", "*.model", "*.txt", "*.tiktoken")
+WEIGHTS = ("*.safetensors",)
+CODE = ("*.py",)
+# Subfolders hold other formats, and consolidated files hold the same weights a second time.
+UNWANTED = ("*/*", "consolidated*")
+
+
+def fetch(repo_id: str, revision: str | None, patterns: tuple[str, ...]) -> Path:
+    """Download the files that match and return the folder they are in.
+
+    A folder of our own choice of files keeps pickles off the disk, and lets the library read the
+    hub the way it reads a local folder. The folder is named after the commit.
+
+    Args:
+        repo_id: Hub id, "owner/name".
+        revision: Branch, tag or commit; None for the main branch.
+        patterns: File name patterns, as `SETTINGS` or `WEIGHTS`.
+
+    Raises:
+        UserError: The hub cannot be reached, or has no such model for this user.
+    """
+    try:
+        folder = snapshot_download(
+            repo_id,
+            revision=revision,
+            allow_patterns=list(patterns),
+            ignore_patterns=list(UNWANTED),
+        )
+    except HFValidationError as error:
+        raise UserError(
+            f"{repo_id!r} is no hub id. Expected 'owner/name', such as Qwen/Qwen3-4B."
+        ) from error
+    except GatedRepoError as error:
+        raise UserError(
+            f"Model {repo_id!r} is gated. Accept its terms at https://huggingface.co/{repo_id}, "
+            "log in with `hf auth login`, or give a local folder as the model."
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise UserError(
+            f"The hub has no model {repo_id!r} that you may read. Check the name; if it is "
+            "private, log in with `hf auth login`; or give a local folder as the model."
+        ) from error
+    except RevisionNotFoundError as error:
+        raise UserError(f"Model {repo_id!r} has no revision {revision!r} on the hub.") from error
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled, ConnectionError) as error:
+        raise UserError(
+            f"The hub cannot be reached for model {repo_id!r}, and the local cache does not have "
+            "it. Connect to the network, or give a local folder or .gguf file as the model."
+        ) from error
+    except HfHubHTTPError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"The hub did not deliver model {repo_id!r} ({reason}). Try again later, or give a "
+            "local folder or .gguf file as the model."
+        ) from error
+    return Path(folder)

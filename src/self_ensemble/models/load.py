@@ -1,0 +1,269 @@
+"""Loading a model: find it, check it, then read tokenizer and weights."""
+
+import io
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GgufConfig,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.dynamic_module_utils import get_class_from_dynamic_module
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+)
+from transformers.utils import logging as transformers_logging
+
+from self_ensemble.errors import UserError
+from self_ensemble.models import hub, support
+from self_ensemble.models.aliases import DEFAULT_MODEL, ModelSource, resolve
+from self_ensemble.models.devices import Placement, resolve_device, resolve_dtype
+from self_ensemble.models.folder import check_tokenizer, fingerprint, read_config, weight_files
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A model that is ready to be asked.
+
+    Attributes:
+        name: What it is called in tables and result folders.
+        model: The causal language model, in evaluation mode, without gradients.
+        tokenizer: Its tokenizer.
+        source: Where it was found.
+        revision: Commit of a hub model; a fingerprint of the weights of a local one.
+        device: Where its input goes.
+        dtype: Type of its weights.
+        attention: The attention backend to run it with: "sdpa", "flex" or "eager".
+        has_chat_template: Whether the tokenizer knows how a conversation is written.
+        context_length: Longest sequence, in positions; None if the model names none.
+    """
+
+    name: str
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    source: ModelSource
+    revision: str
+    device: torch.device
+    dtype: torch.dtype
+    attention: str
+    has_chat_template: bool
+    context_length: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """A model's files on this machine: a folder, and the .gguf file in it if it is one."""
+
+    folder: Path
+    gguf: str | None = None
+
+    def options(self) -> dict[str, str]:
+        """What `from_pretrained` needs beside the folder."""
+        return {} if self.gguf is None else {"gguf_file": self.gguf}
+
+
+def load_model(
+    name: str = DEFAULT_MODEL,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    attention: str | None = None,
+    trust_remote_code: bool = False,
+    aliases: Path | None = None,
+    revision: str | None = None,
+) -> LoadedModel:
+    """Load a causal language model and its tokenizer.
+
+    The configuration is checked before any weight is downloaded or read.
+
+    Args:
+        name: Alias, hub id "owner/name", folder, or .gguf file.
+        device: "auto", "cpu", "cuda", "cuda:N" or "mps".
+        dtype: "auto" (bfloat16 on CUDA, else float32), "float32", "bfloat16" or "float16".
+        attention: "sdpa", "flex" or "eager"; None or "auto" for the model's default.
+        trust_remote_code: Whether Python code that comes with the model may run.
+        aliases: TOML file with the user's own aliases.
+        revision: Branch, tag or commit of a hub model.
+
+    Raises:
+        UserError: The model cannot be found, is not supported, or cannot be read.
+    """
+    source = resolve(name, aliases)
+    if revision is not None and source.kind != "hub":
+        raise UserError(
+            f"Revision {revision!r} was given, but model {name!r} is a local {source.kind}. "
+            "Only hub models have revisions."
+        )
+    placement = resolve_device(device)
+    torch_dtype = resolve_dtype(dtype, placement.device)
+    files = _settings(source, revision, trust_remote_code)
+    config = _config(files, source.name, trust_remote_code)
+    support.check_supported(config, _causal_lm_class(config, files, trust_remote_code))
+    backend = support.choose_backend(attention or "auto", config, placement.device)
+    tokenizer = _tokenizer(files, source.name, trust_remote_code)
+    weights = _weights(source, files)
+    model = _model(files, config, source.name, placement, torch_dtype, trust_remote_code)
+    return LoadedModel(
+        name=source.name,
+        model=model,
+        tokenizer=tokenizer,
+        source=source,
+        # The hub's cache names a folder after its commit.
+        revision=files.folder.name if source.kind == "hub" else fingerprint(weights),
+        device=placement.device,
+        dtype=torch_dtype,
+        attention=backend,
+        has_chat_template=bool(tokenizer.chat_template),
+        context_length=support.context_length(config),
+    )
+
+
+def _settings(source: ModelSource, revision: str | None, trust_remote_code: bool) -> _Files:
+    """Find the configuration and the tokenizer, without the weights."""
+    if source.kind in ("gguf", "packaged"):
+        path = Path(source.location)
+        return _Files(path.parent, path.name)
+    if source.kind == "folder":
+        folder = Path(source.location)
+    else:
+        patterns = hub.SETTINGS + (hub.CODE if trust_remote_code else ())
+        folder = hub.fetch(source.location, revision, patterns)
+    raw = read_config(folder, source.name)
+    is_native = raw.get("model_type") in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    if "auto_map" in raw and not is_native and not trust_remote_code:
+        raise UserError(
+            f"Model {source.name!r} brings Python code of its own. Read it, and if you trust it, "
+            "give --trust-remote-code."
+        )
+    check_tokenizer(folder, source.name)
+    return _Files(folder)
+
+
+def _config(files: _Files, name: str, trust_remote_code: bool) -> PreTrainedConfig:
+    with _reading(name, "configuration"):
+        return AutoConfig.from_pretrained(
+            files.folder, trust_remote_code=trust_remote_code, **files.options()
+        )
+
+
+def _causal_lm_class(
+    config: PreTrainedConfig, files: _Files, trust_remote_code: bool
+) -> type[PreTrainedModel] | None:
+    """The class that the weights will be loaded into, or None if there is none."""
+    own_code = (getattr(config, "auto_map", None) or {}).get("AutoModelForCausalLM")
+    if trust_remote_code and own_code is not None:
+        remote_class: type[PreTrainedModel] = get_class_from_dynamic_module(own_code, files.folder)
+        return remote_class
+    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+        return None
+    # Some families have several classes; the first is the one that is loaded.
+    found = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+    model_class: type[PreTrainedModel] = found[0] if isinstance(found, tuple) else found
+    return model_class
+
+
+def _tokenizer(files: _Files, name: str, trust_remote_code: bool) -> PreTrainedTokenizerBase:
+    with _reading(name, "tokenizer"):
+        return AutoTokenizer.from_pretrained(
+            files.folder, trust_remote_code=trust_remote_code, **files.options()
+        )
+
+
+def _weights(source: ModelSource, files: _Files) -> list[Path]:
+    """Make sure that the weights are on this machine."""
+    if files.gguf is not None:
+        return [files.folder / files.gguf]
+    if source.kind == "hub":
+        # The commit that the configuration came from, should the branch move meanwhile.
+        hub.fetch(source.location, files.folder.name, hub.WEIGHTS)
+    return weight_files(files.folder, source.name)
+
+
+def _model(
+    files: _Files,
+    config: PreTrainedConfig,
+    name: str,
+    placement: Placement,
+    dtype: torch.dtype,
+    trust_remote_code: bool,
+) -> PreTrainedModel:
+    device_map = "auto" if placement.spread else {"": placement.device}
+    options: dict[str, object] = dict(files.options())
+    if files.gguf is not None:
+        # Ordinary float weights: faster to load and to run than unpacking at every use.
+        options["quantization_config"] = GgufConfig(dequantize=True)
+    # Flex takes over at the first answer; the library's own flex would refuse some models.
+    attention = "sdpa" if "sdpa" in support.attention_backends(config) else "eager"
+    with _reading(name, "weights"):
+        try:
+            model, info = AutoModelForCausalLM.from_pretrained(
+                files.folder,
+                config=config,
+                dtype=dtype,
+                device_map=None if placement.device.type == "cpu" else device_map,
+                attn_implementation=attention,
+                use_safetensors=True,
+                trust_remote_code=trust_remote_code,
+                output_loading_info=True,
+                **options,
+            )
+        except torch.OutOfMemoryError as error:
+            raise UserError(
+                f"Model {name!r} does not fit into the memory of {placement.device}. Take a "
+                "smaller model, --dtype bfloat16, more GPUs, or --device cpu."
+            ) from error
+    missing = sorted(info["missing_keys"])
+    if missing:
+        raise UserError(
+            f"The weights of model {name!r} are incomplete: {len(missing)} tensors are missing, "
+            f"first {missing[0]}. Download or convert it again."
+        )
+    return model.eval().requires_grad_(False)
+
+
+@contextmanager
+def _reading(name: str, part: str) -> Iterator[None]:
+    """Read a file with the library, quietly, and turn what it raises into one line."""
+    with _quiet():
+        try:
+            yield
+        except UserError:
+            raise
+        except (OSError, ValueError, ImportError, SafetensorError) as error:
+            lines = (line.strip() for line in str(error).splitlines())
+            reason = next(filter(None, lines), type(error).__name__)
+            raise UserError(f"Cannot read the {part} of model {name!r}: {reason}") from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the library's bars and reports off the screen while a model loads.
+
+    What matters in the reports, missing weights, is checked by us.
+    """
+    had_bars = transformers_logging.is_progress_bar_enabled()
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
+    stderr = io.StringIO()
+    try:
+        # The bar for GGUF tensors knows no switch but the stream it writes to.
+        with redirect_stderr(stderr):
+            yield
+    finally:
+        lines = stderr.getvalue().splitlines()
+        sys.stderr.writelines(f"{line}\n" for line in lines if line.strip() and "%|" not in line)
+        transformers_logging.set_verbosity(verbosity)
+        if had_bars:
+            transformers_logging.enable_progress_bar()

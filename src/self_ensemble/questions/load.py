@@ -1,0 +1,116 @@
+"""A data set by its name or path."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from self_ensemble.errors import UserError, unknown_name
+from self_ensemble.questions import demo, myriadlama, webquestions
+from self_ensemble.questions.files import load_file
+from self_ensemble.questions.myriadlama import TemplateChoice
+from self_ensemble.questions.paraphrases import add_paraphrases
+from self_ensemble.questions.schema import QuestionSet
+from self_ensemble.questions.tables import SUFFIXES
+
+DATASETS = (demo.NAME, myriadlama.NAME, webquestions.NAME)
+
+
+def load_questions(
+    dataset: str,
+    *,
+    data_dir: Path | None = None,
+    max_samples: int | None = None,
+    num_shots: int = 5,
+    seed: int = 0,
+    num_manual: int | None = None,
+    num_auto: int = 0,
+    paraphrases: Path | None = None,
+) -> QuestionSet:
+    """Load a data set, ready to be asked.
+
+    Args:
+        dataset: One of `DATASETS`, or the path of a .jsonl, .json, .csv, .parquet or .feather
+            file with `question` and/or `paraphrases`, `answers`, and perhaps `uuid` or `id`.
+        data_dir: Folder with webqa's or myriadlama's files; without it they come from the hub.
+        max_samples: How many questions to keep, from the first on. The few-shot examples do not
+            depend on it.
+        num_shots: Number of few-shot examples.
+        seed: Seed of their choice.
+        num_manual: Manual templates per fact of myriadlama; None means all.
+        num_auto: Automatic templates per fact of myriadlama.
+        paraphrases: File with wordings for webqa or the user's file: a table with `uuid`,
+            `question` and `paraphrases`.
+
+    Raises:
+        UserError: The name is unknown, the data cannot be used, or an option does not fit.
+    """
+    choice = TemplateChoice(num_manual, num_auto)
+    _check_counts(max_samples, num_shots, choice)
+    _check_fit(dataset, data_dir, choice, paraphrases)
+    question_set = _load(dataset, data_dir, choice, num_shots, seed)
+    if paraphrases is not None:
+        question_set = add_paraphrases(question_set, paraphrases)
+    return replace(question_set, questions=question_set.questions[:max_samples])
+
+
+def _load(
+    dataset: str, data_dir: Path | None, choice: TemplateChoice, num_shots: int, seed: int
+) -> QuestionSet:
+    if dataset == demo.NAME:
+        return demo.load_demo(num_shots=num_shots, seed=seed)
+    if dataset == webquestions.NAME:
+        if data_dir is None:
+            return webquestions.load_from_hub(num_shots=num_shots, seed=seed)
+        return webquestions.load_from_folder(data_dir, num_shots=num_shots, seed=seed)
+    if dataset == myriadlama.NAME:
+        if data_dir is None:
+            return myriadlama.load_from_hub(choice=choice, num_shots=num_shots, seed=seed)
+        return myriadlama.load_from_folder(data_dir, choice=choice, num_shots=num_shots, seed=seed)
+    return load_file(_as_path(dataset), num_shots=num_shots, seed=seed)
+
+
+def _as_path(dataset: str) -> Path:
+    path = Path(dataset)
+    if path.is_dir():
+        raise UserError(
+            f"--dataset {dataset} is a folder. Give a file, or a data set's name "
+            "with --data FOLDER."
+        )
+    looks_like_a_path = path.suffix.lower() in SUFFIXES or len(path.parts) > 1
+    if not looks_like_a_path and not path.exists():
+        raise unknown_name("dataset", dataset, DATASETS)
+    return path
+
+
+def _check_counts(max_samples: int | None, num_shots: int, choice: TemplateChoice) -> None:
+    if max_samples is not None and max_samples < 1:
+        raise UserError(f"Got --max-samples {max_samples}. Give 1 or more, or leave it out.")
+    for option, value in (
+        ("--num-shots", num_shots),
+        ("--num-manual", choice.num_manual or 0),
+        ("--num-auto", choice.num_auto),
+    ):
+        if value < 0:
+            raise UserError(f"Got {option} {value}. Give 0 or more.")
+    if choice.num_manual == 0 and choice.num_auto == 0:
+        raise UserError("Got --num-manual 0 without --num-auto: no wordings. Give one of them.")
+
+
+def _check_fit(
+    dataset: str, data_dir: Path | None, choice: TemplateChoice, paraphrases: Path | None
+) -> None:
+    # An option that would be ignored is refused: it would change no number, and say it did.
+    if choice != TemplateChoice() and dataset != myriadlama.NAME:
+        raise UserError(
+            f"--num-manual and --num-auto choose templates, which {dataset} has not. "
+            f"Use them with --dataset {myriadlama.NAME}."
+        )
+    if data_dir is not None:
+        if dataset not in (webquestions.NAME, myriadlama.NAME):
+            raise UserError(
+                f"--data goes with {webquestions.NAME} and {myriadlama.NAME}, not with {dataset}. "
+                "Leave it out."
+            )
+        if not data_dir.is_dir():
+            raise UserError(f"--data {data_dir} is not a folder. Check the path.")
+    if paraphrases is not None and dataset in (demo.NAME, myriadlama.NAME):
+        raise UserError(f"{dataset} has its own wordings. Leave the paraphrase file out.")

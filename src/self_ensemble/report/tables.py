@@ -1,0 +1,241 @@
+"""The score table for the terminal, as CSV, Markdown and JSON: four forms of the same rows.
+
+People read percentages with one decimal (terminal, Markdown); machines get fractions in full
+(CSV, JSON).
+"""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from math import isnan
+from pathlib import Path
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from self_ensemble.errors import UserError
+from self_ensemble.scoring.score_table import ScoreRow, ScoreTable
+from self_ensemble.scoring.statistics import Estimate
+
+_MISSING = "-"
+
+CSV_COLUMNS = (
+    "dataset",
+    "model",
+    "file",
+    "paraphrase_index",
+    "scored",
+    "errors",
+    "no_answer",
+    "accuracy",
+    "accuracy_low",
+    "accuracy_high",
+    "exact_match",
+    "token_f1",
+    "median_seconds",
+    "difference",
+    "difference_low",
+    "difference_high",
+    "difference_pairs",
+)
+
+
+def score_view(table: ScoreTable) -> RenderableType:
+    """Draw the tables for a terminal of 100 columns or more, one per data set and model."""
+    parts: list[RenderableType] = []
+    for rows in _blocks(table):
+        parts += [_view(table, rows), Text()]
+    return Group(*parts, *(Text(line) for line in (*_legend(table), *table.notes)))
+
+
+def markdown_text(table: ScoreTable) -> str:
+    """Write the tables as Markdown, one per data set and model."""
+    lines: list[str] = []
+    for rows in _blocks(table):
+        header = _header(table, rows)
+        lines += [f"**{_title(rows)}**", "", _markdown_line(header)]
+        lines.append(_markdown_line(["---", *["---:"] * (len(header) - 1)]))
+        lines += [*(_markdown_line(_cells(row)) for row in rows), ""]
+    for sentence in (*_legend(table), *table.notes):
+        lines += [sentence, ""]
+    return "\n".join(lines[:-1]) + "\n"
+
+
+def csv_text(table: ScoreTable) -> str:
+    """Write all rows as one CSV table of fractions; an unknown number is an empty field.
+
+    Rows with a `paraphrase_index` are the single wordings of a `per_prompt` file; the rows
+    without are whole files.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    for row in (*table.rows, *table.wordings):
+        writer.writerow(_empty_if_unknown(_values(row)))
+    return text.getvalue()
+
+
+def json_document(table: ScoreTable) -> dict[str, object]:
+    """Put the table into what `json.dumps` takes; an unknown number is None."""
+    return {
+        "baseline": table.baseline,
+        "confidence": table.confidence,
+        "lemmatiser": table.lemmatiser,
+        "files": [_record(row) for row in table.rows],
+        "wordings": [_record(row) for row in table.wordings],
+        "notes": list(table.notes),
+    }
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a table's text to a file.
+
+    Raises:
+        UserError: The file cannot be written.
+    """
+    try:
+        path.write_text(text, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise UserError(f"Cannot write {path} ({error.strerror}). Name another file.") from error
+
+
+def _blocks(table: ScoreTable) -> list[list[ScoreRow]]:
+    """The rows of each table: files, then wordings, by data set and model."""
+    return [
+        list(rows)
+        for part in (table.rows, table.wordings)
+        for _, rows in groupby(part, key=lambda row: (row.dataset, row.model))
+    ]
+
+
+def _title(rows: Sequence[ScoreRow]) -> str:
+    first = rows[0]
+    title = f"{first.dataset} / {first.model}"
+    return title if first.paraphrase_index is None else f"{title}, each wording alone"
+
+
+def _header(table: ScoreTable, rows: Sequence[ScoreRow]) -> list[str]:
+    interval = f"[{100 * table.confidence:g} %]"
+    return [
+        "file" if rows[0].paraphrase_index is None else "wording",
+        "scored",
+        "errors",
+        "no\nanswer",
+        f"accuracy\n{interval}",
+        "exact",
+        "F1",
+        "median\ns",
+        f"difference\n{interval}",
+    ]
+
+
+def _cells(row: ScoreRow) -> list[str]:
+    name = row.file if row.paraphrase_index is None else f"{row.file} #{row.paraphrase_index}"
+    return [
+        name,
+        str(row.num_scored),
+        str(row.num_errors),
+        str(row.num_no_answer),
+        _interval(row.accuracy),
+        _percent(row.exact_match),
+        _percent(row.token_f1),
+        _MISSING if isnan(row.seconds) else f"{row.seconds:.3g}",
+        _MISSING if row.difference is None else _interval(row.difference, signed=True),
+    ]
+
+
+def _legend(table: ScoreTable) -> Iterable[str]:
+    yield (
+        "Accuracy (lemma-level partial match, "
+        f"{table.lemmatiser}), exact match and token F1 in percent. A row without answer counts "
+        "as not correct; an error row is not scored. Intervals: bootstrap over questions. "
+        "Median s: seconds of a question, all its wordings together."
+    )
+    if table.baseline:
+        yield (
+            f"Difference: accuracy minus that of {table.baseline}, paired by question, in "
+            "percentage points."
+        )
+    if table.wordings:
+        yield (
+            "per_prompt: mean over its wordings, which are numbered from 0; its errors and no "
+            "answers count single wordings."
+        )
+
+
+def _view(table: ScoreTable, rows: Sequence[ScoreRow]) -> Table:
+    # Text, not str: rich would read "[12.1, 15.9]" as markup.
+    view = Table(
+        title=Text(_title(rows)),
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        padding=0,
+    )
+    for index, name in enumerate(_header(table, rows)):
+        # A long file name folds rather than pushing the numbers out of their lines.
+        is_name = index == 0
+        view.add_column(
+            Text(name),
+            justify="left" if is_name else "right",
+            overflow="fold",
+            no_wrap=not is_name,
+        )
+    for row in rows:
+        view.add_row(*(Text(cell) for cell in _cells(row)))
+    return view
+
+
+def _markdown_line(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+
+
+def _percent(fraction: float, *, signed: bool = False) -> str:
+    if isnan(fraction):
+        return _MISSING
+    # Adding 0.0 turns the -0.0 of a rounded small negative into 0.0.
+    percent = round(100 * fraction, 1) + 0.0
+    return f"{percent:+.1f}" if signed and percent else f"{percent:.1f}"
+
+
+def _interval(estimate: Estimate, *, signed: bool = False) -> str:
+    value = _percent(estimate.value, signed=signed)
+    if isnan(estimate.low):
+        return value
+    low, high = _percent(estimate.low, signed=signed), _percent(estimate.high, signed=signed)
+    return f"{value} [{low}, {high}]"
+
+
+def _values(row: ScoreRow) -> list[object]:
+    difference: Sequence[object] = row.difference or ("", "", "", "")
+    return [
+        row.dataset,
+        row.model,
+        row.file,
+        "" if row.paraphrase_index is None else row.paraphrase_index,
+        row.num_scored,
+        row.num_errors,
+        row.num_no_answer,
+        *row.accuracy[:3],
+        row.exact_match,
+        row.token_f1,
+        row.seconds,
+        *difference,
+    ]
+
+
+def _empty_if_unknown(values: Iterable[object]) -> list[object]:
+    return ["" if isinstance(value, float) and isnan(value) else value for value in values]
+
+
+def _record(row: ScoreRow) -> dict[str, object]:
+    return dict(zip(CSV_COLUMNS, _none_if_unknown(_values(row)), strict=True))
+
+
+def _none_if_unknown(values: Iterable[object]) -> list[object]:
+    return [None if value == "" else value for value in _empty_if_unknown(values)]

@@ -1,0 +1,64 @@
+"""One process at a time: a lock that the kernel takes back however its holder dies."""
+
+import fcntl
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+from self_ensemble.errors import UserError
+
+
+@dataclass(frozen=True, slots=True)
+class FileLock:
+    """A lock file held by this process.
+
+    The file's content (process and host) serves messages only; what locks is `flock` on the open
+    file, so a file left behind by a killed process or a reboot locks nothing.
+    """
+
+    path: Path
+    descriptor: int
+
+    @classmethod
+    def acquire(cls, path: Path) -> "FileLock":
+        """Take the lock.
+
+        Raises:
+            UserError: Another process, or another `FileLock` of this one, holds it.
+        """
+        while True:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                holder = os.pread(descriptor, 1024, 0).decode(errors="replace")
+                os.close(descriptor)
+                raise UserError(
+                    f"{holder or 'Another process'} is writing the result locked by {path}. "
+                    "Wait until it ends, or choose another --output-dir."
+                ) from error
+            except OSError:
+                os.close(descriptor)
+                raise
+            # The holder before us may have deleted the file between our open and our flock; then
+            # the lock is on a file without a name, and the next process would make a new one.
+            if _is_at(path, descriptor):
+                break
+            os.close(descriptor)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"Process {os.getpid()} on {platform.node()}".encode(), 0)
+        return cls(path, descriptor)
+
+    def release(self) -> None:
+        """Give the lock back and delete its file."""
+        # Deleted while still held, so that nobody else's lock file can be hit.
+        self.path.unlink(missing_ok=True)
+        os.close(self.descriptor)
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,124 @@
+"""What a result was made with, so that two different runs never end up in one file."""
+
+import json
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from self_ensemble.errors import UserError
+from self_ensemble.results.disk import write_atomically
+
+# Longest value quoted in a message: a hash fits, an instruction does not.
+MAX_QUOTED = 80
+ABSENT = "absent"
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """Everything that a result depends on.
+
+    Attributes:
+        fields: Name to JSON value: model, revision, hashes, method, options, versions. Kept as
+            JSON gives it back (a tuple becomes a list), so that it equals what is read later.
+    """
+
+    fields: Mapping[str, object]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "fields", json.loads(self.to_json()))
+
+    def to_json(self) -> str:
+        """Write it as JSON with sorted names, one field a line."""
+        return json.dumps(dict(self.fields), allow_nan=False, sort_keys=True, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str | bytes, source: Path) -> "Manifest":
+        """Read what `to_json` wrote; `source` is the file to name when it is something else."""
+        try:
+            fields = json.loads(text)
+        # Bytes that are no text at all raise UnicodeDecodeError, a ValueError like JSON's own.
+        except ValueError as error:
+            raise _unreadable(source, str(error)) from error
+        if not isinstance(fields, dict):
+            raise _unreadable(source, f"expected an object, got {type(fields).__name__}")
+        return cls(fields)
+
+    def write(self, path: Path) -> None:
+        """Write it to a file that is either whole or not there."""
+        write_atomically(path, self.to_json().encode(), temp_folder=path.parent)
+
+    @classmethod
+    def read(cls, path: Path) -> "Manifest":
+        """Read a file made by `write`."""
+        return cls.from_json(path.read_bytes(), path)
+
+
+class Difference(NamedTuple):
+    """One field that is not as it was; `ABSENT` stands for a field that is not there."""
+
+    field: str
+    old: object
+    new: object
+
+
+def differences(
+    old: Manifest, new: Manifest, may_differ: Set[str] = frozenset()
+) -> tuple[Difference, ...]:
+    """List the fields in which two manifests differ, by name.
+
+    Args:
+        old: What the result on disk was made with.
+        new: What is asked for now.
+        may_differ: Fields on which no answer depends, for example the batch size. A nested field
+            is named with dots (`versions.torch`); the name of an outer field covers all in it.
+    """
+    old_fields, new_fields = dict(_flat(old.fields)), dict(_flat(new.fields))
+    pairs = (
+        Difference(name, old_fields.get(name, ABSENT), new_fields.get(name, ABSENT))
+        for name in sorted(old_fields.keys() | new_fields.keys())
+        if not _with_outer_names(name) & may_differ
+    )
+    # As JSON, because True == 1 and 1 == 1.0 in Python.
+    return tuple(pair for pair in pairs if json.dumps(pair.old) != json.dumps(pair.new))
+
+
+def require_same(old: Manifest, new: Manifest, may_differ: Set[str], path: Path) -> None:
+    """Refuse to go on with a result that was made with other options.
+
+    Raises:
+        UserError: Naming every field that changed.
+    """
+    changed = differences(old, new, may_differ)
+    if changed:
+        listed = "; ".join(f"{field} was {_quote(a)}, now {_quote(b)}" for field, a, b in changed)
+        raise UserError(
+            f"{listed}: {path} was made with other options. "
+            "Use --overwrite to start anew, or another --output-dir."
+        )
+
+
+def _flat(fields: Mapping[str, object], outer: str = "") -> Iterator[tuple[str, object]]:
+    for name, value in fields.items():
+        if isinstance(value, dict) and value:
+            yield from _flat(value, f"{outer}{name}.")
+        else:
+            yield f"{outer}{name}", value
+
+
+def _with_outer_names(name: str) -> set[str]:
+    """Give "a", "a.b" and "a.b.c" for "a.b.c"."""
+    parts = name.split(".")
+    return {".".join(parts[:end]) for end in range(1, len(parts) + 1)}
+
+
+def _quote(value: object) -> str:
+    text = value if isinstance(value, str) and "\n" not in value else json.dumps(value)
+    return text if len(text) <= MAX_QUOTED else f"{text[: MAX_QUOTED - 3]}..."
+
+
+def _unreadable(source: Path, reason: str) -> UserError:
+    return UserError(
+        f"{source} holds no readable manifest ({reason}). "
+        "Use --overwrite to start anew, or another --output-dir."
+    )

@@ -1,0 +1,93 @@
+"""Where a result lies: one file per data set, model, method and choice of wordings.
+
+<output_dir>/<dataset>/<model>/flex_attention-5.feather
+                               ensemble_avg-5.feather
+                               ensemble_my_module.rule-5.feather
+                               vote-5.feather
+                               origin.feather
+                               per_prompt.feather
+                               diversity/flex_attention-0,2,4.feather
+"""
+
+import os
+import re
+from pathlib import Path
+
+from self_ensemble.errors import UserError, unknown_name
+
+LOGIT_METHODS = frozenset(
+    {
+        "avg",
+        "logprob_avg",
+        "max",
+        "min_entropy",
+        "prob_avg",
+        "weighted_avg",
+        "weighted_max",
+    }
+)
+ONE_WORDING_METHODS = frozenset({"origin", "per_prompt"})
+METHODS = LOGIT_METHODS | ONE_WORDING_METHODS | {"flex_attention", "vote"}
+
+
+def result_path(
+    output_dir: Path,
+    dataset_name: str,
+    model_name: str,
+    method: str,
+    num_paraphrases: int,
+    indices: tuple[int, ...] | None,
+) -> Path:
+    """Name the result file of one method on one data set with one model.
+
+    Args:
+        output_dir: Folder of all results.
+        dataset_name: `QuestionSet.name`.
+        model_name: Alias, hub id or local path, as the user gave it.
+        method: A built-in method, or the user's own rule as `module:function`.
+        num_paraphrases: Number of wordings asked; not used where `indices` are given.
+        indices: The chosen wordings, where the user chose them.
+
+    Raises:
+        UserError: The method does not exist, or the model name is no name for a folder.
+    """
+    folder = output_dir / dataset_name / _model_folder(model_name)
+    stem = _method_stem(method)
+    if indices is not None:
+        return folder / "diversity" / f"{stem}-{','.join(map(str, indices))}.feather"
+    if method in ONE_WORDING_METHODS:
+        return folder / f"{stem}.feather"
+    return folder / f"{stem}-{num_paraphrases}.feather"
+
+
+def _method_stem(method: str) -> str:
+    if method in LOGIT_METHODS:
+        return f"ensemble_{method}"
+    if method in METHODS:
+        return method
+    if ":" not in method:
+        raise unknown_name("method", method, METHODS)
+    module, _, function = method.partition(":")
+    if not all(name.isidentifier() for name in (*module.split("."), function)):
+        raise UserError(
+            f"Method {method!r} is not of the form module:function. "
+            "Name an importable module and a function in it, for example my_rules:longest."
+        )
+    return f"ensemble_{module}.{function}"
+
+
+def _model_folder(model_name: str) -> str:
+    # "owner/name" is a hub id unless it is there on the disk, which is how it is loaded too.
+    is_local = (
+        re.match(r"[/~]|\.\.?(/|$)", model_name) is not None
+        or model_name.endswith(".gguf")
+        or model_name.count("/") > 1
+        or Path(model_name).exists()
+    )
+    if not is_local:
+        return model_name.replace("/", "__")
+    # abspath gives "." and ".." their folder's own name and leaves links unfollowed.
+    name = os.path.basename(os.path.abspath(os.path.expanduser(model_name)))
+    if not name:
+        raise UserError(f"Model {model_name!r} has no name. Give the path of a model folder.")
+    return name

@@ -1,0 +1,125 @@
+"""From a text to the lemmas of its words.
+
+`Lemmatiser` is a function from a text to its lemmas, so a user's own needs no class.
+"""
+
+import functools
+import re
+import unicodedata
+from collections.abc import Callable, Sequence
+
+from self_ensemble.errors import UserError, unknown_name
+
+Lemmatiser = Callable[[str], list[str]]
+
+SPACY_MODEL = "en_core_web_sm"
+
+# Every other character than letters, marks, digits, "." and "," is a space by now, so [^\s.,] is
+# "part of a word". Tried in this order:
+_WORD = re.compile(
+    # Numbers. Not "4,1776" (a date written without blank) and not "9.18.1971".
+    r"(?<!\d[.,])(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+\.\d+)(?![.,]?\d)"
+    # Initials, one word however they are written: U.S. = U. S. = u.s
+    r"|(?<![^\s.,])[^\W\d_](?:\.(?:[^\W\d_](?![^\s.,])| [^\W\d_](?=\.)))+"
+    r"|[^\s.,]+"
+)
+_DIGIT = re.compile(r"\d")
+
+
+def words(text: str) -> list[str]:
+    """Split a text into lower-case words of letters, marks and digits, in any script.
+
+    Hyphens, apostrophes and other punctuation separate words. Initials become one word without
+    dots ("U.S." gives "us"), numbers keep the decimal point and lose the thousands comma.
+    """
+    lowered = unicodedata.normalize("NFC", text).lower()
+    spaced = "".join(
+        char if char in ".," or unicodedata.category(char)[0] in "LMN" else " " for char in lowered
+    )
+    return [_plain(found) for found in _WORD.findall(spaced)]
+
+
+def _plain(word: str) -> str:
+    if _DIGIT.match(word):
+        return word.replace(",", "")
+    return word.replace(".", "").replace(" ", "")
+
+
+@functools.cache
+def simplemma_lemmatiser(lang: str = "en") -> Lemmatiser:
+    """Lemmatise word by word with simplemma's dictionary, which is read at the first text.
+
+    Args:
+        lang: Language code of simplemma.
+    """
+    from simplemma import lemmatize  # 50 ms, and the generation stage may never need it
+
+    @functools.lru_cache(maxsize=1 << 16)
+    def lemmas_of(text: str) -> tuple[str, ...]:
+        return tuple(lemmatize(word, lang=lang).lower() for word in words(text))
+
+    # A fresh list for every caller, so that nobody can change the cached lemmas.
+    return lambda text: list(lemmas_of(text))
+
+
+@functools.cache
+def spacy_lemmatiser(model: str = SPACY_MODEL) -> Lemmatiser:
+    """Lemmatise in context with a spaCy pipeline; words are spaCy's tokens.
+
+    Args:
+        model: Name of an installed spaCy pipeline that has a lemmatiser.
+
+    Raises:
+        UserError: spaCy or the pipeline is not installed, or the pipeline gives no lemmas.
+    """
+    try:
+        import spacy
+    except ImportError as error:
+        raise UserError(
+            "The spaCy lemmatiser was asked for but spaCy is not installed. "
+            f'Run: pip install "self-ensemble[spacy]" && python -m spacy download {model}'
+        ) from error
+    try:
+        pipeline = spacy.load(model, exclude=["parser", "ner"])
+    except OSError as error:
+        raise UserError(
+            f"spaCy cannot load the model {model!r}. Run: python -m spacy download {model}"
+        ) from error
+    if not {"lemmatizer", "trainable_lemmatizer"} & set(pipeline.pipe_names):
+        raise UserError(
+            f"The spaCy model {model!r} has no lemmatiser. Use one that has, as {SPACY_MODEL}."
+        )
+
+    @functools.lru_cache(maxsize=1 << 16)
+    def lemmas_of(text: str) -> tuple[str, ...]:
+        return tuple(
+            token.lemma_.lower()
+            for token in pipeline(text)
+            if not (token.is_punct or token.is_space)
+        )
+
+    return lambda text: list(lemmas_of(text))
+
+
+def lemmatiser_named(name: str) -> Lemmatiser:
+    """Make the lemmatiser that is called `simplemma`, `spacy` or `spacy:<model>`.
+
+    Raises:
+        UserError: There is no such lemmatiser, or it is not installed.
+    """
+    kind, _, model = name.partition(":")
+    if kind == "spacy":
+        return spacy_lemmatiser(model or SPACY_MODEL)
+    if name == "simplemma":
+        return simplemma_lemmatiser()
+    raise unknown_name("lemmatiser", name, ("simplemma", "spacy", "spacy:<model>"))
+
+
+def predict_lemma(prediction: str, lemmatiser: Lemmatiser | None = None) -> list[str]:
+    """Lemmas of one prediction, as stored in a result file (default: simplemma, English)."""
+    return (lemmatiser or simplemma_lemmatiser())(prediction)
+
+
+def answer_lemmas(answers: Sequence[str], lemmatiser: Lemmatiser | None = None) -> list[list[str]]:
+    """Lemmas of every accepted answer, as stored in a result file."""
+    return [predict_lemma(answer, lemmatiser) for answer in answers]

@@ -1,0 +1,139 @@
+"""Scores of the rows of one result file."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from math import isnan, nan
+from statistics import fmean, median
+
+from self_ensemble.scoring.files import ResultRow
+from self_ensemble.scoring.lemmas import Lemmatiser, answer_lemmas, predict_lemma
+from self_ensemble.scoring.match import exact_match, partial_match, token_f1
+from self_ensemble.scoring.normalise import is_no_answer
+
+
+@dataclass(frozen=True, slots=True)
+class RowScore:
+    """Scores of one prediction.
+
+    Attributes:
+        uuid: The question.
+        accuracy: 1.0 if the lemma-level partial match holds, else 0.0.
+        exact_match: 1.0 if the exact match holds, else 0.0.
+        token_f1: Overlap of words, 0 to 1.
+        no_answer: Whether the prediction is empty; its scores are then 0.
+        seconds: Time that the answer took; nan if unknown.
+        paraphrase_index: Which wording was asked alone; else None.
+    """
+
+    uuid: str
+    accuracy: float
+    exact_match: float
+    token_f1: float
+    no_answer: bool
+    seconds: float
+    paraphrase_index: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class FileScores:
+    """Scores of one result file.
+
+    Attributes:
+        rows: The rows that have a prediction, empty ones included.
+        error_indices: Of every error row, which is not scored, its paraphrase index.
+    """
+
+    rows: tuple[RowScore, ...]
+    error_indices: tuple[int | None, ...] = ()
+
+    @property
+    def num_errors(self) -> int:
+        return len(self.error_indices)
+
+    @property
+    def num_no_answer(self) -> int:
+        return sum(row.no_answer for row in self.rows)
+
+    @property
+    def paraphrase_indices(self) -> tuple[int, ...]:
+        """The wordings that were asked alone; empty where a row is a fused answer."""
+        indices = {row.paraphrase_index for row in self.rows} | set(self.error_indices)
+        return tuple(sorted(index for index in indices if index is not None))
+
+    def of_wording(self, index: int) -> "FileScores":
+        """The part of the file that asked one wording alone."""
+        return FileScores(
+            tuple(row for row in self.rows if row.paraphrase_index == index),
+            tuple(error for error in self.error_indices if error == index),
+        )
+
+
+def score_rows(rows: Iterable[ResultRow], lemmatiser: Lemmatiser) -> FileScores:
+    """Score every row that has a prediction and count the error rows.
+
+    Lemmas are computed here from the texts, so that all files are scored by the same lemmatiser
+    whatever wrote them.
+    """
+    scored, errors = [], []
+    for row in rows:
+        if row.error is None and row.prediction is not None:
+            scored.append(_score(row, row.prediction, lemmatiser))
+        else:
+            errors.append(row.paraphrase_index)
+    return FileScores(tuple(scored), tuple(errors))
+
+
+def accuracy_by_question(scores: FileScores) -> dict[str, float]:
+    """Accuracy of each question, the mean over its wordings where it has several."""
+    return {uuid: fmean(row.accuracy for row in rows) for uuid, rows in _questions(scores).items()}
+
+
+def exact_match_of(scores: FileScores) -> float:
+    """Mean exact match over questions; nan if none was scored."""
+    return _mean(fmean(row.exact_match for row in rows) for rows in _questions(scores).values())
+
+
+def token_f1_of(scores: FileScores) -> float:
+    """Mean token F1 over questions; nan if none was scored."""
+    return _mean(fmean(row.token_f1 for row in rows) for rows in _questions(scores).values())
+
+
+def seconds_per_question(scores: FileScores) -> float:
+    """Median time of a question, all its wordings together; nan if no time is known.
+
+    The median, because the first batch of a run also pays for warming up and compiling.
+    """
+    times = [sum(row.seconds for row in rows) for rows in _questions(scores).values()]
+    known = [time for time in times if not isnan(time)]
+    return median(known) if known else nan
+
+
+def _score(row: ResultRow, prediction: str, lemmatiser: Lemmatiser) -> RowScore:
+    return RowScore(
+        uuid=row.uuid,
+        accuracy=float(
+            partial_match(
+                prediction,
+                row.answers,
+                predict_lemma(prediction, lemmatiser),
+                answer_lemmas(row.answers, lemmatiser),
+            )
+        ),
+        exact_match=float(exact_match(prediction, row.answers)),
+        token_f1=token_f1(prediction, row.answers),
+        no_answer=is_no_answer(prediction),
+        seconds=row.seconds,
+        paraphrase_index=row.paraphrase_index,
+    )
+
+
+def _questions(scores: FileScores) -> Mapping[str, list[RowScore]]:
+    questions: dict[str, list[RowScore]] = {}
+    for row in scores.rows:
+        questions.setdefault(row.uuid, []).append(row)
+    return questions
+
+
+def _mean(values: Iterable[float]) -> float:
+    numbers = list(values)
+    return fmean(numbers) if numbers else nan

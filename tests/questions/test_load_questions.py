@@ -1,0 +1,75 @@
+"""A data set by its name: the demo, unknown names, and options that do not fit."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pytest
+
+from self_ensemble.errors import UserError
+from self_ensemble.questions import load_questions
+
+Writer = Callable[[str, Iterable[object]], Path]
+
+
+def test_the_demo_needs_nothing_else() -> None:
+    loaded = load_questions("demo")
+    assert len(loaded.questions) >= 80
+    assert all(len(q.wordings) == 6 and q.answers for q in loaded.questions)
+    asked = {text for q in loaded.questions for text in q.wordings}
+    assert len(loaded.shots) == 5
+    assert asked.isdisjoint(shot.wording for shot in loaded.shots)
+
+
+def test_more_examples_than_the_demo_has_are_refused() -> None:
+    with pytest.raises(UserError, match=r"data set demo has \d+ few-shot examples, 99 were"):
+        load_questions("demo", num_shots=99)
+
+
+def test_max_samples_keeps_the_first_questions_and_the_same_examples(
+    write_jsonl: Writer,
+) -> None:
+    path = write_jsonl("m.jsonl", [{"question": f"q{i}", "answers": "a"} for i in range(30)])
+    whole, part = load_questions(str(path)), load_questions(str(path), max_samples=3)
+    assert part.questions == whole.questions[:3]
+    assert part.shots == whole.shots
+
+
+@pytest.mark.parametrize(
+    ("dataset", "message"),
+    [
+        ("wbqa", r"Unknown dataset 'wbqa'\. Did you mean 'webqa'\? Choose from: demo, myr"),
+        ("absent.jsonl", r"absent\.jsonl does not exist"),
+        ("absent/questions", r"absent/questions does not exist"),
+        ("folder", r"--dataset folder is a folder\. Give a file"),
+        ("notes.txt", r"notes\.txt has an unknown file type '\.txt'"),
+    ],
+)
+def test_what_names_no_data_set_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dataset: str, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "notes.txt").write_text("text")
+    with pytest.raises(UserError, match=message):
+        load_questions(dataset)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "options", "message"),
+    [
+        ("demo", {"max_samples": 0}, "Got --max-samples 0"),
+        ("demo", {"num_shots": -1}, "Got --num-shots -1"),
+        ("myriadlama", {"num_manual": -1}, "Got --num-manual -1"),
+        ("myriadlama", {"num_auto": -1}, "Got --num-auto -1"),
+        ("myriadlama", {"num_manual": 0}, "--num-manual 0 without --num-auto"),
+        ("demo", {"num_manual": 3}, "--num-manual and --num-auto choose templates"),
+        ("demo", {"data_dir": Path()}, "--data goes with webqa and myriadlama, not with demo"),
+        ("demo", {"paraphrases": Path("p")}, "demo has its own wordings"),
+        ("myriadlama", {"paraphrases": Path("p")}, "myriadlama has its own wordings"),
+    ],
+)
+def test_an_option_that_does_not_fit_is_refused(
+    dataset: str, options: dict[str, object], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        load_questions(dataset, **options)

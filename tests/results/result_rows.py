@@ -1,0 +1,35 @@
+"""Rows and a manifest to make results of."""
+
+from self_ensemble.results.manifest import Manifest
+
+MANIFEST = Manifest({"method": "vote", "num_paraphrases": 5, "batch_size": 4})
+
+
+def result_row(uuid: str, **changes: object) -> dict[str, object]:
+    """A row of `RESULT_SCHEMA` that says its uuid in every text."""
+    row: dict[str, object] = {
+        "uuid": uuid,
+        "answers": [f"answer {uuid}"],
+        "paraphrases": [f"what is {uuid}?", f"{uuid} is what?"],
+        "prompts": [f"Q: what is {uuid}?\nA:", f"Q: {uuid} is what?\nA:"],
+        "prediction": f"Zürich {uuid}",
+        "generation": f"Zürich {uuid}\n",
+        "predict_lemma": ["zürich", uuid],
+        "answer_lemmas": [["answer", uuid]],
+        "token_ids": [1, 2, 3],
+        "num_tokens": 3,
+        "mean_logprob": -0.5,
+        "seconds": 0.25,
+        "stop_reason": "\n",
+        "backend": "sdpa",
+        "error": None,
+    }
+    return row | changes
+
+
+def per_prompt_rows(uuid: str, num_wordings: int = 2) -> list[dict[str, object]]:
+    """The rows of one question, one a wording, for `PER_PROMPT_SCHEMA`."""
+    return [
+        result_row(uuid, paraphrase=f"wording {index} of {uuid}", paraphrase_index=index)
+        for index in range(num_wordings)
+    ]

@@ -1,0 +1,338 @@
+import math
+import random
+import subprocess
+import sys
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.feather
+import pytest
+from result_rows import MANIFEST, per_prompt_rows, result_row
+
+from self_ensemble.errors import UserError
+from self_ensemble.results.manifest import Manifest
+from self_ensemble.results.schema import PER_PROMPT_SCHEMA, RESULT_SCHEMA
+from self_ensemble.results.store import ResultFile, read_manifest
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "demo" / "model" / "vote-5.feather"
+
+
+def open_result(path, manifest=MANIFEST, **options):
+    return ResultFile.open(path, manifest, schema=RESULT_SCHEMA, **options)
+
+
+def changed(**fields):
+    return Manifest({**MANIFEST.fields, **fields})
+
+
+def write_result(path, uuids, manifest=MANIFEST):
+    with open_result(path, manifest) as result:
+        result.append([result_row(uuid) for uuid in uuids])
+        result.finish(uuids)
+
+
+def interrupted(path, *batches):
+    """Leave one shard a batch; returns the run folder."""
+    with open_result(path) as result:
+        for uuids in batches:
+            result.append([result_row(uuid) for uuid in uuids])
+    return path.with_suffix(".run")
+
+
+def test_pandas_reads_back_every_value_in_the_order_given(path):
+    error_row = result_row(
+        "b", prediction=None, generation=None, error="too long", token_ids=[], num_tokens=0
+    ) | {"mean_logprob": math.nan, "predict_lemma": []}
+    rows = {"a": result_row("a"), "b": error_row, "c": result_row("c", answer_lemmas=[[], ["x"]])}
+    with open_result(path) as result:
+        result.append([rows["c"], rows["a"]])
+        result.append([rows["b"]])
+        result.finish(["a", "b", "c"])
+
+    frame = pd.read_feather(path)
+
+    assert list(frame.columns) == list(rows["a"])
+    assert list(frame["uuid"]) == ["a", "b", "c"]
+    for read, written in zip(frame.to_dict("records"), rows.values(), strict=True):
+        assert {name: plain(value) for name, value in read.items()} == {
+            name: plain(value) for name, value in written.items()
+        }
+
+
+def plain(value):
+    """Arrays as lists, and one spelling of "nothing" (pandas reads a null text as nan)."""
+    if isinstance(value, list) or type(value).__name__ == "ndarray":
+        return [plain(item) for item in value]
+    return "nothing" if pd.isna(value) else value
+
+
+def test_all_rows_of_a_question_stay_in_their_order(path):
+    with ResultFile.open(path, MANIFEST, schema=PER_PROMPT_SCHEMA) as result:
+        result.append(per_prompt_rows("b", 3) + per_prompt_rows("a", 2))
+        result.finish(["a", "b"])
+
+    frame = pd.read_feather(path)
+    assert list(frame["uuid"]) == ["a", "a", "b", "b", "b"]
+    assert list(frame["paraphrase_index"]) == [0, 1, 0, 1, 2]
+
+
+def test_an_empty_data_set_makes_an_empty_result(path):
+    write_result(path, [])
+    assert pd.read_feather(path).empty
+
+
+def test_a_finished_result_is_known_with_its_manifest(path):
+    write_result(path, ["a", "b"])
+
+    with open_result(path) as result:
+        assert result.finished
+        assert result.done == {"a", "b"}
+    assert read_manifest(path) == MANIFEST
+    assert [file.name for file in path.parent.iterdir()] == ["vote-5.feather"]
+
+
+def test_an_interrupted_run_knows_what_is_done(path):
+    interrupted(path, ["a", "b"], ["c"])
+
+    with open_result(path) as result:
+        assert not result.finished
+        assert result.done == {"a", "b", "c"}
+        assert not path.exists()
+
+
+def test_rows_of_a_done_question_are_left_out(path):
+    interrupted(path, ["a"])
+
+    with open_result(path) as result:
+        assert result.append([result_row("a", generation="again"), result_row("b")]) == 1
+        assert result.append([result_row("a", generation="again")]) == 0
+        result.finish(["a", "b"])
+
+    assert list(pd.read_feather(path)["generation"]) == ["Zürich a\n", "Zürich b\n"]
+
+
+@pytest.mark.parametrize("row_changes", [{"uuid": None}, {"token_ids": None}, {"colour": "red"}])
+def test_a_row_that_does_not_fit_writes_nothing(path, row_changes):
+    with open_result(path) as result:
+        with pytest.raises(ValueError, match=next(iter(row_changes))):
+            result.append([result_row("a"), result_row("b") | row_changes])
+        assert result.done == frozenset()
+
+
+def test_a_row_without_a_column_is_refused(path):
+    row = result_row("a")
+    del row["error"]
+    with open_result(path) as result, pytest.raises(ValueError, match=r"Missing: \['error'\]"):
+        result.append([row])
+
+
+def test_the_same_row_twice_in_a_batch_is_refused(path):
+    with open_result(path) as result, pytest.raises(ValueError, match="only 1 different"):
+        result.append([result_row("a"), result_row("a")])
+
+
+@pytest.mark.parametrize("order", [["a"], ["a", "b", "c"], ["a", "b", "b"], ["a", "x"]])
+def test_only_the_whole_data_set_can_be_finished(path, order):
+    with open_result(path) as result:
+        result.append([result_row("a"), result_row("b")])
+        with pytest.raises(ValueError, match="has 2 of"):
+            result.finish(order)
+        assert not path.exists()
+
+
+def test_a_left_over_run_folder_of_a_finished_result_is_cleared_away(path):
+    write_result(path, ["a"])
+    run = path.with_suffix(".run")
+    run.mkdir()
+    (run / "shard-00000.feather").write_bytes(b"half deleted")
+
+    with open_result(path) as result:
+        assert result.finished
+    assert not run.exists()
+
+
+def test_a_torn_temporary_file_is_cleared_away(path):
+    run = interrupted(path, ["a"])
+    (run / "shard-00001.feather.tmp").write_bytes(b"ARROW1 and then the power went")
+
+    with open_result(path) as result:
+        assert result.done == {"a"}
+    assert sorted(file.name for file in run.iterdir()) == ["manifest.json", "shard-00000.feather"]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: b"",
+        lambda content: b"garbage",
+        lambda content: content[: len(content) // 2],
+        lambda content: content[:-1],
+        lambda content: (
+            content[: len(content) // 4]
+            + bytes(len(content) // 2)
+            + content[-(len(content) // 4) :]
+        ),
+    ],
+    ids=["empty", "garbage", "half", "one byte short", "zeros"],
+)
+def test_a_damaged_shard_is_named_and_the_rest_survives_its_deletion(path, damage):
+    shard = interrupted(path, ["a"], ["b"]) / "shard-00000.feather"
+    shard.write_bytes(damage(shard.read_bytes()))
+
+    with pytest.raises(UserError, match=r"shard-00000\.feather cannot be read") as refused:
+        open_result(path)
+    assert "\n" not in str(refused.value)
+
+    shard.unlink()
+    with open_result(path) as result:
+        assert result.done == {"b"}
+        result.append([result_row("a")])
+        result.finish(["a", "b"])
+    assert list(pd.read_feather(path)["uuid"]) == ["a", "b"]
+
+
+def test_a_copied_shard_is_refused(path):
+    run = interrupted(path, ["a"])
+    (run / "shard-00007.feather").write_bytes((run / "shard-00000.feather").read_bytes())
+    with pytest.raises(UserError, match=r"shard-00007\.feather repeats rows .* uuid 'a'"):
+        open_result(path)
+
+
+def test_a_shard_with_other_columns_is_refused(path):
+    run = interrupted(path, ["a"])
+    pa.feather.write_feather(pa.table({"uuid": ["b"]}), run / "shard-00001.feather")
+    with pytest.raises(UserError, match=r"shard-00001\.feather has other columns"):
+        open_result(path)
+
+
+def test_shards_without_a_manifest_are_refused(path):
+    run = interrupted(path, ["a"])
+    (run / "manifest.json").unlink()
+    with pytest.raises(UserError, match=r"vote-5\.run has shards but no manifest\.json"):
+        open_result(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"[1]", b"{", b"\xff\xfe"])
+def test_a_damaged_manifest_is_named(path, content):
+    run = interrupted(path, ["a"])
+    (run / "manifest.json").write_bytes(content)
+    with pytest.raises(UserError, match=r"manifest\.json holds no readable manifest"):
+        open_result(path)
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_changed_option_is_refused_by_its_name(path, finished):
+    write_result(path, ["a"]) if finished else interrupted(path, ["a"])
+
+    with pytest.raises(UserError, match=r"^num_paraphrases was 5, now 3: .*--overwrite"):
+        open_result(path, changed(num_paraphrases=3))
+
+    with open_result(path) as result:
+        assert result.done == {"a"}
+
+
+def test_an_option_that_may_differ_keeps_the_value_the_run_was_begun_with(path):
+    interrupted(path, ["a"])
+    other = changed(batch_size=16)
+
+    with pytest.raises(UserError, match="batch_size was 4, now 16"):
+        open_result(path, other)
+    with open_result(path, other, may_differ={"batch_size"}) as result:
+        result.finish(["a"])
+    assert read_manifest(path) == MANIFEST
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_overwrite_starts_anew(path, finished):
+    write_result(path, ["a"]) if finished else interrupted(path, ["a"])
+
+    with open_result(path, changed(num_paraphrases=3), overwrite=True) as result:
+        assert not result.finished
+        assert result.done == frozenset()
+        result.append([result_row("b")])
+        result.finish(["b"])
+    assert list(pd.read_feather(path)["uuid"]) == ["b"]
+    assert read_manifest(path) == changed(num_paraphrases=3)
+
+
+def test_a_file_of_someone_else_is_kept_unless_overwritten(path):
+    path.parent.mkdir(parents=True)
+    pa.feather.write_feather(pa.table({"uuid": ["mine"]}), path)
+    before = path.read_bytes()
+
+    with pytest.raises(UserError, match="was not made by self-ensemble"):
+        open_result(path)
+    assert path.read_bytes() == before
+
+    with open_result(path, overwrite=True) as result:
+        result.append([result_row("a")])
+        result.finish(["a"])
+    assert list(pd.read_feather(path)["uuid"]) == ["a"]
+
+
+def test_a_text_file_in_place_of_the_result_is_kept(path):
+    path.parent.mkdir(parents=True)
+    path.write_text("my notes")
+    with pytest.raises(UserError, match=r"vote-5\.feather cannot be read as a feather file"):
+        open_result(path)
+    assert path.read_text() == "my notes"
+
+
+def test_a_second_opener_is_refused_until_the_first_closes(path):
+    with open_result(path), pytest.raises(UserError, match=r"Process \d+ on .* is writing"):
+        open_result(path)
+    with open_result(path):
+        pass
+    with open_result(path.with_name("avg.feather")), open_result(path):
+        pass
+
+
+def test_a_refused_open_gives_the_lock_back(path):
+    interrupted(path, ["a"])
+    with pytest.raises(UserError, match="num_paraphrases"):
+        open_result(path, changed(num_paraphrases=3))
+    assert not list(path.parent.glob(".*.lock"))
+
+
+FULL_DISK = """
+import resource, sys
+from pathlib import Path
+from self_ensemble.errors import UserError
+sys.path.insert(0, sys.argv[2])
+from test_result_store import open_result, result_row, noise
+
+with open_result(Path(sys.argv[1])) as result:
+    result.append([result_row("a")])
+    # The kernel refuses bytes past this size, as a full disk does.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+    try:
+        result.append([result_row("b", generation=noise())])
+    except UserError as error:
+        print(error)
+    assert result.done == {"a"}
+"""
+
+
+def noise():
+    return "".join(map(chr, random.Random(0).choices(range(33, 127), k=100_000)))
+
+
+def test_a_shard_that_does_not_fit_on_the_disk_is_one_line_and_loses_nothing(path):
+    told = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, str(path), str(__file__).rpartition("/")[0]],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert told.returncode == 0, told.stderr
+    assert len(told.stdout.splitlines()) == 1
+    assert "shard-00001.feather: File too large." in told.stdout
+
+    with open_result(path) as result:
+        assert result.done == {"a"}
+        result.append([result_row("b", generation=noise())])
+        result.finish(["b", "a"])
+    assert pd.read_feather(path)["generation"][0] == noise()

@@ -1,0 +1,85 @@
+"""Bootstrap intervals against what is known of the mean."""
+
+from math import isnan, sqrt
+
+import numpy as np
+import pytest
+
+from self_ensemble.errors import UserError
+from self_ensemble.scoring.statistics import mean_interval, paired_difference
+
+
+@pytest.mark.parametrize(("confidence", "z"), [(0.95, 1.960), (0.9, 1.645)])
+def test_interval_of_many_values_is_the_normal_approximation(confidence, z):
+    values = np.random.default_rng(1).random(2000) < 0.3
+    estimate = mean_interval(values, confidence)
+    half = z * values.std() / sqrt(values.size)
+    # 10,000 resamples place a 2.5 % quantile to about 3 % of the half width.
+    assert estimate.value == pytest.approx(values.mean())
+    assert estimate.low == pytest.approx(values.mean() - half, abs=0.08 * half)
+    assert estimate.high == pytest.approx(values.mean() + half, abs=0.08 * half)
+
+
+def test_interval_covers_the_true_mean_about_as_often_as_it_says():
+    rng = np.random.default_rng(2)
+    estimates = [mean_interval(rng.random(150) < 0.3) for _ in range(200)]
+    covered = np.mean([estimate.low <= 0.3 <= estimate.high for estimate in estimates])
+    # Binomial standard error 1.5 %; the percentile interval runs a little short of 95 %.
+    assert 0.89 <= covered <= 0.99
+
+
+def correlated(seed: int) -> tuple[dict[str, float], dict[str, float]]:
+    """Two methods on 400 questions; each question is easy or hard for both."""
+    rng = np.random.default_rng(seed)
+    ease = rng.choice([0.1, 0.9], 400)
+    ours, base = (rng.random((2, 400)) < ease).astype(float)
+    return ({str(i): float(value) for i, value in enumerate(scores)} for scores in (ours, base))
+
+
+def test_paired_difference_of_correlated_scores_is_narrower_than_unpaired():
+    ours, base = correlated(3)
+    paired = paired_difference(ours, base)
+    alone = [mean_interval(list(scores.values())) for scores in (ours, base)]
+    unpaired_width = sqrt(sum((estimate.high - estimate.low) ** 2 for estimate in alone))
+    assert paired.value == pytest.approx(alone[0].value - alone[1].value)
+    assert paired.high - paired.low < 0.75 * unpaired_width
+
+
+def test_pairs_are_made_by_uuid_and_not_by_order():
+    ours, base = correlated(4)
+    shuffled = dict(sorted(base.items(), reverse=True))
+    assert paired_difference(ours, shuffled) == paired_difference(ours, base)
+
+
+def test_only_questions_scored_in_both_are_compared():
+    estimate = paired_difference({"a": 1, "b": 0, "c": 1}, {"c": 0, "a": 1, "z": 1})
+    assert (estimate.value, estimate.n) == (0.5, 2)
+
+
+def test_order_of_values_does_not_change_the_interval():
+    values = np.random.default_rng(5).random(50)
+    assert mean_interval(values) == mean_interval(values[::-1])
+
+
+def test_no_values_give_nan():
+    estimate = mean_interval([])
+    assert estimate.n == 0
+    assert all(map(isnan, estimate[:3]))
+
+
+def test_one_value_has_no_interval():
+    value, low, high, n = mean_interval([1.0])
+    assert (value, n) == (1.0, 1)
+    assert isnan(low)
+    assert isnan(high)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, 0.1])
+def test_equal_values_have_an_interval_of_no_width(value):
+    assert mean_interval([value] * 7) == (value, value, value, 7)
+
+
+@pytest.mark.parametrize("confidence", [0, 1, 95, float("nan")])
+def test_confidence_that_is_no_fraction_is_refused(confidence):
+    with pytest.raises(UserError, match="Give a number between 0 and 1"):
+        mean_interval([0, 1], confidence)

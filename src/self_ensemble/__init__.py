@@ -25,7 +25,7 @@ _WHERE = {
     "load_model": "models.load",
     "load_questions": "questions.load",
 }
-__all__ = ["__version__", *sorted(_WHERE)]  # noqa: PLE0604
+__all__ = ["__version__", *sorted(_WHERE)]
 
 
 def __getattr__(name: str) -> Any:

@@ -33,6 +33,8 @@ def test_normalising_twice_changes_nothing(text):
     [
         ("Cafe\u0301", "caf\u00e9"),
         ("\u201cParis\u201d \u2014 the capital\u2026", "paris capital"),
+        ("e'\u0301", "\u00e9"),
+        ("\u20ac5 + x", "5 x"),
         ("A", "a"),
         ("The The", "the the"),
         (" \t.!? ", ""),

@@ -3,15 +3,16 @@
 from pathlib import Path
 
 from huggingface_hub import snapshot_download
-from huggingface_hub.errors import (
+from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError is re-exported
     GatedRepoError,
-    HfHubHTTPError,
     HFValidationError,
+    HTTPError,
     LocalEntryNotFoundError,
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from huggingface_hub.utils.tqdm import tqdm
 
 from self_ensemble.errors import UserError
 
@@ -20,6 +21,14 @@ WEIGHTS = ("*.safetensors",)
 CODE = ("*.py",)
 # Subfolders hold other formats, and consolidated files hold the same weights a second time.
 UNWANTED = ("*/*", "consolidated*")
+
+
+class _TerminalBar(tqdm):
+    """A download's bar, for terminals and not for log files."""
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        # None means: only where the output is a terminal.
+        super().__init__(*args, **{"disable": None, **kwargs})  # type: ignore[no-untyped-call]
 
 
 def fetch(repo_id: str, revision: str | None, patterns: tuple[str, ...]) -> Path:
@@ -42,6 +51,7 @@ def fetch(repo_id: str, revision: str | None, patterns: tuple[str, ...]) -> Path
             revision=revision,
             allow_patterns=list(patterns),
             ignore_patterns=list(UNWANTED),
+            tqdm_class=_TerminalBar,
         )
     except HFValidationError as error:
         raise UserError(
@@ -59,13 +69,14 @@ def fetch(repo_id: str, revision: str | None, patterns: tuple[str, ...]) -> Path
         ) from error
     except RevisionNotFoundError as error:
         raise UserError(f"Model {repo_id!r} has no revision {revision!r} on the hub.") from error
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled, ConnectionError) as error:
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
         raise UserError(
             f"The hub cannot be reached for model {repo_id!r}, and the local cache does not have "
             "it. Connect to the network, or give a local folder or .gguf file as the model."
         ) from error
-    except HfHubHTTPError as error:
-        reason = str(error).strip().splitlines()[0]
+    except (HTTPError, OSError) as error:
+        lines = str(error).strip().splitlines()
+        reason = lines[0] if lines else type(error).__name__
         raise UserError(
             f"The hub did not deliver model {repo_id!r} ({reason}). Try again later, or give a "
             "local folder or .gguf file as the model."

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
@@ -215,6 +216,8 @@ def _model(
                 attn_implementation=attention,
                 use_safetensors=True,
                 trust_remote_code=trust_remote_code,
+                # Checked below, by name: the library's own error points to a report.
+                ignore_mismatched_sizes=True,
                 output_loading_info=True,
                 **options,
             )
@@ -223,11 +226,12 @@ def _model(
                 f"Model {name!r} does not fit into the memory of {placement.device}. Take a "
                 "smaller model, --dtype bfloat16, more GPUs, or --device cpu."
             ) from error
-    missing = sorted(info["missing_keys"])
-    if missing:
+    # Either would be filled with random numbers.
+    unfit = sorted(info["missing_keys"] | {key for key, *_ in info["mismatched_keys"]})
+    if unfit:
         raise UserError(
-            f"The weights of model {name!r} are incomplete: {len(missing)} tensors are missing, "
-            f"first {missing[0]}. Download or convert it again."
+            f"The weights of model {name!r} do not fit its config.json: {len(unfit)} tensors are "
+            f"missing or of another shape, first {unfit[0]}. Download or convert it again."
         )
     return model.eval().requires_grad_(False)
 
@@ -240,7 +244,7 @@ def _reading(name: str, part: str) -> Iterator[None]:
             yield
         except UserError:
             raise
-        except (OSError, ValueError, ImportError, SafetensorError) as error:
+        except (OSError, ValueError, ImportError, SafetensorError, StrictDataclassError) as error:
             lines = (line.strip() for line in str(error).splitlines())
             reason = next(filter(None, lines), type(error).__name__)
             raise UserError(f"Cannot read the {part} of model {name!r}: {reason}") from error

@@ -138,6 +138,8 @@ def _has_alibi(config: PreTrainedConfig) -> bool:
 
 def _reads_both_ways(config: PreTrainedConfig) -> bool:
     is_encoder = config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES
-    return (is_encoder and not getattr(config, "is_decoder", False)) or getattr(
-        config, "use_bidirectional_attention", None
-    ) in (True, "all")
+    return (
+        (is_encoder and not getattr(config, "is_decoder", False))
+        or getattr(config, "use_bidirectional_attention", None) in (True, "all")
+        or not getattr(config, "is_causal", True)
+    )

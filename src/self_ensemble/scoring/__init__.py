@@ -1,0 +1,1 @@
+"""Whether answers are right: normalisation, lemmas, matching, votes, intervals and tables."""

@@ -1,0 +1,64 @@
+"""`self-ensemble demo`: the main job on the bundled questions, with a table to look at."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+SHOWN = ("flex_attention", "avg", "vote")
+
+
+def demo(
+    model: Annotated[
+        str, typer.Option(help="Alias, hub id, folder or .gguf file.")
+    ] = "smollm2_135m_it",
+    max_samples: Annotated[int | None, typer.Option(help="Only the first M questions.")] = None,
+    output_dir: Annotated[Path, typer.Option(help="Folder of all results.")] = Path("results"),
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Answer again over old results.")
+    ] = False,
+) -> int:
+    """Answer the bundled questions with every method and compare the methods."""
+    # Here, not above: torch would make every `--help` wait.
+    from rich.console import Console
+
+    from self_ensemble.cli.jobs import Job, run_job
+    from self_ensemble.report.examples import choose_examples, example_view, make_examples
+    from self_ensemble.report.tables import score_view
+    from self_ensemble.results.disk import read_table
+    from self_ensemble.results.paths import result_path
+    from self_ensemble.scoring.files import result_folders
+    from self_ensemble.scoring.lemmas import lemmatiser_named
+    from self_ensemble.scoring.score_table import score_table
+
+    job = Job(
+        dataset="demo",
+        methods=("all",),
+        model=model,
+        max_samples=max_samples,
+        output_dir=output_dir,
+        overwrite=overwrite,
+    )
+    code = run_job(job)
+    if code not in (0, 3):
+        return code
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=120)
+    paths = {
+        method: result_path(output_dir, "demo", model, method, job.num_paraphrases, None)
+        for method in ("per_prompt", *SHOWN)
+    }
+    rows = {method: read_table(path).to_pylist() for method, path in paths.items()}
+    lemmatiser = lemmatiser_named("simplemma")
+    fused = {method: rows[method] for method in SHOWN}
+    for example in choose_examples(make_examples(rows["per_prompt"], fused, lemmatiser)):
+        console.print()
+        console.print(example_view(example))
+    folder = paths["per_prompt"].parent
+    table = score_table(
+        result_folders(output_dir, "demo", folder.name), lemmatiser, lemmatiser_name="simplemma"
+    )
+    console.print()
+    console.print(score_view(table))
+    return code

@@ -1,0 +1,65 @@
+"""The command line: `self-ensemble COMMAND`. One file per command; this one only mounts them."""
+
+import sys
+from typing import Annotated
+
+import click
+import typer
+
+from self_ensemble import __version__
+from self_ensemble.cli.analyze import analyze
+from self_ensemble.cli.demo import demo
+from self_ensemble.cli.doctor import doctor
+from self_ensemble.cli.generate import generate
+from self_ensemble.cli.mask import mask
+from self_ensemble.errors import UserError
+
+# Options of published scripts are written with underscores; both forms work.
+app = typer.Typer(
+    name="self-ensemble",
+    help="Ask a language model the same question in N wordings and fuse them into one answer.",
+    context_settings={
+        "token_normalize_func": lambda name: name.replace("_", "-") if name[:1] == "-" else name,
+        "help_option_names": ["-h", "--help"],
+    },
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("demo")(demo)
+app.command("generate")(generate)
+app.command("analyze")(analyze)
+app.command("mask")(mask)
+app.command("doctor")(doctor)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def run() -> None:
+    """Entry point: a user's mistake is one line and exit code 2, never a traceback."""
+    sys.exit(main(sys.argv[1:]))
+
+
+def main(arguments: list[str]) -> int:
+    """Run one command line; returns the exit code."""
+    try:
+        code = app(arguments, standalone_mode=False)
+    except UserError as error:
+        return _refuse(str(error))
+    except click.UsageError as error:
+        return _refuse(error.format_message())
+    except (click.Abort, KeyboardInterrupt):
+        return _refuse("Stopped.", 130)
+    return code if isinstance(code, int) else 0
+
+
+def _refuse(message: str, code: int = 2) -> int:
+    typer.echo(f"Error: {' '.join(message.split())}", err=True)
+    return code

@@ -1,0 +1,208 @@
+"""`self-ensemble mask`: who may read whom, as text, and the proof of it on the user's model."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from self_ensemble.cli.generate import one_of, parse_indices
+from self_ensemble.errors import UserError
+
+SOURCES = ("--dataset", "--text", "--lengths")
+LONGEST = 1_000_000  # tokens; longer than any model's context
+
+
+def mask(
+    dataset: Annotated[
+        str | None, typer.Option(help="Draw a question of webqa, myriadlama, demo, or your file.")
+    ] = None,
+    text: Annotated[
+        list[str] | None, typer.Option(help="Draw these wordings; once per wording.")
+    ] = None,
+    lengths: Annotated[
+        str | None,
+        typer.Option(help="Draw segments of these lengths, without a model: 40,38,45."),
+    ] = None,
+    index: Annotated[
+        int | None, typer.Option(help="Which question of the data set, from 0 (default).")
+    ] = None,
+    num_paraphrases: Annotated[
+        int | None, typer.Option(help="Wordings of the question, N. Default 5.")
+    ] = None,
+    indices: Annotated[
+        str | None, typer.Option("--indices", "--indexs", help="These wordings instead: 0,2,4.")
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder with the data set's files.")] = None,
+    paraphrases: Annotated[
+        Path | None, typer.Option(help="File with wordings for the questions.")
+    ] = None,
+    num_shots: Annotated[
+        int | None, typer.Option(help="Few-shot examples in the prefix. Default 5.")
+    ] = None,
+    num_manual: Annotated[
+        int | None, typer.Option(help="Manual templates per fact (myriadlama).")
+    ] = None,
+    num_auto: Annotated[
+        int | None, typer.Option(help="Automatic templates per fact (myriadlama).")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of few-shot choice. Default 0.")] = None,
+    manual_read_each_other: Annotated[
+        bool,
+        typer.Option(
+            "--manual-read-each-other", help="MyriadLAMA's manual templates read earlier ones."
+        ),
+    ] = False,
+    prefix: Annotated[
+        int | None, typer.Option(help="Tokens of the prefix, with --lengths. Default 0.")
+    ] = None,
+    cue: Annotated[
+        int | None, typer.Option(help="Tokens of the cue, with --lengths. Default 2.")
+    ] = None,
+    generated: Annotated[int, typer.Option(help="Generated tokens to draw.")] = 5,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Alias, hub id, folder or .gguf file. Default smollm2_135m_it."),
+    ] = None,
+    prompt: Annotated[
+        bool, typer.Option("--prompt", help="Also print the packed prompt in full.")
+    ] = False,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check",
+            help="Prove on the model that no wording reads another; exit code 1 if one does.",
+        ),
+    ] = False,
+    positions: Annotated[str, typer.Option(help="aligned or contiguous.")] = "aligned",
+    fusion_point: Annotated[str, typer.Option(help="cue or last_segment.")] = "cue",
+    segment_weights: Annotated[str, typer.Option(help="uniform (1/N) or none (1).")] = "uniform",
+    chat_template: Annotated[
+        str | None, typer.Option(help="auto, on or off. Default off.")
+    ] = None,
+    attention: Annotated[
+        str | None, typer.Option(help="Backend of --check: auto, sdpa, flex or eager.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = None,
+    dtype: Annotated[str | None, typer.Option(help="auto, float32, bfloat16 or float16.")] = None,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run code that comes with the model.")
+    ] = False,
+    aliases: Annotated[Path | None, typer.Option(help="TOML file with your aliases.")] = None,
+) -> None:
+    """Draw who may read whom in a packed question, and prove that wordings are isolated."""
+    source = one_source(dataset, text, lengths)
+    of_dataset = {
+        "--index": index, "--num-paraphrases": num_paraphrases, "--indices": indices,
+        "--data": data, "--paraphrases": paraphrases, "--num-shots": num_shots,
+        "--num-manual": num_manual, "--num-auto": num_auto, "--seed": seed,
+        "--manual-read-each-other": manual_read_each_other or None,
+    }  # fmt: skip
+    of_model = {
+        "--model": model, "--prompt": prompt or None, "--check": check or None,
+        "--chat-template": chat_template, "--attention": attention, "--device": device,
+        "--dtype": dtype, "--trust-remote-code": trust_remote_code or None, "--aliases": aliases,
+    }  # fmt: skip
+    _refuse_unfit(source, ("--dataset",), of_dataset)
+    _refuse_unfit(source, ("--dataset", "--text"), of_model)
+    _refuse_unfit(source, ("--lengths",), {"--prefix": prefix, "--cue": cue})
+    one_of("positions", positions, ["aligned", "contiguous"])
+    one_of("fusion point", fusion_point, ["cue", "last_segment"])
+    one_of("segment weights", segment_weights, ["uniform", "none"])
+    one_of("chat template setting", chat_template or "off", ["auto", "on", "off"])
+    at_least("--generated", generated, 0)
+    at_least("--prefix", prefix, 0)
+    at_least("--cue", cue, 1)
+    at_least("--num-paraphrases", num_paraphrases, 1)
+    if check and manual_read_each_other:
+        raise UserError(
+            "--check proves that no wording reads another, which --manual-read-each-other lets "
+            "them do. Leave one of them out."
+        )
+    token_counts = parse_lengths(lengths) if lengths is not None else ()
+    if sum(token_counts) + (prefix or 0) + (cue or 0) + generated > LONGEST:
+        raise UserError(f"Got more than {LONGEST:,} tokens in all. Give smaller numbers.")
+    # Here, not above: torch would make every `--help` wait.
+    from self_ensemble.cli.mask_job import Drawing, MaskJob, draw_lengths, draw_wordings
+
+    drawing = Drawing(generated, positions, fusion_point, segment_weights)
+    if source == "--lengths":
+        typer.echo(draw_lengths(drawing, prefix or 0, token_counts, 2 if cue is None else cue))
+        return
+    job = MaskJob(
+        drawing=drawing,
+        texts=tuple(text or ()),
+        dataset=dataset,
+        index=index or 0,
+        num_paraphrases=5 if num_paraphrases is None else num_paraphrases,
+        indices=parse_indices(indices),
+        data=data,
+        paraphrases=paraphrases,
+        num_shots=5 if num_shots is None else num_shots,
+        num_manual=num_manual,
+        num_auto=num_auto or 0,
+        seed=seed or 0,
+        manual_read_each_other=manual_read_each_other,
+        model=model or "smollm2_135m_it",
+        prompt=prompt,
+        check=check,
+        chat_template=chat_template or "off",
+        attention=attention or "auto",
+        device=device or "auto",
+        dtype=dtype or "auto",
+        trust_remote_code=trust_remote_code,
+        aliases=aliases,
+    )
+    if not draw_wordings(job, typer.echo):
+        raise typer.Exit(1)
+
+
+def one_source(dataset: str | None, text: list[str] | None, lengths: str | None) -> str:
+    """Name the one source that was given.
+
+    Raises:
+        UserError: None was given, or more than one.
+    """
+    given = [
+        option
+        for option, value in zip(SOURCES, (dataset, text or None, lengths), strict=True)
+        if value is not None
+    ]
+    if len(given) == 1:
+        return given[0]
+    found = f"Got {' and '.join(given)}" if given else "Nothing to draw"
+    raise UserError(
+        f"{found}. Give one of: --dataset NAME --index I, --text once per wording, "
+        "or --lengths 40,38,45."
+    )
+
+
+def parse_lengths(text: str) -> tuple[int, ...]:
+    """Read "40,38,45".
+
+    Raises:
+        UserError: One of them is no number from 1.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    wrong = [part for part in parts if not (part.isdecimal() and int(part) > 0)]
+    if wrong:
+        raise UserError(
+            f"Got --lengths {text!r}: {wrong[0]!r} is no number of tokens from 1. "
+            "Give one number per segment, such as 40,38,45."
+        )
+    return tuple(int(part) for part in parts)
+
+
+def at_least(option: str, value: int | None, least: int) -> None:
+    """Refuse a number that is too small."""
+    if value is not None and value < least:
+        raise UserError(f"Got {option} {value}. Give {least} or more.")
+
+
+def _refuse_unfit(source: str, fitting: tuple[str, ...], options: Mapping[str, object]) -> None:
+    # An option that would be ignored is refused: it would do nothing, and look as if it did.
+    unfit = [option for option, value in options.items() if value is not None]
+    if unfit and source not in fitting:
+        raise UserError(
+            f"{unfit[0]} goes with {' or '.join(fitting)}, not with {source}. Leave it out."
+        )

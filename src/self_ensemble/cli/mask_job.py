@@ -1,0 +1,192 @@
+"""What `mask` does once its options are read."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+from self_ensemble.decoding.engine import Engine
+from self_ensemble.decoding.self_check import check_isolation
+from self_ensemble.errors import UserError
+from self_ensemble.models.load import LoadedModel, load_model
+from self_ensemble.packing.layout import Layout, build_layout
+from self_ensemble.prompts.build import PromptFrame, chat_frame, plain_frame
+from self_ensemble.prompts.parts import PromptParts
+from self_ensemble.questions.load import load_questions
+from self_ensemble.questions.schema import Framing, Question, QuestionSet
+from self_ensemble.report.mask_view import (
+    PackedSequence,
+    check_text,
+    legend,
+    mask_picture,
+    packed_sequence,
+    prompt_text,
+    shown_tokens,
+)
+from self_ensemble.run import WordingChoice
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """How a question is laid out, whatever it is.
+
+    Attributes:
+        num_generated: Generated tokens to draw.
+        positions: "aligned" or "contiguous".
+        fusion_point: "cue" or "last_segment".
+        segment_weights: "uniform" or "none".
+    """
+
+    num_generated: int
+    positions: str
+    fusion_point: str
+    segment_weights: str
+
+    def layout(self, parts: PromptParts, readable: Sequence[tuple[int, int]] = ()) -> Layout:
+        """Lay a question out as the engine does for attention-level fusion."""
+        num_wordings = len(parts.segments)
+        weight = 1.0 / num_wordings if self.segment_weights == "uniform" else 1.0
+        return build_layout(
+            parts,
+            segment_weights=[weight] * num_wordings,
+            positions=cast(Any, self.positions),
+            fusion_point=cast(Any, self.fusion_point),
+            readable=readable,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class MaskJob:
+    """The options of `mask` for wordings, under their long names."""
+
+    drawing: Drawing
+    texts: tuple[str, ...]
+    dataset: str | None
+    index: int
+    num_paraphrases: int
+    indices: tuple[int, ...] | None
+    data: Path | None
+    paraphrases: Path | None
+    num_shots: int
+    num_manual: int | None
+    num_auto: int
+    seed: int
+    manual_read_each_other: bool
+    model: str
+    prompt: bool
+    check: bool
+    chat_template: str
+    attention: str
+    device: str
+    dtype: str
+    trust_remote_code: bool
+    aliases: Path | None
+
+
+def draw_lengths(drawing: Drawing, prefix: int, lengths: Sequence[int], cue: int) -> str:
+    """Draw a question of which only the numbers of tokens are known."""
+    parts = PromptParts((0,) * prefix, tuple((0,) * length for length in lengths), (0,) * cue)
+    return _picture(packed_sequence(drawing.layout(parts), prefix, drawing.num_generated))
+
+
+def draw_wordings(job: MaskJob, echo: Callable[[str], None]) -> bool:
+    """Print what was asked for; returns whether the check, if asked for, went well.
+
+    Raises:
+        UserError: The wordings cannot be had, or do not fit into the model.
+    """
+    question_set, title, wordings, readable = _wordings(job)
+    loaded = load_model(
+        job.model,
+        device=job.device,
+        dtype=job.dtype,
+        attention=job.attention,
+        trust_remote_code=job.trust_remote_code,
+        aliases=job.aliases,
+    )
+    parts = _frame(job, loaded, question_set).parts(wordings)
+    layout = job.drawing.layout(parts, readable)
+    sequence = packed_sequence(layout, len(parts.prefix), job.drawing.num_generated)
+    echo(f"{title}, tokens of {loaded.name}\n\n{_picture(sequence)}")
+    window = getattr(loaded.model.config, "sliding_window", None)
+    if window is not None and window <= max(layout.positions):
+        echo(f"Layers with a sliding window also leave out what lies {window} positions back.")
+    if job.prompt:
+        show = partial(shown_tokens, loaded.tokenizer)
+        echo("\n" + prompt_text(sequence, parts.prefix + layout.token_ids, show))
+    if not job.check:
+        return True
+    length = max(layout.positions) + 2  # a longer wording is tried, too
+    if loaded.context_length is not None and length > loaded.context_length:
+        raise UserError(
+            f"The check needs {length} positions, the model has {loaded.context_length}. "
+            "Give fewer --num-shots or shorter wordings."
+        )
+    dtype = str(loaded.dtype).removeprefix("torch.")
+    echo(f"\nIsolation on {loaded.name} ({loaded.attention}, {dtype}, {loaded.device})")
+    engine = Engine(loaded, loaded.attention)
+    differences = check_isolation(engine, parts, job.drawing.layout)
+    echo(check_text(differences))
+    is_ok = all(difference.is_ok for difference in differences)
+    if not is_ok and dtype != "float32":
+        echo("Rounding in this type can be large. Try --dtype float32.")
+    return is_ok
+
+
+def _picture(sequence: PackedSequence) -> str:
+    return f"{mask_picture(sequence)}\n\n{legend(sequence)}"
+
+
+def _wordings(
+    job: MaskJob,
+) -> tuple[QuestionSet | None, str, tuple[str, ...], tuple[tuple[int, int], ...]]:
+    """Data set, title, wordings, and which of them read which."""
+    if job.dataset is None:
+        return None, f"{len(job.texts)} wordings", job.texts, ()
+    question_set = load_questions(
+        job.dataset,
+        data_dir=job.data,
+        num_shots=job.num_shots,
+        seed=job.seed,
+        num_manual=job.num_manual,
+        num_auto=job.num_auto,
+        paraphrases=job.paraphrases,
+    )
+    num_questions = len(question_set.questions)
+    if not 0 <= job.index < num_questions:
+        raise UserError(
+            f"Got --index {job.index}, but {question_set.name} has {num_questions} questions. "
+            f"Give a number from 0 to {num_questions - 1}."
+        )
+    question = question_set.questions[job.index]
+    choice = WordingChoice(job.num_paraphrases, job.indices, job.manual_read_each_other)
+    wordings = _picked(question, choice, f"Question {job.index} of {question_set.name}")
+    title = (
+        f"{question_set.name}, question {job.index} ({question.uuid}), {len(wordings)} wordings"
+    )
+    return question_set, title, wordings, choice.readable(question.groups)
+
+
+def _picked(question: Question, choice: WordingChoice, which: str) -> tuple[str, ...]:
+    needed, found = max(choice.chosen()) + 1, len(question.wordings)
+    if needed > found:
+        remedy = f"Give at most --num-paraphrases {found}"
+        if choice.indices is not None:
+            remedy = f"Give --indices below {found}"
+        raise UserError(
+            f"{which} has {found} wordings, {needed} are asked for. {remedy}, or a file with "
+            "more wordings as --paraphrases."
+        )
+    return choice.pick(question.wordings)
+
+
+def _frame(job: MaskJob, loaded: LoadedModel, question_set: QuestionSet | None) -> PromptFrame:
+    instruction, shots, framing = (
+        ("", (), Framing())
+        if question_set is None
+        else (question_set.instruction, question_set.shots, question_set.framing)
+    )
+    if job.chat_template == "on" or (job.chat_template == "auto" and loaded.has_chat_template):
+        return chat_frame(loaded.tokenizer, instruction, shots)
+    return plain_frame(loaded.tokenizer, instruction, shots, framing)

@@ -1,0 +1,286 @@
+"""A run over a data set: batches in, rows on disk, resumable at any point."""
+
+import hashlib
+import json
+import math
+import platform
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import NamedTuple
+
+import pyarrow as pa
+
+from self_ensemble.ensemble import Answer, Ensemble, Request
+from self_ensemble.errors import UserError
+from self_ensemble.questions.schema import Question, QuestionSet
+from self_ensemble.results.interrupt import finish_batch_on_signal
+from self_ensemble.results.schema import PER_PROMPT_SCHEMA, RESULT_SCHEMA
+from self_ensemble.results.store import ResultFile
+from self_ensemble.scoring.lemmas import answer_lemmas, predict_lemma
+
+# Answers do not depend on it, so a run may be resumed with another one.
+MAY_DIFFER = frozenset({"batch_size"})
+
+
+@dataclass(frozen=True, slots=True)
+class WordingChoice:
+    """Which wordings of a question are asked.
+
+    Attributes:
+        num_paraphrases: The first N wordings.
+        indices: These wordings instead, in this order.
+        manual_read_each_other: Whether wordings of the group "manual" read the earlier ones.
+    """
+
+    num_paraphrases: int = 5
+    indices: tuple[int, ...] | None = None
+    manual_read_each_other: bool = False
+
+    def chosen(self) -> tuple[int, ...]:
+        return tuple(range(self.num_paraphrases)) if self.indices is None else self.indices
+
+    def pick(self, wordings: Sequence[str]) -> tuple[str, ...]:
+        """The chosen wordings of one question.
+
+        Raises:
+            UserError: The question has too few.
+        """
+        needed = max(self.chosen()) + 1
+        if len(wordings) < needed:
+            raise UserError(f"{needed} wordings are asked for, the question has {len(wordings)}.")
+        return tuple(wordings[index] for index in self.chosen())
+
+    def readable(self, groups: Sequence[str]) -> tuple[tuple[int, int], ...]:
+        """Pairs of chosen wordings of which the first may read the second."""
+        if not self.manual_read_each_other or not groups:
+            return ()
+        manual = [n for n, index in enumerate(self.chosen()) if groups[index] == "manual"]
+        return tuple((i, j) for i in manual for j in manual if j < i)
+
+
+class Progress(NamedTuple):
+    """What a finished batch reports."""
+
+    num_questions: int
+    num_errors: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+        num_questions: Questions answered now.
+        seconds: Wall-clock time of the batches.
+        signal_exit_code: 130 or 143 if the user stopped the run, else 0.
+    """
+
+    num_questions: int
+    seconds: float
+    signal_exit_code: int
+
+
+Weights = dict[str, tuple[float, ...]]
+
+
+def make_request(
+    question: Question,
+    choice: WordingChoice,
+    weights: Weights | None,
+    segment_weights: Weights | None,
+) -> Request:
+    """One question as the engine takes it.
+
+    Raises:
+        UserError: It has fewer wordings than asked for.
+    """
+    return Request(
+        key=question.uuid,
+        wordings=choice.pick(question.wordings),
+        weights=None if weights is None else weights[question.uuid],
+        segment_weights=None if segment_weights is None else segment_weights[question.uuid],
+        readable=choice.readable(question.groups),
+    )
+
+
+def manifest_fields(
+    ensemble: Ensemble, question_set: QuestionSet, options: dict[str, object]
+) -> dict[str, object]:
+    """What a result was made with; a change of any of it is refused on resume."""
+    asked = [(q.uuid, q.wordings, q.answers) for q in question_set.questions]
+    return {
+        "model": ensemble.model.name,
+        "model_revision": ensemble.model.revision,
+        "dtype": str(ensemble.model.dtype).removeprefix("torch."),
+        "device": ensemble.model.device.type,
+        "attention": ensemble.engine.backend,
+        "dataset": question_set.name,
+        "data_source": question_set.source,
+        "questions_sha256": _sha256(asked),
+        "prompt_sha256": _sha256(
+            [ensemble.frame.prefix, ensemble.frame.wording, ensemble.frame.cue]
+        ),
+        "prefix": ensemble.model.tokenizer.decode(list(ensemble.frame.prefix)),
+        **options,
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("self-ensemble", "torch", "transformers")},
+        },
+    }
+
+
+def run_questions(
+    ensemble: Ensemble,
+    question_set: QuestionSet,
+    choice: WordingChoice,
+    files: dict[str, ResultFile],
+    *,
+    weights: Weights | None = None,
+    segment_weights: Weights | None = None,
+    batch_size: int,
+    on_batch: Callable[[Progress], None] = lambda progress: None,
+) -> Outcome:
+    """Answer every question that is not on disk yet, batch by batch.
+
+    Args:
+        ensemble: The model with the methods to run.
+        question_set: What to ask.
+        choice: Which wordings.
+        files: An open, unfinished result file for each of the ensemble's methods.
+        weights: Weights of the weighted methods by uuid.
+        segment_weights: Weights inside attention by uuid.
+        batch_size: Questions per batch.
+        on_batch: Called after each batch.
+
+    Returns:
+        How it ended; the result files are finished unless a signal came.
+    """
+    done = frozenset.intersection(*(file.done for file in files.values()))
+    todo = [question for question in question_set.questions if question.uuid not in done]
+    total, spent = 0, 0.0
+    with finish_batch_on_signal() as interruption:
+        for start in range(0, len(todo), batch_size):
+            batch = todo[start : start + batch_size]
+            progress = _run_batch(ensemble, batch, choice, files, weights, segment_weights)
+            total, spent = total + progress.num_questions, spent + progress.seconds
+            on_batch(progress)
+            if interruption.received is not None:
+                return Outcome(total, spent, interruption.exit_code)
+    for file in files.values():
+        file.finish([question.uuid for question in question_set.questions])
+    return Outcome(total, spent, 0)
+
+
+def result_schema(method: str) -> pa.Schema:
+    """Columns of a method's result file."""
+    return PER_PROMPT_SCHEMA if method == "per_prompt" else RESULT_SCHEMA
+
+
+def _run_batch(
+    ensemble: Ensemble,
+    batch: Sequence[Question],
+    choice: WordingChoice,
+    files: dict[str, ResultFile],
+    weights: Weights | None,
+    segment_weights: Weights | None,
+) -> Progress:
+    started = time.perf_counter()
+    requests: dict[str, Request] = {}
+    errors: dict[str, str] = {}
+    for question in batch:
+        try:
+            request = make_request(question, choice, weights, segment_weights)
+        except UserError as error:
+            errors[question.uuid] = str(error)
+            continue
+        problem = ensemble.problem(request)
+        if problem is None:
+            requests[question.uuid] = request
+        else:
+            errors[question.uuid] = problem
+    answers = ensemble.run(list(requests.values())) if requests else {}
+    seconds = time.perf_counter() - started
+    for method, file in files.items():
+        by_uuid = dict(zip(requests, answers.get(method, []), strict=True))
+        rows = [
+            row
+            for question in batch
+            for row in _rows(
+                ensemble,
+                method,
+                question,
+                requests.get(question.uuid),
+                by_uuid.get(question.uuid),
+                errors.get(question.uuid),
+                seconds / max(len(requests), 1),
+            )
+        ]
+        file.append(rows)
+    return Progress(len(batch), len(errors), time.perf_counter() - started)
+
+
+def _rows(
+    ensemble: Ensemble,
+    method: str,
+    question: Question,
+    request: Request | None,
+    answer: Answer | None,
+    error: str | None,
+    seconds: float,
+) -> Iterator[dict[str, object]]:
+    wordings = request.wordings if request is not None else question.wordings
+    cue = ensemble.model.tokenizer.decode(list(ensemble.frame.cue))
+    common = {
+        "uuid": question.uuid,
+        "answers": list(question.answers),
+        "paraphrases": list(wordings),
+        "prompts": [ensemble.frame.wording.format(wording) + cue for wording in wordings],
+        "answer_lemmas": answer_lemmas(question.answers),
+        "backend": ensemble.engine.backend,
+        "error": error,
+    }
+    if method != "per_prompt":
+        yield common | _outcome(answer, seconds)
+    elif answer is None:
+        yield common | _outcome(None, seconds) | {"paraphrase": "", "paraphrase_index": -1}
+    else:
+        for index, member in enumerate(answer.members):
+            where = {"paraphrase": wordings[index], "paraphrase_index": index}
+            yield common | _outcome(member, seconds) | where
+
+
+def _outcome(answer: Answer | None, seconds: float) -> dict[str, object]:
+    return {
+        "prediction": None if answer is None else answer.text,
+        "generation": None if answer is None else answer.generation,
+        "predict_lemma": [] if answer is None else predict_lemma(answer.text),
+        "token_ids": [] if answer is None else list(answer.token_ids),
+        "num_tokens": 0 if answer is None else len(answer.token_ids),
+        "mean_logprob": math.nan if answer is None else answer.mean_logprob,
+        "seconds": math.nan if answer is None else seconds,
+        "stop_reason": "error" if answer is None else answer.stop_reason,
+    }
+
+
+def _sha256(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, ensure_ascii=False).encode()).hexdigest()
+
+
+def fewest_wordings_message(question_set: QuestionSet, choice: WordingChoice) -> str | None:
+    """Why not a single question has the wordings asked for, or None."""
+    needed = max(choice.chosen()) + 1
+    most = max((len(question.wordings) for question in question_set.questions), default=0)
+    if most >= needed:
+        return None
+    remedy = (
+        "Give wordings with --paraphrases FILE, or ask the original alone with --method origin."
+        if most <= 1
+        else f"Use --num-paraphrases {most} or fewer."
+    )
+    return (
+        f"{needed} wordings are asked for, but no question of {question_set.name} has more "
+        f"than {most}. {remedy}"
+    )

@@ -138,6 +138,9 @@ class Ensemble:
         """
         asked = [method] if isinstance(method, str) or callable(method) else method
         self.methods = tuple(resolve_method(one) for one in asked)
+        names = [one.name for one in self.methods]
+        if len(set(names)) < len(names):
+            raise UserError(f"Two methods have one name: {', '.join(names)}. Name them apart.")
         self.frame = frame or plain_frame(model.tokenizer, prefix, (), framing or Framing())
         self.settings = settings or Settings()
         self.model = model
@@ -194,15 +197,16 @@ class Ensemble:
         Raises:
             UserError: A question that cannot be asked; see `problem`.
         """
-        answers: dict[str, dict[str, Answer]] = {method.name: {} for method in self.methods}
+        answers: dict[str, dict[int, Answer]] = {method.name: {} for method in self.methods}
         for size in sorted({len(request.wordings) for request in requests}):
-            same = [request for request in requests if len(request.wordings) == size]
+            places = [i for i, request in enumerate(requests) if len(request.wordings) == size]
+            same = [requests[place] for place in places]
             for methods in self._passes(same):
                 for name, found in self._run_pass(methods, same).items():
-                    keys = [request.key for request in same]
-                    answers[name].update(zip(keys, found, strict=True))
+                    answers[name].update(zip(places, found, strict=True))
         return {
-            name: [found[request.key] for request in requests] for name, found in answers.items()
+            name: [found[place] for place in range(len(requests))]
+            for name, found in answers.items()
         }
 
     def problem(self, request: Request) -> str | None:
@@ -242,7 +246,8 @@ class Ensemble:
         if kinds != {"fused"}:
             alone = range(1 if only_original else num_wordings)
         if kinds == {"original"}:
-            requests = [replace(request, wordings=request.wordings[:1]) for request in requests]
+            requests = [_original(request) for request in requests]
+            num_wordings = 1
         layouts = [self._layout(request, fused=fused, alone=alone) for request in requests]
         batch, frontier = self.engine.prefill(layouts, self.prefix())
         streams = tuple(range(int(fused), int(fused) + len(alone)))
@@ -270,7 +275,7 @@ class Ensemble:
             self._checked_parts(request),
             fused=fused,
             alone=alone,
-            segment_weights=self._segment_weights(request),
+            segment_weights=self._segment_weights(request) if fused else None,
             positions=self.settings.positions if mixed else "aligned",
             fusion_point=self.settings.fusion_point,
             readable=request.readable if mixed else (),
@@ -282,22 +287,36 @@ class Ensemble:
             return [1.0 / num_wordings] * num_wordings
         if self.settings.segment_weights == "none":
             return [1.0] * num_wordings
-        if request.segment_weights is None:
-            raise UserError(
-                f"Question {request.key!r} has no segment weights. Give one per wording."
-            )
+        assert request.segment_weights is not None  # see _checked_parts
         return request.segment_weights
 
     def _checked_parts(self, request: Request) -> PromptParts:
         if not request.wordings:
             raise UserError("The question has no wording. Give at least one.")
+        weighted = [method.name for method in self.methods if method.needs_weights]
+        if weighted and request.weights is None:
+            raise UserError(
+                f"Method {weighted[0]!r} needs weights, and question {request.key!r} has none. "
+                "Give one per wording."
+            )
+        needs_segment_weights = self.settings.segment_weights == "given" and any(
+            method.kind == "fused" for method in self.methods
+        )
+        if needs_segment_weights and request.segment_weights is None:
+            raise UserError(
+                f"Question {request.key!r} has no segment weights. Give one per wording."
+            )
         for weights in (request.weights, request.segment_weights):
             if weights is not None:
                 _check_weights(weights, len(request.wordings))
         parts = self.frame.parts(request.wordings)
         spans = [len(segment) for segment in parts.segments]
-        span = sum(spans) if self.settings.positions == "contiguous" else max(spans)
-        length = len(parts.prefix) + span + len(parts.cue) + self.settings.max_new_tokens
+        num_cues = 1
+        if self.settings.positions == "contiguous":
+            spans = [sum(spans)]
+            num_cues = len(parts.segments) if self.settings.fusion_point == "last_segment" else 1
+        length = len(parts.prefix) + max(spans) + num_cues * len(parts.cue)
+        length += self.settings.max_new_tokens
         limit = self.model.context_length
         if limit is not None and length > limit:
             raise UserError(
@@ -327,6 +346,17 @@ class Ensemble:
             logprobs=tuple(decoded.logprobs),
             stop_reason=decoded.stop_reason or "length",
         )
+
+
+def _original(request: Request) -> Request:
+    """The request with its original wording only, which then has all the weight."""
+    return replace(
+        request,
+        wordings=request.wordings[:1],
+        weights=None if request.weights is None else (1.0,),
+        segment_weights=None if request.segment_weights is None else (1.0,),
+        readable=(),
+    )
 
 
 def _track(method: Method) -> str:

@@ -43,7 +43,8 @@ def resolve_method(method: str | Callable[..., object]) -> Method:
     """A method by name, as `module:function`, or from a fusion rule itself."""
     if callable(method):
         rule: FusionRule = method  # type: ignore[assignment]
-        return Method(f"{method.__module__}:{method.__name__}", "tied", rule)
+        name = getattr(method, "__name__", type(method).__name__)  # an object may have none
+        return Method(f"{method.__module__}:{name}", "tied", rule)
     kind = KINDS.get(method, "tied")
     return Method(method, kind, load_rule(method, list(KINDS)) if kind == "tied" else None)
 

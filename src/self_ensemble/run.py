@@ -119,8 +119,8 @@ def manifest_fields(
         "attention": ensemble.engine.backend,
         "dataset": question_set.name,
         "data_source": question_set.source,
-        "questions_sha256": _sha256(asked),
-        "prompt_sha256": _sha256(
+        "questions_sha256": sha256_of(asked),
+        "prompt_sha256": sha256_of(
             [ensemble.frame.prefix, ensemble.frame.wording, ensemble.frame.cue]
         ),
         "prefix": ensemble.model.tokenizer.decode(list(ensemble.frame.prefix)),
@@ -249,7 +249,7 @@ def _rows(
     else:
         for index, member in enumerate(answer.members):
             where = {"paraphrase": wordings[index], "paraphrase_index": index}
-            yield common | _outcome(member, seconds) | where
+            yield common | _outcome(member, seconds / len(answer.members)) | where
 
 
 def _outcome(answer: Answer | None, seconds: float) -> dict[str, object]:
@@ -265,7 +265,8 @@ def _outcome(answer: Answer | None, seconds: float) -> dict[str, object]:
     }
 
 
-def _sha256(value: object) -> str:
+def sha256_of(value: object) -> str:
+    """Hash of a JSON-able value, in hex."""
     return hashlib.sha256(json.dumps(value, ensure_ascii=False).encode()).hexdigest()
 
 

@@ -41,6 +41,7 @@ from self_ensemble.run import (
     manifest_fields,
     result_schema,
     run_questions,
+    sha256_of,
 )
 from self_ensemble.run import Progress as BatchProgress
 
@@ -82,10 +83,12 @@ class Job:
     as_json: bool = False
 
 
+# Options that only the fused stream notices.
+FUSED_ONLY = ("segment_weights", "positions", "fusion_point", "manual_read_each_other")
 # How and where a run works, which the manifest records by what came of it or not at all.
 NOT_IN_MANIFEST = {
     "dataset", "methods", "model", "output_dir", "data", "attention", "device", "dtype",
-    "aliases", "overwrite", "as_json", "max_new_tokens", "stop",
+    "aliases", "overwrite", "as_json", "max_new_tokens", "stop", "weights",
 }  # fmt: skip
 
 
@@ -223,9 +226,12 @@ def _open(
         **{name: value for name, value in asdict(job).items() if name not in NOT_IN_MANIFEST},
         "max_new_tokens": settings.max_new_tokens,
         "stop": settings.stop,
-        "weight_values": weights if method.needs_weights else None,
-        "segment_weight_values": segment_weights if method.kind == "fused" else None,
+        "weights_sha256": sha256_of(weights) if method.needs_weights else None,
     }
+    if method.kind == "fused":
+        options["segment_weights_sha256"] = sha256_of(segment_weights)
+    else:
+        options |= dict.fromkeys(FUSED_ONLY)
     fields = manifest_fields(ensemble, question_set, options)
     path = result_path(
         job.output_dir, question_set.name, job.model, method.name, job.num_paraphrases, job.indices

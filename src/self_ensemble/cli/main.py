@@ -3,7 +3,6 @@
 import sys
 from typing import Annotated
 
-import click
 import typer
 
 from self_ensemble import __version__
@@ -19,10 +18,9 @@ app = typer.Typer(
     name="self-ensemble",
     help="Ask a language model the same question in N wordings and fuse them into one answer.",
     context_settings={
-        "token_normalize_func": lambda name: name.replace("_", "-") if name[:1] == "-" else name,
+        "token_normalize_func": lambda name: name.replace("_", "-"),
         "help_option_names": ["-h", "--help"],
     },
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
@@ -35,11 +33,13 @@ app.command("doctor")(doctor)
 
 @app.callback(invoke_without_command=True)
 def _root(
+    context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
     if version:
         typer.echo(__version__)
-        raise typer.Exit
+    elif context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
 def run() -> None:
@@ -53,9 +53,9 @@ def main(arguments: list[str]) -> int:
         code = app(arguments, standalone_mode=False)
     except UserError as error:
         return _refuse(str(error))
-    except click.UsageError as error:
-        return _refuse(error.format_message())
-    except (click.Abort, KeyboardInterrupt):
+    except typer.TyperException as error:
+        return _refuse(str(getattr(error, "format_message", error.__str__)()))
+    except (typer.Abort, KeyboardInterrupt):
         return _refuse("Stopped.", 130)
     return code if isinstance(code, int) else 0
 

@@ -37,6 +37,8 @@ class PackedPass:
         query_positions_BR: Position ids of the queries, for sliding windows.
         key_positions_BS: Position ids of the cached keys, for sliding windows.
         flat: The flat row's visibility, in a FlexAttention prefill.
+        num_layer_calls: Layers that have called attention.
+        windows: Sliding windows that they have asked for.
     """
 
     rows_T: Tensor
@@ -46,7 +48,13 @@ class PackedPass:
     key_positions_BS: Tensor | None = None
     flat: FlatTokens | None = None
     num_layer_calls: int = 0
+    windows: set[int | None] = field(default_factory=set)
     _masks: dict[object, Any] = field(default_factory=dict)
+
+    @property
+    def num_masks(self) -> int:
+        """Masks built in this pass, one for each kind of layer."""
+        return len(self._masks)
 
     def mask(self, window: int | None, like: Tensor) -> Tensor:
         """The additive mask `(B, 1, R, S)` of a layer, made once per window, device and dtype."""
@@ -168,12 +176,15 @@ def _registered(backend: Callable[..., Tensor]) -> Callable[..., tuple[Tensor, N
         s_aux: Tensor | None = None,
         **_: object,
     ) -> tuple[Tensor, None]:
-        if packed is None or s_aux is not None:
+        # A mask at this place is the model's own: the library makes none for our functions.
+        if packed is None or s_aux is not None or attention_mask is not None:
             raise UserError(
                 f"{type(module).__name__} does not pass its arguments on to the attention "
-                "function, or needs attention sinks; this architecture is not supported."
+                "function, or needs attention sinks or a mask of its own; this architecture is "
+                "not supported."
             )
         packed.num_layer_calls += 1
+        packed.windows.add(sliding_window)
         scale = query.shape[-1] ** -0.5 if scaling is None else scaling
         return backend(query, key, value, packed, scale, sliding_window, softcap), None
 

@@ -56,7 +56,9 @@ def choose(scores_AV: Tensor, draws_A: Tensor, sampling: Sampling) -> tuple[Tens
         kept = ordered.where(mass - ordered < sampling.top_p, 0.0)
         mass = kept.cumsum(dim=-1)
         target = draws_A.to(mass)[:, None] * mass[:, -1:]
-        rank = torch.searchsorted(mass, target, right=True).clamp(max=mass.shape[-1] - 1)
+        rank = torch.searchsorted(mass, target, right=True)
+        # The largest draw times the mass may round up to the mass, behind the last kept token.
+        rank = rank.minimum((kept > 0).sum(dim=-1, keepdim=True) - 1)
         tokens = index.gather(-1, rank)[:, 0]
     chosen = scores_AV.gather(-1, tokens[:, None])[:, 0]
     return tokens, chosen - scores_AV.logsumexp(dim=-1)

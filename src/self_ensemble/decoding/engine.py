@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedConfig
 
 from self_ensemble.decoding.attention import PackedPass
 from self_ensemble.decoding.cache import RowCache
@@ -28,7 +29,7 @@ class Counters:
         prefix_tokens: Tokens of the shared prefix that went through the model.
         prompt_tokens: Tokens of segments and cues.
         decode_tokens: Generated tokens fed back.
-        masks: Attention masks built; layers share one.
+        masks: Attention masks built; layers of a kind (with or without window) share one.
         logit_rows: Positions for which vocabulary logits were computed.
         padding_tokens: Padding that went through the model (FlexAttention buckets only).
     """
@@ -64,8 +65,11 @@ class Engine:
     backend: str
     counters: Counters = field(default_factory=Counters)
 
-    def __post_init__(self) -> None:
-        self.model.model.set_attn_implementation(f"self_ensemble_{self.backend}")
+    def attach(self) -> None:
+        """Give the model this engine's attention, where another engine has given it its own."""
+        name = f"self_ensemble_{self.backend}"
+        if self.model.model.config._attn_implementation != name:
+            self.model.model.set_attn_implementation(name)
 
     @torch.inference_mode()
     def encode_prefix(self, token_ids: Sequence[int]) -> Prefix:
@@ -77,7 +81,7 @@ class Engine:
         batch = Batch(self, cache, torch.zeros(1, 2, 2), padding_group=1)
         batch.bias_BGG[:, :, 1] = NEVER
         zeros = torch.zeros(length, dtype=torch.long)
-        batch.feed(torch.tensor(token_ids), zeros, zeros, torch.arange(length), zeros[:0])
+        batch.feed(torch.tensor(token_ids), zeros, zeros, torch.arange(length), [])
         self.counters.prefix_tokens += length
         layers = [
             # A copy: the buffers of the pass are rounded up and would be kept whole.
@@ -118,7 +122,7 @@ class Engine:
             torch.tensor(rows),
             torch.tensor([g for layout in layouts for g in layout.groups]),
             torch.tensor([p for layout in layouts for p in layout.positions]),
-            torch.tensor(predictors),
+            predictors,
             flat=self.backend == "flex",
         )
         self.counters.prompt_tokens += start
@@ -170,11 +174,23 @@ class Batch:
         rows: Tensor,
         groups: Tensor,
         positions: Tensor,
-        logits_at: Tensor,
+        logits_at: Sequence[int] | None,
         *,
         flat: bool = False,
     ) -> Tensor:
-        """Run T tokens, sorted by row, through the model; `(len(logits_at), V)` float32."""
+        """Run T tokens, sorted by row, through the model.
+
+        Args:
+            token_ids: Tokens, `(T,)`.
+            rows: Question of each, ascending, `(T,)`.
+            groups: Group of each, `(T,)`.
+            positions: Position id of each, `(T,)`.
+            logits_at: Which of the tokens need next-token logits; None for all of them.
+            flat: Whether attention sees one flat row (FlexAttention's prefill).
+
+        Returns:
+            Logits, float32, `(len(logits_at), V)`.
+        """
         counters = self.engine.counters
         columns = rank_within(rows)
         slots = self.used_B[rows] + columns
@@ -191,8 +207,8 @@ class Batch:
         self.cache.begin(rows, slots, int(self.used_B.max()), flat=flat)
         logits = self._forward(packed, token_ids, positions, logits_at)
         counters.forwards += 1
-        counters.masks += 1
-        counters.logit_rows += len(logits_at)
+        counters.masks += packed.num_masks
+        counters.logit_rows += len(logits)
         return logits
 
     def fork(self, rows: Tensor, groups: Tensor) -> Tensor:
@@ -250,15 +266,17 @@ class Batch:
         return pad(token_ids, (0, more)), positions
 
     def _forward(
-        self, packed: PackedPass, token_ids: Tensor, positions: Tensor, logits_at: Tensor
+        self, packed: PackedPass, token_ids: Tensor, positions: Tensor, logits_at: Sequence[int] | None
     ) -> Tensor:
         loaded = self.engine.model
+        self.engine.attach()
         output = loaded.model(
             input_ids=token_ids[None].to(loaded.device),
             position_ids=positions[None].to(loaded.device),
             past_key_values=self.cache,
             use_cache=True,
-            logits_to_keep=logits_at.to(loaded.device),
+            # A list and not a tensor: the last layer may lie on another device than the input.
+            logits_to_keep=0 if logits_at is None else list(logits_at),
             packed=packed,
         )
         if packed.num_layer_calls != loaded.model.config.num_hidden_layers:
@@ -266,6 +284,11 @@ class Batch:
                 f"{type(loaded.model).__name__} called the attention function in "
                 f"{packed.num_layer_calls} of {loaded.model.config.num_hidden_layers} layers; "
                 "this architecture is not supported."
+            )
+        if _has_window(loaded.model.config) and packed.windows == {None}:
+            raise UserError(
+                f"{type(loaded.model).__name__} has a sliding window and does not tell the "
+                "attention function; this architecture is not supported."
             )
         logits: Tensor = output.logits[0].float()
         return logits
@@ -276,6 +299,14 @@ class Batch:
             pad = torch.nn.functional.pad
             self.key_group_BS = pad(self.key_group_BS, (0, more), value=self.padding_group)
             self.key_position_BS = pad(self.key_position_BS, (0, more))
+
+
+def _has_window(config: PreTrainedConfig) -> bool:
+    # Families without windows may carry the setting as a stray; theirs is in no class.
+    declared = hasattr(type(config), "sliding_window") and bool(config.sliding_window)
+    return declared and "sliding_attention" in (
+        getattr(config, "layer_types", None) or ["sliding_attention"]
+    )
 
 
 def rank_within(sorted_rows: Tensor) -> Tensor:
@@ -306,7 +337,6 @@ def advance(
     split = torch.bincount(parents, minlength=len(frontier.rows_M))[parents] > 1
     if split.any():
         groups[split] = batch.fork(rows[split], groups[split])
-    everything = torch.arange(len(children))
-    logits = batch.feed(tokens, rows, groups, positions, everything)
+    logits = batch.feed(tokens, rows, groups, positions, None)
     batch.engine.counters.decode_tokens += len(children)
     return Frontier(rows, groups, positions + 1, logits), walker_child

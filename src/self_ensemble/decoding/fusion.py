@@ -79,7 +79,7 @@ def load_rule(name: str, known: list[str]) -> FusionRule:
         raise unknown_name("method", name, [*known, "module:function"])
     try:
         rule = getattr(importlib.import_module(module_name), function_name)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
         raise UserError(
             f"Cannot load the fusion rule {name!r} ({error}). "
             "Give module:function, importable from here (set PYTHONPATH)."

@@ -58,7 +58,8 @@ def next_logits_fused(
             tokens.append(token)
             positions.append(len(parts.prefix) + offset)
             owners.append(("segment", index))
-    longest = max(len(segment) for segment in parts.segments)
+    kept = [segment for segment, w in zip(parts.segments, weights, strict=True) if w > 0]
+    longest = max(len(segment) for segment in kept)
     for offset, token in enumerate([*parts.cue, *generated]):
         tokens.append(token)
         positions.append(len(parts.prefix) + longest + offset)

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from self_ensemble.errors import UserError
+
 
 @dataclass(slots=True)
 class StopRule:
@@ -14,6 +16,9 @@ class StopRule:
         eos_token_ids: Tokens that end an answer.
         stop: Strings that end an answer; the text is cut before them.
         max_new_tokens: Longest answer in tokens.
+
+    Raises:
+        UserError: An empty stop string, or no new token.
     """
 
     tokenizer: Any
@@ -21,6 +26,12 @@ class StopRule:
     stop: tuple[str, ...]
     max_new_tokens: int
     _may_end: dict[int, bool] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if "" in self.stop:
+            raise UserError("Got an empty stop string. Every stop string needs text.")
+        if self.max_new_tokens < 1:
+            raise UserError(f"Got {self.max_new_tokens} new tokens; expected at least 1.")
 
     def reason(self, token_ids: Sequence[int]) -> str | None:
         """Which rule ended the answer ("eos", "stop", "length"), or None to go on."""
@@ -51,7 +62,8 @@ class StopRule:
         # Decoding a whole answer after every token is slow; only a token that holds the last
         # character of a stop string (or half a character) can complete one.
         if token_id not in self._may_end:
-            piece = self._decode([token_id])
+            # Twice, because some tokenizers drop a text's first space.
+            piece = self._decode([token_id, token_id])
             last = {string[-1] for string in self.stop}
             self._may_end[token_id] = "\ufffd" in piece or any(char in piece for char in last)
         return self._may_end[token_id]

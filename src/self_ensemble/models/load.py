@@ -256,18 +256,14 @@ def _quiet() -> Iterator[None]:
 
     What matters in the reports, missing weights, is checked by us.
     """
-    had_bars = transformers_logging.is_progress_bar_enabled()
     verbosity = transformers_logging.get_verbosity()
-    transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()
     stderr = io.StringIO()
     try:
-        # The bar for GGUF tensors knows no switch but the stream it writes to.
+        # The library's own switch does not reach its bar for GGUF tensors.
         with redirect_stderr(stderr):
             yield
     finally:
         lines = stderr.getvalue().splitlines()
         sys.stderr.writelines(f"{line}\n" for line in lines if line.strip() and "%|" not in line)
         transformers_logging.set_verbosity(verbosity)
-        if had_bars:
-            transformers_logging.enable_progress_bar()

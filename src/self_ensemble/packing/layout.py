@@ -82,7 +82,7 @@ def build_layout(
         fused: Whether to lay out the stream that reads every segment.
         alone: Indices of the wordings that are continued by themselves.
         segment_weights: Attention weight of each wording for the fused stream, `(N,)`; 0 drops
-            it. None: 1 each, plain attention over all of them.
+            it, as if it had not been given. None: 1 each, plain attention over all of them.
         positions: `aligned` starts every segment after the prefix, as if it were asked alone;
             `contiguous` counts through the packed sequence.
         fusion_point: `cue`: the cue reads every wording and predicts the first answer token.
@@ -124,7 +124,7 @@ def build_layout(
         span = segment + parts.cue if cue_in_segment else segment
         place(span, index + 1, start)
         ends.append((len(tokens) - 1, places[-1] + 1))
-        if positions == "contiguous":
+        if positions == "contiguous" and weights[index] > 0:
             start = places[-1] + 1
 
     def stream(group: int, predictor: int, position: int) -> Stream:
@@ -133,10 +133,11 @@ def build_layout(
         place(parts.cue, group, position)
         return Stream(group, len(tokens) - 1, places[-1] + 1)
 
-    longest = max(position for _, position in ends)
+    kept = [end for end, weight in zip(ends, weights, strict=True) if weight > 0]
+    longest = max((position for _, position in kept), default=start)
     return Layout(
         # Streams are placed first, because placing a cue appends tokens.
-        fused=stream(fused_group, ends[-1][0], longest) if fused else None,
+        fused=stream(fused_group, kept[-1][0], longest) if fused else None,
         alone=tuple(stream(fused_group + 1 + n, *ends[index]) for n, index in enumerate(alone)),
         token_ids=tuple(tokens),
         groups=tuple(groups),

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from jinja2 import TemplateError
+
 from self_ensemble.errors import UserError
 from self_ensemble.prompts.parts import PromptParts
 from self_ensemble.prompts.tokens import beginning, encode_template, encode_text
@@ -80,7 +82,12 @@ def chat_frame(tokenizer: Any, instruction: str, shots: Sequence[Shot]) -> Promp
         roles.insert(0, "system")
     turns = [{"role": role, "content": f"{SLOT}{n}{SLOT}"} for n, role in enumerate(roles)]
     turns.append({"role": "user", "content": f"{SLOT}wording{SLOT}"})
-    text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    try:
+        text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    except TemplateError as error:
+        raise UserError(
+            f"This model's chat template refuses the prompt ({error}). Use --chat-template off."
+        ) from error
     # Odd pieces are slots, even pieces the template's own text.
     pieces = text.split(SLOT)
     if pieces[1::2] != [*map(str, range(len(roles))), "wording"]:

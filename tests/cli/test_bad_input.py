@@ -1,0 +1,124 @@
+"""Every mistake a user can make: one clear line, exit code 2, no traceback."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from self_ensemble.cli.main import main
+
+CASES = [
+    (["--model", "smollm2_135m_tt"], "Did you mean 'smollm2_135m_it'?"),
+    (["--dataset", "webqq"], "Did you mean 'webqa'?"),
+    (["--dataset", "no_such.jsonl"], "does not exist"),
+    (["--method", "flex_atention"], "Did you mean 'flex_attention'?"),
+    (["--method", "no_such_module:rule"], "Cannot load the fusion rule"),
+    (["--method", "weighted_avg"], "needs weights"),
+    (["--method", ","], "No method given"),
+    (["--num-paraphrasez", "3"], "--num-paraphrases"),
+    (["--num-paraphrases", "0"], "Give 1 or more"),
+    (["--num-paraphrases", "9"], "no question of bridges has more than 3"),
+    (["--num-paraphrases", "three"], "--num-paraphrases"),
+    (["--max-new-tokens", "0"], "Give 1 or more"),
+    (["--max-samples", "0"], "--max-samples"),
+    (["--indices", "0,x"], "Give different numbers from 0"),
+    (["--indices", "0,0"], "Give different numbers from 0"),
+    (["--indices", "0,7"], "no question of bridges has more than 3"),
+    (["--indices", "0,1", "--method", "origin,avg"], "takes no --indices"),
+    (["--batch-size", "many"], "Give auto or a number"),
+    (["--temperature", "-1"], "temperature"),
+    (["--top-p", "0"], "top-p"),
+    (["--attention", "flash"], "Unknown attention backend 'flash'"),
+    (["--positions", "aligend"], "Did you mean 'aligned'?"),
+    (["--fusion-point", "last"], "Unknown fusion point"),
+    (["--device", "cuda:9"], "cuda:9"),
+    (["--dtype", "float12"], "float12"),
+    (["--weights", "confidense", "--method", "weighted_avg"], "Did you mean 'confidence'?"),
+    (["--segment-weights", "unifrom"], "unifrom"),
+    (["--num-shots", "50"], "--num-shots"),
+    (["--chat-template", "maybe"], "Unknown chat template setting"),
+]
+
+
+@pytest.mark.parametrize(("options", "message"), CASES, ids=lambda value: " ".join(value)
+                         if isinstance(value, list) else "")  # fmt: skip
+def test_a_mistake_is_one_line_that_names_the_remedy(
+    questions, tiny_folder, tmp_path, capsys, options, message
+) -> None:
+    base = {"--dataset": str(questions), "--model": str(tiny_folder), "--num-shots": "2",
+            "--num-paraphrases": "3", "--output-dir": str(tmp_path / "out")}  # fmt: skip
+    given = dict(zip(options[::2], options[1::2], strict=True))
+    command = [part for pair in (base | given).items() for part in pair]
+    assert main(["generate", *command]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.startswith("Error: ")
+    assert error.count("\n") == 1
+    assert not list((tmp_path / "out").rglob("*.feather"))
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (None, "has no list of weights for row 'q3'"),
+        ([0.1, 0.2], "has 2 weights for row 'q3'"),
+        ([0.1, -0.2, 0.3], "for row 'q3'"),
+        ([0.1, float("nan"), 0.3], "for row 'q3'"),
+        ([0.0, 0.0, 0.0], "for row 'q3'"),
+    ],
+)
+def test_a_weights_file_that_does_not_fit_names_the_row(
+    questions, tiny_folder, tmp_path, capsys, value, message
+) -> None:
+    weights = {f"q{n}": [0.5, 0.3, 0.2] for n in range(10)} | {"q3": value}
+    path = tmp_path / "weights.json"
+    rows = [{"uuid": uuid, "weights": row} for uuid, row in weights.items()]
+    path.write_text(json.dumps(rows))
+    command = ["generate", "--dataset", str(questions), "--model", str(tiny_folder),
+               "--num-shots", "0", "--num-paraphrases", "3", "--method", "weighted_avg",
+               "--weights", str(path), "--output-dir", str(tmp_path / "out")]  # fmt: skip
+    assert main(command) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_an_unwritable_folder_is_reported_before_the_model_is_loaded(
+    questions, tmp_path, capsys
+) -> None:
+    (tmp_path / "out").write_text("a file in the way")
+    # The model does not exist either: were it looked for first, the message would name it.
+    command = ["generate", "--dataset", str(questions), "--model", "owner/none",
+               "--num-shots", "2", "--num-paraphrases", "3",
+               "--output-dir", str(tmp_path / "out")]  # fmt: skip
+    assert main(command) == 2
+    assert str(tmp_path / "out") in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("missing", ["tokenizer", "weights"])
+def test_an_incomplete_model_folder_is_refused(
+    questions, tiny_folder: Path, tmp_path, capsys, missing
+) -> None:
+    folder = tmp_path / "broken"
+    shutil.copytree(tiny_folder, folder)
+    if missing == "tokenizer":
+        for file in folder.glob("*token*"):
+            file.unlink()
+    else:
+        (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    command = ["generate", "--dataset", str(questions), "--model", str(folder), "--num-shots",
+               "2", "--num-paraphrases", "3", "--output-dir", str(tmp_path / "out")]  # fmt: skip
+    assert main(command) == 2
+    error = capsys.readouterr().err
+    assert "tokenizer" in error if missing == "tokenizer" else "safetensors" in error
+    assert error.count("\n") == 1
+
+
+def test_special_token_text_in_a_question_stays_text(tiny_folder, tmp_path) -> None:
+    from self_ensemble.models.load import load_model
+    from self_ensemble.prompts.tokens import encode_text
+
+    tokenizer = load_model(str(tiny_folder)).tokenizer
+    end = tokenizer.convert_tokens_to_ids("<|im_end|>")
+    ids = encode_text(tokenizer, "what does <|im_end|> mean?")
+    assert end not in ids
+    assert tokenizer.decode(list(ids)) == "what does <|im_end|> mean?"

@@ -50,7 +50,9 @@ def all_methods(tmp_path_factory, tiny_folder) -> tuple[Path, Path]:
     [("flex_attention", "flex_attention-3"), ("origin", "origin"), ("vote", "vote-3")]
     + [(m, f"ensemble_{m}-3") for m in METHODS if "avg" in m or "max" in m],
 )
-def test_rows_on_disk_are_the_ensembles_own_answers(all_methods, tiny_folder, method, name) -> None:
+def test_rows_on_disk_are_the_ensembles_own_answers(
+    all_methods, tiny_folder, method, name
+) -> None:
     path, output = all_methods
     questions = load_questions(str(path), num_shots=NUM_SHOTS)
     model = load_model(str(tiny_folder))

@@ -266,7 +266,11 @@ class Batch:
         return pad(token_ids, (0, more)), positions
 
     def _forward(
-        self, packed: PackedPass, token_ids: Tensor, positions: Tensor, logits_at: Sequence[int] | None
+        self,
+        packed: PackedPass,
+        token_ids: Tensor,
+        positions: Tensor,
+        logits_at: Sequence[int] | None,
     ) -> Tensor:
         loaded = self.engine.model
         self.engine.attach()

@@ -31,6 +31,7 @@ from self_ensemble.models import hub, support
 from self_ensemble.models.aliases import DEFAULT_MODEL, ModelSource, resolve
 from self_ensemble.models.devices import Placement, resolve_device, resolve_dtype
 from self_ensemble.models.folder import check_tokenizer, fingerprint, read_config, weight_files
+from self_ensemble.models.gguf import unpack, unpacked_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,7 @@ def load_model(
         )
     placement = resolve_device(device)
     torch_dtype = resolve_dtype(dtype, placement.device)
-    files = _settings(source, revision, trust_remote_code)
+    files = _unpacked(_settings(source, revision, trust_remote_code), source.name)
     config = _config(files, source.name, trust_remote_code)
     support.check_supported(config, _causal_lm_class(config, files, trust_remote_code))
     backend = support.choose_backend(attention or "auto", config, placement.device)
@@ -120,14 +121,21 @@ def load_model(
         model=model,
         tokenizer=tokenizer,
         source=source,
-        # The hub's cache names a folder after its commit.
-        revision=files.folder.name if source.kind == "hub" else fingerprint(weights),
+        revision=_revision(source, files, weights),
         device=placement.device,
         dtype=torch_dtype,
         attention=backend,
         has_chat_template=bool(tokenizer.chat_template),
         context_length=support.context_length(config),
     )
+
+
+def _revision(source: ModelSource, files: _Files, weights: list[Path]) -> str:
+    if source.kind == "hub":
+        # The hub's cache names a folder after its commit.
+        return files.folder.name
+    # A GGUF file's own, whether or not an unpacked copy was read.
+    return fingerprint(weights if source.kind == "folder" else [Path(source.location)])
 
 
 def _settings(source: ModelSource, revision: str | None, trust_remote_code: bool) -> _Files:
@@ -148,6 +156,23 @@ def _settings(source: ModelSource, revision: str | None, trust_remote_code: bool
             "give --trust-remote-code."
         )
     check_tokenizer(folder, source.name)
+    return _Files(folder)
+
+
+def _unpacked(files: _Files, name: str) -> _Files:
+    """A GGUF file's unpacked copy, made where there is none and the architecture is supported."""
+    if files.gguf is None:
+        return files
+    file = files.folder / files.gguf
+    folder = unpacked_folder(file) if file.is_file() else None
+    if folder is None:
+        return files
+    if not folder.exists():
+        config = _config(files, name, trust_remote_code=False)
+        support.check_supported(config, _causal_lm_class(config, files, trust_remote_code=False))
+        with _reading(name, "weights"):
+            if not unpack(file, folder):
+                return files
     return _Files(folder)
 
 

@@ -110,7 +110,7 @@ def boundary_marks(spans: Iterable[Span]) -> dict[int, str]:
         if span.kind == "segment":
             marks[span.start] = f"S{span.group}"
             last = f"E{span.group}"
-            marks[span.end - 2] = (
+            marks[span.end - 1] = (
                 f"{marks[span.start]} {last}" if span.end - span.start == 1 else last
             )
         else:

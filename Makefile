@@ -1,5 +1,5 @@
 # make demo: set everything up and run the main job on a real model.
-# make test: set up and run the tests.
+# make test: set up and run the tests; one thread each, or two workers' threads wait on each other.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -12,7 +12,7 @@ demo: $(STAMP)
 	$(BIN)/self-ensemble demo
 
 test: $(STAMP)
-	$(BIN)/pytest -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
 
 check: $(STAMP)
 	$(BIN)/ruff check

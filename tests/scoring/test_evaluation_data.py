@@ -11,7 +11,7 @@ from self_ensemble.scoring.match import exact_match, partial_match, token_f1
 from self_ensemble.scoring.normalise import is_no_answer
 
 DATA = Path(
-    os.environ.get("SELF_ENSEMBLE_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data"
+    os.environ.get("SELF_ENSEMBLE_DATA") or Path(__file__).resolve().parents[3] / "shared" / "data"
 )
 
 

@@ -152,7 +152,8 @@ def _legend(table: ScoreTable) -> Iterable[str]:
         "Accuracy (lemma-level partial match, "
         f"{table.lemmatiser}), exact match and token F1 in percent. A row without answer counts "
         "as not correct; an error row is not scored. Intervals: bootstrap over questions. "
-        "Median s: seconds of a question, all its wordings together."
+        "Median s: seconds of a question, all its wordings together; methods of one command are "
+        "decoded together, and each shows the time of all of them."
     )
     if table.baseline:
         yield (

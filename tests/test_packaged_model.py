@@ -1,0 +1,97 @@
+"""The main path on a real model: SmolLM2-135M-Instruct as it comes with the package."""
+
+import os
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from self_ensemble import Ensemble, LoadedModel, Request, load_model, load_questions
+from self_ensemble.cli.main import main
+from self_ensemble.decoding.fusion import avg
+from self_ensemble.decoding.reference import greedy_fused, greedy_tied
+from self_ensemble.methods import KINDS
+from self_ensemble.prompts.build import chat_frame, plain_frame
+
+pytestmark = pytest.mark.model
+FRANCE = (
+    "what is the capital of France?",
+    "France's capital city is called what?",
+    "Which city is the capital of France?",
+)
+
+
+@pytest.fixture(scope="module")
+def model() -> LoadedModel:
+    return load_model("smollm2_135m_it")
+
+
+@pytest.fixture(scope="module")
+def few_shot(model):
+    demo = load_questions("demo")
+    return plain_frame(model.tokenizer, demo.instruction, demo.shots, demo.framing)
+
+
+def test_every_method_knows_the_capital_of_france(model, few_shot) -> None:
+    ensemble = Ensemble(model, list(KINDS), frame=few_shot)
+    answers = ensemble.run([Request("france", FRANCE, weights=(0.5, 0.3, 0.2))])
+    assert {method: found[0].generation for method, found in answers.items()} == dict.fromkeys(
+        KINDS, " Paris"
+    )
+
+
+def test_the_shortest_use_answers_paris(model) -> None:
+    assert str(Ensemble(model, method="flex_attention").answer(FRANCE)) == "Paris"
+
+
+def test_answers_are_those_of_the_oracle(model, few_shot) -> None:
+    ensemble = Ensemble(model, ["flex_attention", "avg"], frame=few_shot)
+    questions = [q.wordings[:3] for q in load_questions("demo", max_samples=4).questions[1:]]
+    answers = ensemble.run([Request(str(n), asked) for n, asked in enumerate(questions)])
+    for n, wordings in enumerate(questions):
+        parts = few_shot.parts(wordings)
+        fused, tied = answers["flex_attention"][n].token_ids, answers["avg"][n].token_ids
+        assert list(fused) == greedy_fused(model, parts, [1 / 3] * 3, len(fused))
+        assert list(tied) == greedy_tied(
+            model, parts, lambda each: sum(each[1:], each[0]), len(tied)
+        )
+
+
+def test_the_chat_template_asks_the_same_question_in_turns(model) -> None:
+    demo = load_questions("demo")
+    frame = chat_frame(model.tokenizer, demo.instruction, demo.shots)
+    parts = frame.parts(FRANCE[:1])
+    whole = model.tokenizer.decode(list(parts.alone(0)))
+    turns = [{"role": "system", "content": demo.instruction.strip()}]
+    for shot in demo.shots:
+        turns.append({"role": "user", "content": shot.wording})
+        turns.append({"role": "assistant", "content": shot.answer})
+    turns.append({"role": "user", "content": FRANCE[0]})
+    assert whole == model.tokenizer.apply_chat_template(
+        turns, tokenize=False, add_generation_prompt=True
+    )
+    answer = Ensemble(model, avg, frame=frame).answer(FRANCE)
+    assert "Paris" in answer.text
+
+
+@pytest.mark.parametrize(
+    ("dataset", "folder", "method", "file"),
+    [
+        ("myriadlama", "myriadlama", "flex_attention,vote", "flex_attention-5"),
+        ("webqa", "webquestions", "origin", "origin"),
+    ],
+)
+def test_real_questions_run_to_the_end(tmp_path, capsys, dataset, folder, method, file) -> None:
+    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
+    data = Path(os.environ.get("SELF_ENSEMBLE_DATA", beside))
+    if not (data / folder).is_dir():
+        pytest.skip("no evaluation data: set SELF_ENSEMBLE_DATA to their folder")
+    common = ["--dataset", dataset, "--output-dir", str(tmp_path)]
+    code = main(["generate", *common, "--data", str(data), "--max-samples", "12",
+                 "--method", method])  # fmt: skip
+    assert code == 0
+    table = pd.read_feather(tmp_path / dataset / "smollm2_135m_it" / f"{file}.feather")
+    assert len(table) == 12
+    assert (table["generation"].str.len() > 0).any()
+    assert main(["analyze", *common, "--model", "smollm2_135m_it"]) == 0
+    assert file.split("-")[0] in capsys.readouterr().out

@@ -73,7 +73,7 @@ class Outcome:
     """How a run ended.
 
     Attributes:
-        num_questions: Questions answered now.
+        num_questions: Questions answered now; error rows do not count.
         seconds: Wall-clock time of the batches.
         signal_exit_code: 130 or 143 if the user stopped the run, else 0.
     """
@@ -165,7 +165,8 @@ def run_questions(
         for start in range(0, len(todo), batch_size):
             batch = todo[start : start + batch_size]
             progress = _run_batch(ensemble, batch, choice, files, weights, segment_weights)
-            total, spent = total + progress.num_questions, spent + progress.seconds
+            total += progress.num_questions - progress.num_errors
+            spent += progress.seconds
             on_batch(progress)
             if interruption.received is not None:
                 return Outcome(total, spent, interruption.exit_code)

@@ -3,9 +3,16 @@
 from collections.abc import Callable
 
 import pytest
+import torch
 from asking import ready
 
 from self_ensemble.models.load import LoadedModel
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Threads only get into each other's way in models this small."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

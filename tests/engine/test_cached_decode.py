@@ -15,7 +15,13 @@ from asking import (
     tokens,
 )
 
-from self_ensemble.decoding.reference import greedy_fused, greedy_tied
+from self_ensemble.decoding.cache import GROWTH
+from self_ensemble.decoding.reference import (
+    greedy_fused,
+    greedy_tied,
+    next_logits_alone,
+    next_logits_fused,
+)
 from self_ensemble.scoring.vote import vote
 
 WINDOWED = ("qwen2", "qwen3", "mistral", "gemma2", "gemma3", "phi3")
@@ -94,11 +100,16 @@ def test_logprobs_are_those_of_the_fused_distribution(loaded):
     assert answer.logprobs == pytest.approx(seen, abs=1e-4)
 
 
-def test_an_answer_longer_than_a_step_of_the_cache_equals_the_full_recompute(loaded):
-    asked = ensemble(loaded("llama"), ["flex_attention", "avg"], max_new_tokens=80)
-    untouched = loaded("llama")
+def test_an_answer_that_outgrows_the_cache_equals_the_full_recompute(loaded):
+    num_tokens = 2 * GROWTH
+    asked = ensemble(loaded("llama"), ["flex_attention", "avg"], max_new_tokens=num_tokens)
     asked._stop.eos_token_ids = frozenset()
-    answers = asked.run(requests()[:1])
-    parts = asked.frame.parts(QUESTIONS[0])
-    assert tokens(answers["flex_attention"]) == [greedy_fused(untouched, parts, [1 / 3] * 3, 80)]
-    assert tokens(answers["avg"]) == [greedy_tied(untouched, parts, lambda each: sum(each), 80)]
+    untouched, parts = loaded("llama"), asked.frame.parts(QUESTIONS[0])
+    answers = {name: tokens(found)[0] for name, found in asked.run(requests()[:1]).items()}
+    for step in (0, GROWTH - 1, GROWTH, num_tokens - 1):
+        generated = answers["flex_attention"][:step]
+        fused = next_logits_fused(untouched, parts, generated, [1 / 3] * 3)
+        assert answers["flex_attention"][step] == fused.argmax()
+        generated = answers["avg"][:step]
+        each = [next_logits_alone(untouched, [*parts.alone(n), *generated]) for n in range(3)]
+        assert answers["avg"][step] == sum(each).argmax()

@@ -67,9 +67,11 @@ def test_packed_prefill_equals_each_wording_alone(
     _check_each_alone(asked, teacher)
 
 
+# The compiler itself uses what its own library deprecates.
+@pytest.mark.filterwarnings("ignore:`torch.jit.script:DeprecationWarning")
 @pytest.mark.parametrize(
     ("family", "num_heads", "num_kv_heads", "window"),
-    [("llama", 3, 1, None), ("mistral", 4, 2, 8)],
+    [("llama", 3, 1, None), ("mistral", 4, 2, 8), ("gemma2", 4, 2, 8)],
 )
 @torch.inference_mode()
 def test_compiled_flex_prefill_equals_each_wording_alone(

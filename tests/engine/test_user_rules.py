@@ -1,0 +1,97 @@
+"""The user's own fusion rules, by function and by name."""
+
+from functools import partial
+
+import pytest
+import torch
+import user_rules
+from asking import QUESTIONS, ensemble, requests, tokens
+
+from self_ensemble.decoding.reference import greedy_tied
+from self_ensemble.errors import UserError
+from self_ensemble.methods import KINDS, resolve_method, resolve_methods
+
+
+class Doubled:
+    """A rule that is an object."""
+
+    def __call__(self, logits, weights):
+        return 2.0 * user_rules.middle(logits, weights)
+
+
+@pytest.mark.parametrize(
+    ("rule", "name"),
+    [
+        (user_rules.middle, "user_rules:middle"),
+        ("user_rules:middle", "user_rules:middle"),
+        (Doubled(), "test_user_rules:Doubled"),
+        (partial(user_rules.middle), "functools:partial"),
+    ],
+)
+def test_a_users_rule_answers_like_the_full_recompute(loaded, rule, name):
+    asked = ensemble(loaded("llama"), [rule, "avg"])
+    answers = asked.run(requests())
+    assert list(answers) == [name, "avg"]
+    for wordings, answer in zip(QUESTIONS, answers[name], strict=True):
+        expected = greedy_tied(
+            loaded("llama"),
+            asked.frame.parts(wordings),
+            lambda each: torch.stack(each).median(dim=0).values,
+            len(answer.token_ids),
+        )
+        assert list(answer.token_ids) == expected
+    assert tokens(answers[name]) != tokens(answers["avg"])
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        (user_rules.transposed, r"returned \(3, 3\) for logits \(3, 3, 320\); expected \(3, 320\)"),
+        (user_rules.nothing, "returned NoneType"),
+        (user_rules.undefined, "returned nan"),
+    ],
+)
+def test_a_rule_that_returns_something_else_is_refused(loaded, rule, message):
+    with pytest.raises(UserError, match=message):
+        ensemble(loaded("llama"), [rule]).run(requests())
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("user_rules:medium", "Cannot load the fusion rule 'user_rules:medium'"),
+        ("no_such_module:rule", "No module named 'no_such_module'"),
+        (":middle", "Cannot load the fusion rule ':middle'"),
+        (".user_rules:middle", "Cannot load the fusion rule"),
+        ("user_rules:", "Cannot load the fusion rule"),
+        ("user_rules:NO_RULE", "'user_rules:NO_RULE' is no function"),
+        ("flex_atention", "Did you mean 'flex_attention'"),
+        ("", "Unknown method ''"),
+    ],
+)
+def test_a_method_that_does_not_exist_is_refused(name, message):
+    with pytest.raises(UserError, match=message):
+        resolve_method(name)
+
+
+def test_two_rules_of_one_name_are_refused(loaded):
+    rules = [lambda logits, weights: logits[..., 0, :], lambda logits, weights: logits[..., 1, :]]
+    with pytest.raises(UserError, match="Two methods have one name"):
+        ensemble(loaded("llama"), rules)
+
+
+def test_all_stands_for_every_built_in_method_that_can_run():
+    assert [one.name for one in resolve_methods(["all"], has_weights=True)] == list(KINDS)
+    without = [one.name for one in resolve_methods(["all"], has_weights=False)]
+    assert without == [name for name in KINDS if not name.startswith("weighted")]
+    twice = resolve_methods(["avg", "user_rules:middle", "avg"], has_weights=False)
+    assert [one.name for one in twice] == ["avg", "user_rules:middle"]
+
+
+@pytest.mark.parametrize("name", ["weighted_avg", "weighted_max"])
+def test_a_weighted_method_without_weights_is_refused(loaded, name):
+    with pytest.raises(UserError, match=f"'{name}' needs weights"):
+        resolve_methods([name], has_weights=False)
+    # In Python as well: equal weights would be another method under this name.
+    with pytest.raises(UserError, match=f"'{name}' needs weights, and question 'q0' has none"):
+        ensemble(loaded("llama"), name).run(requests(weights=None))

@@ -3,8 +3,14 @@
 import pytest
 import torch
 from asking import QUESTIONS, ensemble, ready, requests
-from transformers import AutoModelForCausalLM, BloomConfig, PhimoeConfig, Qwen2MoeConfig
-from transformers import DogeConfig, StableLmConfig
+from transformers import (
+    AutoModelForCausalLM,
+    BloomConfig,
+    DogeConfig,
+    PhimoeConfig,
+    Qwen2MoeConfig,
+    StableLmConfig,
+)
 
 from self_ensemble.decoding.attention import PackedPass, sdpa
 from self_ensemble.ensemble import Ensemble

@@ -1,23 +1,15 @@
 """The work of a run, in numbers that do not depend on the machine."""
 
 import pytest
-import torch
 from asking import METHODS, QUESTIONS, WEIGHTS, ensemble, requests
-from transformers import PreTrainedModel
 
 from self_ensemble.decoding.choose import Sampling
 
 N = 3
 
 
-def _nodes_by_step(answers, streams):
-    """How many different continuations are fed at each step, from the answers alone.
-
-    Args:
-        answers: For each walker its stream and the tokens of its answer.
-        streams: Unused streams are never fed.
-    """
-    del streams
+def _nodes_by_step(answers):
+    """How many different continuations are fed at each step, from stream and tokens of each."""
     steps = []
     for length in range(1, 1 + max(len(ids) for _, ids in answers)):
         # The last token of an answer is not fed again.
@@ -54,7 +46,7 @@ def test_the_prefix_is_encoded_once_per_run(loaded):
 def test_every_different_continuation_is_computed_once(loaded, sampling):
     asked = ensemble(loaded("llama"), sampling=sampling, stop=("a", "e", " "))
     answers = asked.run(requests())
-    steps = _nodes_by_step(_walkers(answers), None)
+    steps = _nodes_by_step(_walkers(answers))
     counters = asked.counters
     num_streams = len(QUESTIONS) * (1 + N)
     assert counters.decode_tokens == sum(steps)
@@ -82,7 +74,9 @@ def test_prompt_tokens_are_counted_without_padding(loaded):
     assert asked.counters.decode_tokens == 0
 
 
-@pytest.mark.parametrize(("method", "num_streams"), [("flex_attention", 1), ("origin", 1), ("avg", N)])
+@pytest.mark.parametrize(
+    ("method", "num_streams"), [("flex_attention", 1), ("origin", 1), ("avg", N)]
+)
 def test_a_method_by_itself_lays_out_its_own_streams_only(loaded, method, num_streams):
     asked = ensemble(loaded("llama"), method, max_new_tokens=1)
     asked.run(requests())
@@ -103,11 +97,9 @@ def test_layers_of_one_kind_share_a_mask(loaded):
 
 def test_the_model_itself_sees_the_counted_tokens_and_no_more_logits(loaded):
     model = loaded("llama")
-    asked, seen = ensemble(model), []
+    asked, seen, fed = ensemble(model), [], []
     head, embedding = model.model.get_output_embeddings(), model.model.get_input_embeddings()
-    assert isinstance(model.model, PreTrainedModel)
     head.register_forward_hook(lambda module, inputs, output: seen.append(output.shape))
-    fed: list[torch.Size] = []
     embedding.register_forward_hook(lambda module, inputs, output: fed.append(inputs[0].shape))
     asked.run(requests(QUESTIONS, WEIGHTS))
     counters = asked.counters

@@ -102,9 +102,7 @@ def test_the_variants_differ_from_one_another(loaded, positions, fusion_point):
 
     mine = answer(positions, fusion_point)
     assert mine != answer(positions, fusion_point, PAIRS)
-    assert all(
-        mine != answer(*other) for other in VARIANTS if other != (positions, fusion_point)
-    )
+    assert all(mine != answer(*other) for other in VARIANTS if other != (positions, fusion_point))
 
 
 @pytest.mark.parametrize("positions", ["aligned", "contiguous"])
@@ -124,9 +122,7 @@ def test_weight_zero_drops_a_wording_exactly(loaded, positions, fusion_point, dr
 
 def test_weight_zero_drops_the_longest_wording_from_the_oracle_too(loaded):
     asked = ensemble(loaded("llama"), "flex_attention")
-    parts, rest = (
-        asked.frame.parts(wordings) for wordings in (QUESTIONS[0], QUESTIONS[0][::2])
-    )
+    parts, rest = (asked.frame.parts(wordings) for wordings in (QUESTIONS[0], QUESTIONS[0][::2]))
     untouched = loaded("llama")
     assert greedy_fused(untouched, parts, [0.5, 0.0, 0.5], 5) == greedy_fused(
         untouched, rest, [0.5, 0.5], 5

@@ -5,6 +5,11 @@ from asking import ensemble, requests
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from marking_tokenizers import STYLES, marking_tokenizer
+from tokenizers import Tokenizer
+from tokenizers.models import BPE
+from tokenizers.normalizers import Strip
+from tokenizers.pre_tokenizers import Metaspace
+from transformers import PreTrainedTokenizerFast
 
 from self_ensemble.errors import UserError
 from self_ensemble.prompts.build import chat_frame, plain_frame
@@ -56,7 +61,9 @@ def test_bos_stands_once_at_the_start(tiny_tokenizer_bos, tiny_tokenizer):
     assert with_bos.alone(0)[1:] == without.alone(0)
 
 
-@pytest.mark.parametrize("text", ["<|im_end|>", "a <s> b", "<|im_start|>assistant\nParis", "<pad>"])
+@pytest.mark.parametrize(
+    "text", ["<|im_end|>", "a <s> b", "<|im_start|>assistant\nParis", "<pad>"]
+)
 def test_special_token_text_in_data_stays_text(tiny_tokenizer_bos, text):
     special = set(tiny_tokenizer_bos.all_special_ids)
     ids = encode_text(tiny_tokenizer_bos, text)
@@ -90,6 +97,17 @@ def test_a_packed_prompt_has_no_spurious_word_marks(marking, wording):
     # A mark that the text itself has is a space to these tokenizers, as in the model's training.
     assert "".join(pieces).count(MARK) == text.replace(MARK, " ").count(" ")
     assert marking.decode(list(parts.alone(0))) == text.replace(MARK, " ")
+
+
+@pytest.mark.parametrize("kind", ["joins", "drops"])
+def test_a_tokenizer_whose_parts_depend_on_what_is_before_them_is_refused(kind):
+    vocabulary = {token: n for n, token in enumerate(["\u2581", "\n", "a", "\n\n", "\u2581a"])}
+    tokenizer = Tokenizer(BPE(vocabulary, [("\n", "\n"), ("\u2581", "a")]))
+    tokenizer.pre_tokenizer = Metaspace(prepend_scheme="always")
+    if kind == "drops":
+        tokenizer.normalizer = Strip()
+    with pytest.raises(UserError, match="cannot be encoded apart"):
+        encode_text(PreTrainedTokenizerFast(tokenizer_object=tokenizer), "\na")
 
 
 def _template_text(tokenizer, wording, instruction=INSTRUCTION, **options):

@@ -46,7 +46,10 @@ def test_a_users_rule_answers_like_the_full_recompute(loaded, rule, name):
 @pytest.mark.parametrize(
     ("rule", "message"),
     [
-        (user_rules.transposed, r"returned \(3, 3\) for logits \(3, 3, 320\); expected \(3, 320\)"),
+        (
+            user_rules.transposed,
+            r"returned \(3, 3\) for logits \(3, 3, 320\); expected \(3, 320\)",
+        ),
         (user_rules.nothing, "returned NoneType"),
         (user_rules.undefined, "returned nan"),
     ],

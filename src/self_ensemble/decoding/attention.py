@@ -21,7 +21,7 @@ from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex
 from transformers import AttentionInterface
 
 from self_ensemble.errors import UserError
-from self_ensemble.packing.visibility import NEVER, FlatTokens, within_window
+from self_ensemble.packing.visibility import NEVER, FlatTokens, ScoreMod, within_window
 
 BACKENDS = ("sdpa", "flex", "eager")
 
@@ -49,17 +49,18 @@ class PackedPass:
     flat: FlatTokens | None = None
     num_layer_calls: int = 0
     windows: set[int | None] = field(default_factory=set)
-    _masks: dict[object, Any] = field(default_factory=dict)
+    _made: dict[object, Any] = field(default_factory=dict)
+    _places: dict[torch.device, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
     @property
     def num_masks(self) -> int:
         """Masks built in this pass, one for each kind of layer."""
-        return len(self._masks)
+        return len(self._made)
 
     def mask(self, window: int | None, like: Tensor) -> Tensor:
         """The additive mask `(B, 1, R, S)` of a layer, made once per window, device and dtype."""
         key = (window, like.device, like.dtype)
-        if key not in self._masks:
+        if key not in self._made:
             assert self.bias_BRS is not None
             bias = self.bias_BRS
             if window is not None:
@@ -69,9 +70,30 @@ class PackedPass:
                     self.query_positions_BR[:, :, None], self.key_positions_BS[:, None, :], window
                 )
                 bias = bias.where(inside, NEVER)
-            self._masks[key] = bias[:, None].to(like.device, like.dtype)
-        mask: Tensor = self._masks[key]
+            self._made[key] = bias[:, None].to(like.device, like.dtype)
+        mask: Tensor = self._made[key]
         return mask
+
+    def block_mask(
+        self, window: int | None, softcap: float | None, query: Tensor, key: Tensor
+    ) -> tuple[BlockMask, ScoreMod]:
+        """FlexAttention's mask and score function, made once per window, softcap and device."""
+        made = (window, softcap, query.device)
+        if made not in self._made:
+            assert self.flat is not None
+            mask_mod, score_mod = self.flat.to(query.device).mods(window, softcap)
+            block_mask = create_block_mask(
+                mask_mod, None, None, query.shape[2], key.shape[2], device=str(query.device)
+            )
+            self._made[made] = (block_mask, score_mod)
+        found: tuple[BlockMask, ScoreMod] = self._made[made]
+        return found
+
+    def places(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Question and column of each query, on the device of the layer that asks."""
+        if device not in self._places:
+            self._places[device] = (self.rows_T.to(device), self.columns_T.to(device))
+        return self._places[device]
 
     def to_rows(self, query: Tensor) -> Tensor:
         """Queries of the flat row `(1, Hq, T, D)` as `(B, Hq, R, D)`."""
@@ -81,15 +103,13 @@ class PackedPass:
         if num_rows == 1 and num_columns == num_tokens:
             return query
         rows = query.new_zeros(num_rows, num_columns, num_heads, head_dim)
-        rows[self.rows_T.to(query.device), self.columns_T.to(query.device)] = query[0].transpose(
-            0, 1
-        )
+        rows[self.places(query.device)] = query[0].transpose(0, 1)
         return rows.transpose(1, 2)
 
     def to_tokens(self, rows: Tensor) -> Tensor:
         """Outputs `(B, Hq, R, D)` as the flat row `(1, T, Hq, D)` that transformers expects."""
         per_row = rows.transpose(1, 2)
-        return per_row[self.rows_T.to(rows.device), self.columns_T.to(rows.device)][None]
+        return per_row[self.places(rows.device)][None]
 
 
 def sdpa(
@@ -133,15 +153,7 @@ def flex(
     if packed.flat is None:
         decode = eager if softcap is not None else sdpa
         return decode(query, key, value, packed, scale, window, softcap)
-    cache_key = ("flex", window, softcap)
-    if cache_key not in packed._masks:
-        mask_mod, score_mod = packed.flat.mods(window, softcap)
-        block_mask = create_block_mask(
-            mask_mod, None, None, query.shape[2], key.shape[2], device=str(query.device)
-        )
-        packed._masks[cache_key] = (block_mask, score_mod)
-    block_mask, score_mod = packed._masks[cache_key]
-    assert isinstance(block_mask, BlockMask)
+    block_mask, score_mod = packed.block_mask(window, softcap, query, key)
     try:
         output = _compiled_flex()(
             query, key, value, score_mod=score_mod, block_mask=block_mask, scale=scale,

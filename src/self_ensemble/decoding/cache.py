@@ -39,9 +39,12 @@ class RowCache:
     keys: list[Tensor] = field(default_factory=list)
     values: list[Tensor] = field(default_factory=list)
 
+    _on_device: dict[torch.device, tuple[Tensor, Tensor]] = field(default_factory=dict)
+
     def begin(self, rows: Tensor, slots: Tensor, num_slots: int, *, flat: bool) -> None:
         """Say where the tokens of the next forward pass go."""
         self.rows, self.slots, self.num_slots, self.flat = rows, slots, num_slots, flat
+        self._on_device.clear()
 
     def update(
         self, keys: Tensor, values: Tensor, layer_idx: int, *_: object, **__: object
@@ -54,7 +57,7 @@ class RowCache:
         if self.keys[layer_idx].shape[1] < self.num_slots:
             self.keys[layer_idx] = self._grown(self.keys[layer_idx])
             self.values[layer_idx] = self._grown(self.values[layer_idx])
-        rows, slots = self.rows.to(keys.device), self.slots.to(keys.device)
+        rows, slots = self._places(keys.device)
         self.keys[layer_idx][rows, slots] = new[0][: len(rows)]
         self.values[layer_idx][rows, slots] = new[1][: len(rows)]
         if self.flat:
@@ -72,6 +75,11 @@ class RowCache:
     def num_bytes(self) -> int:
         """Bytes held by keys and values."""
         return sum(buffer.nbytes for buffer in [*self.keys, *self.values])
+
+    def _places(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        if device not in self._on_device:
+            self._on_device[device] = (self.rows.to(device), self.slots.to(device))
+        return self._on_device[device]
 
     def _with_prefix(self, new_THD: Tensor, layer_idx: int, index: int) -> Tensor:
         # Zeros, not empty: a masked slot has weight 0, and 0 x nan is nan.

@@ -255,12 +255,11 @@ class Batch:
         self.engine.counters.padding_tokens += more
         pad = torch.nn.functional.pad
         positions = pad(positions, (0, more))
-        device = self.engine.model.device
         packed.flat = FlatTokens(
-            self.bias_BGG.to(device),
-            pad(packed.rows_T, (0, more)).to(device),
-            pad(groups, (0, more), value=self.padding_group).to(device),
-            positions.to(device),
+            self.bias_BGG,
+            pad(packed.rows_T, (0, more)),
+            pad(groups, (0, more), value=self.padding_group),
+            positions,
             self.cache.prefix[0][0].shape[0] if self.cache.prefix else 0,
         )
         return pad(token_ids, (0, more)), positions

@@ -17,7 +17,7 @@ B questions, G groups, R queries and S keys of one question, T tokens of all que
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -94,6 +94,16 @@ class FlatTokens:
     query_group_T: Tensor
     query_position_T: Tensor
     prefix_length: int
+
+    def to(self, device: torch.device) -> "FlatTokens":
+        """The same row on another device, for a layer that lies there."""
+        return replace(
+            self,
+            bias_BGG=self.bias_BGG.to(device),
+            query_row_T=self.query_row_T.to(device),
+            query_group_T=self.query_group_T.to(device),
+            query_position_T=self.query_position_T.to(device),
+        )
 
     def _keys(self) -> tuple[Tensor, Tensor, Tensor]:
         prefix = torch.arange(self.prefix_length, device=self.query_row_T.device)

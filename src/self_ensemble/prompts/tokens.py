@@ -6,6 +6,8 @@ data stays text: `<|im_end|>` inside a question never becomes the special token.
 
 from typing import Any
 
+from self_ensemble.errors import UserError
+
 ANCHOR = "\n"  # keeps SentencePiece from putting its word mark before a part
 
 
@@ -35,7 +37,11 @@ def _encode(tokenizer: Any, text: str, *, split_special_tokens: bool) -> tuple[i
     if not _marks_first_word(tokenizer):
         return tuple(ids(text))
     anchor, anchored = ids(ANCHOR), ids(ANCHOR + text)
-    assert anchored[: len(anchor)] == anchor, "the tokenizer joins a line break with what follows"
+    if not anchor or anchored[: len(anchor)] != anchor:
+        raise UserError(
+            f"This model's tokenizer drops a line break or joins it with {text[:20]!r} behind it, "
+            "so parts of a prompt cannot be encoded apart. Choose another model."
+        )
     return tuple(anchored[len(anchor) :])
 
 

@@ -22,6 +22,8 @@ from self_ensemble.questions.schema import Framing
 from self_ensemble.scoring.normalise import first_line
 from self_ensemble.scoring.vote import vote
 
+AnyMethod = str | Method | Callable[..., object]
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -112,9 +114,7 @@ class Ensemble:
     def __init__(
         self,
         model: LoadedModel,
-        method: str | Callable[..., object] | Sequence[str | Callable[..., object]] = (
-            "flex_attention"
-        ),
+        method: AnyMethod | Sequence[AnyMethod] = "flex_attention",
         *,
         frame: PromptFrame | None = None,
         prefix: str = "",
@@ -136,7 +136,7 @@ class Ensemble:
         Raises:
             UserError: An unknown method or backend.
         """
-        asked = [method] if isinstance(method, str) or callable(method) else method
+        asked = [method] if isinstance(method, str | Method) or callable(method) else method
         self.methods = tuple(resolve_method(one) for one in asked)
         names = [one.name for one in self.methods]
         if len(set(names)) < len(names):
@@ -160,7 +160,14 @@ class Ensemble:
         return self.engine.counters
 
     def answer(self, wordings: Sequence[str], weights: Sequence[float] | None = None) -> Answer:
-        """Answer one question asked in several wordings, with the first method."""
+        """Answer one question asked in several wordings, with the first method.
+
+        Raises:
+            UserError: The question cannot be asked (see `problem`), or weights are given that
+                nothing reads.
+        """
+        if isinstance(wordings, str):
+            raise UserError("Got one text. Give a list of wordings, with one entry or more.")
         return self.answer_many([wordings], None if weights is None else [weights])[0]
 
     def answer_many(
@@ -174,6 +181,11 @@ class Ensemble:
         Raises:
             UserError: A question that cannot be asked; see `problem`.
         """
+        if weights is not None and not self._reads_weights():
+            raise UserError(
+                f"Weights were given, but {self.methods[0].name!r} does not read them. Choose a "
+                "weighted method, or Settings(segment_weights='given') for flex_attention."
+            )
         requests = [
             Request(
                 key=str(index),
@@ -188,8 +200,14 @@ class Ensemble:
             answers += self.run(requests[start : start + batch_size])[self.methods[0].name]
         return answers
 
-    def run(self, requests: Sequence[Request]) -> dict[str, list[Answer]]:
+    def run(
+        self, requests: Sequence[Request], methods: Sequence[Method] | None = None
+    ) -> dict[str, list[Answer]]:
         """Answer one batch of questions with every method, from one prefill.
+
+        Args:
+            requests: The questions.
+            methods: Some of the ensemble's methods; None for all of them.
 
         Returns:
             For each method one answer per request, in order.
@@ -197,25 +215,34 @@ class Ensemble:
         Raises:
             UserError: A question that cannot be asked; see `problem`.
         """
-        answers: dict[str, dict[int, Answer]] = {method.name: {} for method in self.methods}
+        asked = self.methods if methods is None else tuple(methods)
+        answers: dict[str, dict[int, Answer]] = {method.name: {} for method in asked}
         for size in sorted({len(request.wordings) for request in requests}):
             places = [i for i, request in enumerate(requests) if len(request.wordings) == size]
             same = [requests[place] for place in places]
-            for methods in self._passes(same):
-                for name, found in self._run_pass(methods, same).items():
+            for together in self._passes(asked, same):
+                for name, found in self._run_pass(together, same).items():
                     answers[name].update(zip(places, found, strict=True))
         return {
             name: [found[place] for place in range(len(requests))]
             for name, found in answers.items()
         }
 
-    def problem(self, request: Request) -> str | None:
+    def problem(self, request: Request, methods: Sequence[Method] | None = None) -> str | None:
         """Why a question cannot be asked, or None."""
         try:
-            self._checked_parts(request)
+            self.check(request, methods)
         except UserError as error:
             return str(error)
         return None
+
+    def check(self, request: Request, methods: Sequence[Method] | None = None) -> None:
+        """Refuse a question that cannot be asked with these methods (None: all of them).
+
+        Raises:
+            UserError: No wording or an empty one, weights that do not fit, or too long.
+        """
+        self._checked_parts(request, self.methods if methods is None else methods)
 
     def prefix(self) -> Prefix:
         """The encoded prefix; encoded on first use, once per run."""
@@ -223,7 +250,14 @@ class Ensemble:
             self._prefix = self.engine.encode_prefix(self.frame.prefix)
         return self._prefix
 
-    def _passes(self, requests: Sequence[Request]) -> list[tuple[Method, ...]]:
+    def _reads_weights(self) -> bool:
+        method = self.methods[0]
+        inside = method.kind == "fused" and self.settings.segment_weights == "given"
+        return inside or method.may_read_weights
+
+    def _passes(
+        self, asked: tuple[Method, ...], requests: Sequence[Request]
+    ) -> list[tuple[Method, ...]]:
         """Methods that share a prefill.
 
         Wordings continued alone must not notice the others, so a layout in which wordings read
@@ -231,9 +265,9 @@ class Ensemble:
         """
         mixed = self.settings.positions == "contiguous" or any(r.readable for r in requests)
         if not mixed:
-            return [self.methods]
-        fused = tuple(method for method in self.methods if method.kind == "fused")
-        others = tuple(method for method in self.methods if method.kind != "fused")
+            return [asked]
+        fused = tuple(method for method in asked if method.kind == "fused")
+        others = tuple(method for method in asked if method.kind != "fused")
         return [methods for methods in (fused, others) if methods]
 
     def _run_pass(
@@ -248,7 +282,7 @@ class Ensemble:
         if kinds == {"original"}:
             requests = [_original(request) for request in requests]
             num_wordings = 1
-        layouts = [self._layout(request, fused=fused, alone=alone) for request in requests]
+        layouts = [self._layout(request, methods, alone) for request in requests]
         batch, frontier = self.engine.prefill(layouts, self.prefix())
         streams = tuple(range(int(fused), int(fused) + len(alone)))
         tracks = [
@@ -269,10 +303,11 @@ class Ensemble:
             for method in methods
         }
 
-    def _layout(self, request: Request, *, fused: bool, alone: Sequence[int]) -> Layout:
+    def _layout(self, request: Request, methods: Sequence[Method], alone: Sequence[int]) -> Layout:
+        fused = any(method.kind == "fused" for method in methods)
         mixed = fused and not alone
         return build_layout(
-            self._checked_parts(request),
+            self._checked_parts(request, methods),
             fused=fused,
             alone=alone,
             segment_weights=self._segment_weights(request) if fused else None,
@@ -290,17 +325,17 @@ class Ensemble:
         assert request.segment_weights is not None  # see _checked_parts
         return request.segment_weights
 
-    def _checked_parts(self, request: Request) -> PromptParts:
+    def _checked_parts(self, request: Request, methods: Sequence[Method]) -> PromptParts:
         if not request.wordings:
             raise UserError("The question has no wording. Give at least one.")
-        weighted = [method.name for method in self.methods if method.needs_weights]
+        weighted = [method.name for method in methods if method.needs_weights]
         if weighted and request.weights is None:
             raise UserError(
                 f"Method {weighted[0]!r} needs weights, and question {request.key!r} has none. "
                 "Give one per wording."
             )
         needs_segment_weights = self.settings.segment_weights == "given" and any(
-            method.kind == "fused" for method in self.methods
+            method.kind == "fused" for method in methods
         )
         if needs_segment_weights and request.segment_weights is None:
             raise UserError(
@@ -312,7 +347,8 @@ class Ensemble:
         parts = self.frame.parts(request.wordings)
         spans = [len(segment) for segment in parts.segments]
         num_cues = 1
-        if self.settings.positions == "contiguous":
+        fused = any(method.kind == "fused" for method in methods)
+        if fused and self.settings.positions == "contiguous":
             spans = [sum(spans)]
             num_cues = len(parts.segments) if self.settings.fusion_point == "last_segment" else 1
         length = len(parts.prefix) + max(spans) + num_cues * len(parts.cue)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from self_ensemble.decoding.fusion import RULES, WEIGHTED, FusionRule, load_rule
+from self_ensemble.decoding.fusion import RULES, WEIGHTED, FusionRule, checked_rule, load_rule
 from self_ensemble.errors import UserError
 
 Kind = Literal["fused", "tied", "alone", "original", "vote"]
@@ -38,13 +38,19 @@ class Method:
     def needs_weights(self) -> bool:
         return self.name in WEIGHTED
 
+    @property
+    def may_read_weights(self) -> bool:
+        """Whether weights can make a difference: a weighted rule, or one of the user's own."""
+        return self.needs_weights or (self.kind == "tied" and self.name not in RULES)
 
-def resolve_method(method: str | Callable[..., object]) -> Method:
+
+def resolve_method(method: "str | Method | Callable[..., object]") -> Method:
     """A method by name, as `module:function`, or from a fusion rule itself."""
+    if isinstance(method, Method):
+        return method
     if callable(method):
-        rule: FusionRule = method  # type: ignore[assignment]
-        name = getattr(method, "__name__", type(method).__name__)  # an object may have none
-        return Method(f"{method.__module__}:{name}", "tied", rule)
+        name = f"{method.__module__}:{getattr(method, '__name__', type(method).__name__)}"
+        return Method(name, "tied", checked_rule(name, method))
     kind = KINDS.get(method, "tied")
     return Method(method, kind, load_rule(method, list(KINDS)) if kind == "tied" else None)
 

@@ -14,14 +14,15 @@ import pyarrow as pa
 
 from self_ensemble.ensemble import Answer, Ensemble, Request
 from self_ensemble.errors import UserError
+from self_ensemble.methods import Method
 from self_ensemble.questions.schema import Question, QuestionSet
 from self_ensemble.results.interrupt import finish_batch_on_signal
 from self_ensemble.results.schema import PER_PROMPT_SCHEMA, RESULT_SCHEMA
 from self_ensemble.results.store import ResultFile
 from self_ensemble.scoring.lemmas import answer_lemmas, predict_lemma
 
-# Answers do not depend on it, so a run may be resumed with another one.
-MAY_DIFFER = frozenset({"batch_size"})
+# Answers do not depend on these: questions are compared by their hash, wherever they lie.
+MAY_DIFFER = frozenset({"batch_size", "data_source", "paraphrases"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,11 @@ class Outcome:
 Weights = dict[str, tuple[float, ...]]
 
 
+def original_request(question: Question) -> Request:
+    """The original wording alone, which `origin` asks whatever else is asked."""
+    return Request(key=question.uuid, wordings=question.wordings[:1])
+
+
 def make_request(
     question: Question,
     choice: WordingChoice,
@@ -95,8 +101,10 @@ def make_request(
     """One question as the engine takes it.
 
     Raises:
-        UserError: It has fewer wordings than asked for.
+        UserError: It has fewer wordings than asked for, or no accepted answer.
     """
+    if not question.answers:
+        raise UserError("The question has no accepted answer, so it could not be scored.")
     return Request(
         key=question.uuid,
         wordings=choice.pick(question.wordings),
@@ -116,7 +124,7 @@ def manifest_fields(
         "model_revision": ensemble.model.revision,
         "dtype": str(ensemble.model.dtype).removeprefix("torch."),
         "device": ensemble.model.device.type,
-        "attention": ensemble.engine.backend,
+        "attention": ensemble.engine.backend_name,
         "dataset": question_set.name,
         "data_source": question_set.source,
         "questions_sha256": sha256_of(asked),
@@ -194,63 +202,84 @@ def _run_batch(
     for question in batch:
         try:
             request = make_request(question, choice, weights, segment_weights)
+            ensemble.check(request)
+            requests[question.uuid] = request
         except UserError as error:
             errors[question.uuid] = str(error)
-            continue
-        problem = ensemble.problem(request)
-        if problem is None:
-            requests[question.uuid] = request
-        else:
-            errors[question.uuid] = problem
-    answers = ensemble.run(list(requests.values())) if requests else {}
-    seconds = time.perf_counter() - started
-    for method, file in files.items():
-        by_uuid = dict(zip(requests, answers.get(method, []), strict=True))
-        rows = [
-            row
-            for question in batch
-            for row in _rows(
-                ensemble,
-                method,
-                question,
-                requests.get(question.uuid),
-                by_uuid.get(question.uuid),
-                errors.get(question.uuid),
-                seconds / max(len(requests), 1),
-            )
-        ]
-        file.append(rows)
+    answers = _answers(ensemble, requests)
+    rescued = _originals(ensemble, [q for q in batch if q.uuid in errors])
+    seconds = (time.perf_counter() - started) / max(len(requests), 1)
+    row = _RowMaker(ensemble, choice, seconds)
+    for method in ensemble.methods:
+        found = answers[method.name] | (rescued if method.kind == "original" else {})
+        rows: list[dict[str, object]] = []
+        for question in batch:
+            answer = found.get(question.uuid)
+            reason = None if answer else errors[question.uuid]
+            rows += row.rows(method, question, answer, reason)
+        files[method.name].append(rows)
     return Progress(len(batch), len(errors), time.perf_counter() - started)
 
 
-def _rows(
-    ensemble: Ensemble,
-    method: str,
-    question: Question,
-    request: Request | None,
-    answer: Answer | None,
-    error: str | None,
-    seconds: float,
-) -> Iterator[dict[str, object]]:
-    wordings = request.wordings if request is not None else question.wordings
-    cue = ensemble.model.tokenizer.decode(list(ensemble.frame.cue))
-    common = {
-        "uuid": question.uuid,
-        "answers": list(question.answers),
-        "paraphrases": list(wordings),
-        "prompts": [ensemble.frame.wording.format(wording) + cue for wording in wordings],
-        "answer_lemmas": answer_lemmas(question.answers),
-        "backend": ensemble.engine.backend,
-        "error": error,
+def _answers(ensemble: Ensemble, requests: dict[str, Request]) -> dict[str, dict[str, Answer]]:
+    if not requests:
+        return {method.name: {} for method in ensemble.methods}
+    found = ensemble.run(list(requests.values()))
+    return {name: dict(zip(requests, answers, strict=True)) for name, answers in found.items()}
+
+
+def _originals(ensemble: Ensemble, questions: Sequence[Question]) -> dict[str, Answer]:
+    """Answers of `origin` to questions whose other wordings cannot be asked."""
+    methods = [method for method in ensemble.methods if method.kind == "original"]
+    requests = {
+        question.uuid: original_request(question)
+        for question in questions
+        if methods
+        and question.answers
+        and ensemble.problem(original_request(question), methods) is None
     }
-    if method != "per_prompt":
-        yield common | _outcome(answer, seconds)
-    elif answer is None:
-        yield common | _outcome(None, seconds) | {"paraphrase": "", "paraphrase_index": -1}
-    else:
-        for index, member in enumerate(answer.members):
-            where = {"paraphrase": wordings[index], "paraphrase_index": index}
-            yield common | _outcome(member, seconds / len(answer.members)) | where
+    if not requests:
+        return {}
+    found = ensemble.run(list(requests.values()), methods)[methods[0].name]
+    return dict(zip(requests, found, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class _RowMaker:
+    """Turns an answer, or the reason why there is none, into rows of a result file."""
+
+    ensemble: Ensemble
+    choice: WordingChoice
+    seconds: float
+
+    def rows(
+        self, method: Method, question: Question, answer: Answer | None, error: str | None
+    ) -> Iterator[dict[str, object]]:
+        chosen = (0,) if method.kind == "original" else self.choice.chosen()
+        wordings = [question.wordings[i] for i in chosen if i < len(question.wordings)]
+        frame = self.ensemble.frame
+        cue = self.ensemble.model.tokenizer.decode(list(frame.cue))
+        common = {
+            "uuid": question.uuid,
+            "answers": list(question.answers),
+            "paraphrases": wordings,
+            "prompts": [frame.wording.format(wording) + cue for wording in wordings],
+            "answer_lemmas": answer_lemmas(question.answers),
+            "backend": self.ensemble.engine.backend_name,
+            "error": error,
+        }
+        if method.kind != "alone":
+            yield common | _outcome(answer, self.seconds)
+            return
+        for place, index in enumerate(chosen):
+            yield (
+                common
+                | _outcome(answer and answer.members[place], self.seconds / len(chosen))
+                | {
+                    "paraphrase": wordings[place] if place < len(wordings) else "",
+                    "paraphrase_index": index,
+                }
+            )
 
 
 def _outcome(answer: Answer | None, seconds: float) -> dict[str, object]:

@@ -18,16 +18,21 @@ def generate(
         str, typer.Option(help="Alias, hub id, folder or .gguf file.", rich_help_panel=MODEL)
     ] = "smollm2_135m_it",
     method: Annotated[
-        str,
+        list[str],
         typer.Option(
             help="One or several, comma-separated: flex_attention, avg, max, weighted_avg, "
             "weighted_max, prob_avg, logprob_avg, vote, origin, per_prompt, module:function, all.",
             rich_help_panel=METHOD,
         ),
-    ] = "flex_attention",
+    ] = ["flex_attention"],  # noqa: B006
     num_paraphrases: Annotated[
-        int, typer.Option(help="Wordings per question, N.", rich_help_panel=METHOD)
-    ] = 5,
+        int | None,
+        typer.Option(
+            help="Wordings per question, N. Default: 5; with --num-manual or --num-auto, their "
+            "sum (5 manual ones where not given).",
+            rich_help_panel=METHOD,
+        ),
+    ] = None,
     indices: Annotated[
         str | None,
         typer.Option(
@@ -97,7 +102,7 @@ def generate(
         list[str] | None,
         typer.Option(
             help=r"String that ends an answer, \n for a line break; repeatable. Default: the "
-            "data set's.",
+            'data set\'s; "" for none.',
             rich_help_panel=METHOD,
         ),
     ] = None,
@@ -149,7 +154,7 @@ def generate(
     one_of("fusion point", fusion_point, ["cue", "last_segment"])
     one_of("chat template setting", chat_template, ["auto", "on", "off"])
     chosen = parse_indices(indices)
-    if num_paraphrases < 1:
+    if num_paraphrases is not None and num_paraphrases < 1:
         raise UserError(f"Got --num-paraphrases {num_paraphrases}. Give 1 or more.")
     if max_new_tokens is not None and max_new_tokens < 1:
         raise UserError(f"Got --max-new-tokens {max_new_tokens}. Give 1 or more.")
@@ -171,8 +176,14 @@ def generate(
             dtype=dtype,
             trust_remote_code=trust_remote_code,
             aliases=aliases,
-            methods=tuple(name.strip() for name in method.split(",") if name.strip()),
-            num_paraphrases=num_paraphrases,
+            methods=tuple(
+                name.strip() for part in method for name in part.split(",") if name.strip()
+            ),
+            num_paraphrases=(
+                (5 if num_manual is None else num_manual) + num_auto
+                if num_paraphrases is None
+                else num_paraphrases
+            ),
             indices=chosen,
             manual_read_each_other=manual_read_each_other,
             weights=weights,

@@ -1,9 +1,9 @@
 """What `generate` and `demo` do once their options are read."""
 
+import inspect
 import json
 import sys
 import time
-from collections.abc import Callable
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -106,10 +106,14 @@ def run_job(job: Job) -> int:
         paraphrases=job.paraphrases,
     )
     methods = resolve_methods(job.methods, has_weights=job.weights is not None)
+    if job.indices is not None and "all" in job.methods:
+        methods = tuple(method for method in methods if method.kind != "original")
+    _refuse_ignored(job, methods)
     choice = _choice(job, methods, question_set)
     weights = _weights(job.weights, question_set, choice)
     own_segments = job.segment_weights not in ("uniform", "none")
     segment_weights = _weights(job.segment_weights if own_segments else None, question_set, choice)
+    settings = _settings(job, question_set)
     folder = job.output_dir / question_set.name
     check_writable(folder)
 
@@ -125,9 +129,8 @@ def run_job(job: Job) -> int:
     devices = layer_devices(model.model)
     if len(devices) > 1:
         console.print(device_table(devices))
-    settings = _settings(job, question_set)
     ensemble = Ensemble(
-        model, [_as_asked(method) for method in methods],
+        model, methods,
         frame=_frame(job, model, question_set), settings=settings,
     )  # fmt: skip
     with ExitStack() as closing:
@@ -167,13 +170,34 @@ def default_batch_size(model: LoadedModel) -> int:
     return 16 if model.device.type == "cpu" else 64
 
 
+def _refuse_ignored(job: Job, methods: tuple[Method, ...]) -> None:
+    """An option that would change nothing is refused: it would seem to have been measured."""
+    standard = Job(dataset=job.dataset, methods=job.methods)
+    if not any(method.kind == "fused" for method in methods):
+        for name in FUSED_ONLY:
+            if getattr(job, name) != getattr(standard, name):
+                option = "--" + name.replace("_", "-")
+                raise UserError(
+                    f"{option} is for flex_attention, which is not among the methods. "
+                    "Leave it out, or add the method."
+                )
+    if job.weights is not None and not any(method.may_read_weights for method in methods):
+        raise UserError(
+            "--weights is for weighted methods, and none is among the methods. Leave it out, or "
+            "add weighted_avg or weighted_max; inside attention it is --segment-weights."
+        )
+    if job.top_p != 1.0 and job.temperature == 0.0:
+        raise UserError("--top-p needs sampling. Give --temperature above 0 as well.")
+
+
 def _choice(job: Job, methods: tuple[Method, ...], question_set: QuestionSet) -> WordingChoice:
-    if all(method.kind == "original" for method in methods):
-        return WordingChoice(1)
     if job.indices is not None and any(method.kind == "original" for method in methods):
         raise UserError(
-            "Method 'origin' asks the original wording and takes no --indices. Run it by itself."
+            "Method 'origin' asks the original wording and takes no --indices. "
+            "Run it without --indices."
         )
+    if all(method.kind == "original" for method in methods):
+        return WordingChoice(1)
     choice = WordingChoice(job.num_paraphrases, job.indices, job.manual_read_each_other)
     problem = fewest_wordings_message(question_set, choice)
     if problem is not None:
@@ -208,10 +232,6 @@ def _frame(job: Job, model: LoadedModel, question_set: QuestionSet) -> PromptFra
     )
 
 
-def _as_asked(method: Method) -> str | Callable[..., object]:
-    return method.name
-
-
 def _open(
     job: Job,
     ensemble: Ensemble,
@@ -232,6 +252,11 @@ def _open(
         options["segment_weights_sha256"] = sha256_of(segment_weights)
     else:
         options |= dict.fromkeys(FUSED_ONLY)
+    if method.kind == "original":
+        # It asks the same wording whatever the others ask.
+        options |= dict.fromkeys(("num_paraphrases", "indices"))
+    if method.rule is not None and ":" in method.name:
+        options["rule_sha256"] = sha256_of(inspect.getsource(method.rule))
     fields = manifest_fields(ensemble, question_set, options)
     path = result_path(
         job.output_dir, question_set.name, job.model, method.name, job.num_paraphrases, job.indices
@@ -289,7 +314,7 @@ def _report(
             "answered": outcome.num_questions,
             "errors": num_errors,
             "seconds_per_question": per_question,
-            "backend": ensemble.engine.backend,
+            "backend": ensemble.engine.backend_name,
             "counters": asdict(ensemble.counters),
         }
         sys.stdout.write(json.dumps(summary) + "\n")
@@ -300,7 +325,7 @@ def _report(
         console.print(
             f"{outcome.num_questions} questions, {len(paths)} methods, "
             f"{per_question:.2f} s per question for all of them, "
-            f"attention backend {ensemble.engine.backend}."
+            f"attention backend {ensemble.engine.backend_name}."
         )
     if num_errors:
         console.print(f"{num_errors} questions could not be asked; see the column 'error'.")

@@ -159,6 +159,8 @@ def flex(
             query, key, value, score_mod=score_mod, block_mask=block_mask, scale=scale,
             enable_gqa=query.shape[1] != key.shape[1],
         )  # fmt: skip
+    except torch.OutOfMemoryError:
+        raise
     except (torch._dynamo.exc.TorchDynamoException, RuntimeError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(

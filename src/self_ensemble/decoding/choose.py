@@ -50,7 +50,8 @@ def choose(scores_AV: Tensor, draws_A: Tensor, sampling: Sampling) -> tuple[Tens
     if sampling.temperature == 0.0:
         tokens = scores_AV.argmax(dim=-1)
     else:
-        probs = (scores_AV.double() / sampling.temperature).softmax(dim=-1)
+        # On the CPU, because not every device has float64.
+        probs = (scores_AV.cpu().double() / sampling.temperature).softmax(dim=-1)
         ordered, index = probs.sort(dim=-1, descending=True, stable=True)
         mass = ordered.cumsum(dim=-1)
         kept = ordered.where(mass - ordered < sampling.top_p, 0.0)
@@ -59,6 +60,6 @@ def choose(scores_AV: Tensor, draws_A: Tensor, sampling: Sampling) -> tuple[Tens
         rank = torch.searchsorted(mass, target, right=True)
         # The largest draw times the mass may round up to the mass, behind the last kept token.
         rank = rank.minimum((kept > 0).sum(dim=-1, keepdim=True) - 1)
-        tokens = index.gather(-1, rank)[:, 0]
+        tokens = index.gather(-1, rank)[:, 0].to(scores_AV.device)
     chosen = scores_AV.gather(-1, tokens[:, None])[:, 0]
     return tokens, chosen - scores_AV.logsumexp(dim=-1)

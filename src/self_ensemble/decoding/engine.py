@@ -14,6 +14,7 @@ from self_ensemble.decoding.attention import PackedPass
 from self_ensemble.decoding.cache import RowCache
 from self_ensemble.errors import UserError
 from self_ensemble.models.load import LoadedModel
+from self_ensemble.models.support import attention_backends
 from self_ensemble.packing.layout import Layout
 from self_ensemble.packing.visibility import NEVER, FlatTokens, dense_bias
 
@@ -70,6 +71,14 @@ class Engine:
         name = f"self_ensemble_{self.backend}"
         if self.model.model.config._attn_implementation != name:
             self.model.model.set_attn_implementation(name)
+
+    @property
+    def backend_name(self) -> str:
+        """The backend that runs; prefill+decode where they differ."""
+        if self.backend != "flex":
+            return self.backend
+        available = attention_backends(self.model.model.config)
+        return "flex+sdpa" if "sdpa" in available else "flex+eager"
 
     @torch.inference_mode()
     def encode_prefix(self, token_ids: Sequence[int]) -> Prefix:

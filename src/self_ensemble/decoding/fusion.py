@@ -6,6 +6,7 @@ function serves one question and a batch.
 """
 
 import importlib
+import inspect
 from collections.abc import Callable
 
 import torch
@@ -79,14 +80,26 @@ def load_rule(name: str, known: list[str]) -> FusionRule:
         raise unknown_name("method", name, [*known, "module:function"])
     try:
         rule = getattr(importlib.import_module(module_name), function_name)
-    except (ImportError, AttributeError, ValueError, TypeError) as error:
+    except (ImportError, AttributeError, SyntaxError, ValueError, TypeError) as error:
         raise UserError(
             f"Cannot load the fusion rule {name!r} ({error}). "
             "Give module:function, importable from here (set PYTHONPATH)."
         ) from error
     if not callable(rule):
         raise UserError(f"{name!r} is no function. Give module:function.")
-    result: FusionRule = rule
+    return checked_rule(name, rule)
+
+
+def checked_rule(name: str, rule: Callable[..., object]) -> FusionRule:
+    """Refuse a function that does not take logits and weights, before anything is computed."""
+    try:
+        inspect.signature(rule).bind(None, None)
+    except TypeError as error:
+        raise UserError(
+            f"The fusion rule {name!r} does not take (logits, weights): {error}. "
+            "Write a function of two tensors."
+        ) from error
+    result: FusionRule = rule  # type: ignore[assignment]
     return result
 
 

@@ -40,19 +40,23 @@ def unpack(file: Path, folder: Path) -> bool:
     Returns:
         Whether it is there now. A full or read-only disk only costs time at every load.
     """
-    with suppress(OSError):
+    try:
         folder.parent.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    # float32 whatever type is asked for, so that one copy serves all of them.
+    model = AutoModelForCausalLM.from_pretrained(
+        file.parent,
+        gguf_file=file.name,
+        dtype=torch.float32,
+        quantization_config=GgufConfig(dequantize=True),
+    )
+    tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+    with suppress(OSError):  # noqa: SIM117
         with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-            # float32 whatever type is asked for, so that one copy serves all of them.
-            model = AutoModelForCausalLM.from_pretrained(
-                file.parent,
-                gguf_file=file.name,
-                dtype=torch.float32,
-                quantization_config=GgufConfig(dequantize=True),
-            )
             new = Path(scratch) / "model"
             model.save_pretrained(new)
-            AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name).save_pretrained(new)
+            tokenizer.save_pretrained(new)
             try:
                 new.rename(folder)
             except OSError:

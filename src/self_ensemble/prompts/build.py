@@ -23,6 +23,27 @@ from self_ensemble.questions.schema import Framing, Shot
 SLOT = "\ue000"  # private-use characters, which no template or question holds
 
 
+def _render(tokenizer: Any, turns: Sequence[dict[str, str]]) -> str:
+    """Write a conversation; a system turn that the template refuses opens the first user turn."""
+    try:
+        text: str = tokenizer.apply_chat_template(
+            list(turns),
+            tokenize=False,
+            add_generation_prompt=True,
+            # Today's date in the prompt, or a model that thinks first, would move the numbers.
+            date_string="26 Jul 2024",
+            enable_thinking=False,
+        )
+    except TemplateError as error:
+        if turns[0]["role"] == "system":
+            first = {"role": "user", "content": f"{turns[0]['content']}\n\n{turns[1]['content']}"}
+            return _render(tokenizer, [first, *turns[2:]])
+        raise UserError(
+            f"This model's chat template refuses the prompt ({error}). Use --chat-template off."
+        ) from error
+    return text
+
+
 @dataclass(frozen=True, slots=True)
 class PromptFrame:
     """What all questions of a run share, and how a wording becomes a segment.
@@ -82,17 +103,17 @@ def chat_frame(tokenizer: Any, instruction: str, shots: Sequence[Shot]) -> Promp
         roles.insert(0, "system")
     turns = [{"role": role, "content": f"{SLOT}{n}{SLOT}"} for n, role in enumerate(roles)]
     turns.append({"role": "user", "content": f"{SLOT}wording{SLOT}"})
-    try:
-        text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-    except TemplateError as error:
-        raise UserError(
-            f"This model's chat template refuses the prompt ({error}). Use --chat-template off."
-        ) from error
+    text = _render(tokenizer, turns)
     # Odd pieces are slots, even pieces the template's own text.
     pieces = text.split(SLOT)
     if pieces[1::2] != [*map(str, range(len(roles))), "wording"]:
         raise UserError(
             "This model's chat template drops or reorders turns. Use --chat-template off."
+        )
+    if pieces[-1].rstrip().endswith("<think>"):
+        raise UserError(
+            "This model's chat template makes it think before it answers, so its first tokens are "
+            "no answer. Use --chat-template off."
         )
     prefix: list[int] = []
     for index, piece in enumerate(pieces[:-2]):

@@ -56,6 +56,8 @@ def _weights_of(
     where: str,
     chosen: Sequence[int],
 ) -> tuple[float, ...]:
+    if num_wordings <= max(chosen):
+        return ()  # Too few wordings: the run makes an error row of it.
     value = found.get(uuid)
     if not isinstance(value, list):
         raise UserError(f"{where} has no list of weights for row {uuid!r}. Give one per wording.")
@@ -64,12 +66,10 @@ def _weights_of(
             f"{where} has {len(value)} weights for row {uuid!r}, which has {num_wordings} "
             f"wordings, {len(chosen)} of them asked. Give one per wording."
         )
-    picked = value if len(value) == len(chosen) else [value[i] for i in chosen if i < len(value)]
+    picked = [value[index] for index in chosen] if len(value) == num_wordings else value
     numbers = [float(w) for w in picked if isinstance(w, int | float)]
-    bad = len(numbers) != len(picked) or not all(math.isfinite(w) and w >= 0 for w in numbers)
-    if bad or not any(numbers):
+    if len(numbers) != len(picked) or not all(math.isfinite(w) and w >= 0 for w in numbers):
         raise UserError(
-            f"{where} has weights {value} for row {uuid!r}. "
-            "Give finite numbers from 0, at least one above 0."
+            f"{where} has weights {value} for row {uuid!r}. Give finite numbers from 0."
         )
     return tuple(numbers)

@@ -143,7 +143,7 @@ def _result_folder(path: Path) -> ResultFolder:
 
 def _row(path: Path, record: dict[str, Any]) -> ResultRow:
     uuid, answers = record["uuid"], record["answers"]
-    if not answers:
+    if not answers and record.get("error") is None:
         raise UserError(f"{path}: row {uuid!r} has no answers, so it cannot be scored.")
     if record["prediction"] is None and record.get("error") is None:
         raise UserError(f"{path}: row {uuid!r} has neither a prediction nor an error.")

@@ -11,6 +11,7 @@ from importlib.metadata import version
 from typing import NamedTuple
 
 import pyarrow as pa
+import torch
 
 from self_ensemble.ensemble import Answer, Ensemble, Request
 from self_ensemble.errors import UserError
@@ -149,6 +150,7 @@ def run_questions(
     weights: Weights | None = None,
     segment_weights: Weights | None = None,
     batch_size: int,
+    may_shrink: bool = False,
     on_batch: Callable[[Progress], None] = lambda progress: None,
 ) -> Outcome:
     """Answer every question that is not on disk yet, batch by batch.
@@ -161,6 +163,8 @@ def run_questions(
         weights: Weights of the weighted methods by uuid.
         segment_weights: Weights inside attention by uuid.
         batch_size: Questions per batch.
+        may_shrink: Whether a batch that does not fit into memory is tried again at half the
+            size; answers do not depend on it.
         on_batch: Called after each batch.
 
     Returns:
@@ -170,9 +174,20 @@ def run_questions(
     todo = [question for question in question_set.questions if question.uuid not in done]
     total, spent = 0, 0.0
     with finish_batch_on_signal() as interruption:
-        for start in range(0, len(todo), batch_size):
-            batch = todo[start : start + batch_size]
-            progress = _run_batch(ensemble, batch, choice, files, weights, segment_weights)
+        while todo:
+            batch = todo[:batch_size]
+            try:
+                progress = _run_batch(ensemble, batch, choice, files, weights, segment_weights)
+            except torch.OutOfMemoryError as error:
+                if not may_shrink or batch_size == 1:
+                    raise UserError(
+                        f"{batch_size} questions at once do not fit into memory "
+                        f"({ensemble.model.device}). What is done is kept; use a smaller "
+                        "--batch-size."
+                    ) from error
+                batch_size //= 2
+                continue
+            todo = todo[batch_size:]
             total += progress.num_questions - progress.num_errors
             spent += progress.seconds
             on_batch(progress)

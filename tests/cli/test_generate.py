@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
 from self_ensemble.cli.main import main
 from self_ensemble.ensemble import Ensemble, Request, Settings
+from self_ensemble.errors import UserError
 from self_ensemble.models.load import load_model
 from self_ensemble.prompts.build import plain_frame
 from self_ensemble.questions.load import load_questions
@@ -228,3 +230,94 @@ def test_an_interrupted_run_goes_on_without_losing_or_repeating_a_row(
         resumed, whole = result(tmp_path / "out", name), result(tmp_path / "whole", name)
         assert list(resumed["uuid"]) == [row["uuid"] for row in rows]
         assert list(resumed["generation"]) == list(whole["generation"])
+
+
+def test_origin_answers_what_it_answers_alone_beside_methods_that_cannot(
+    tiny_folder, tmp_path
+) -> None:
+    from tests.cli.conftest import question_rows
+
+    rows = question_rows()
+    rows[2]["paraphrases"] = []
+    rows[4]["paraphrases"] = ["", "Who?"]
+    path = tmp_path / "bridges.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    together = arguments(path, tiny_folder, tmp_path / "together", "--num-shots", "0",
+                         "--method", "origin", "--method", "avg,per_prompt")  # fmt: skip
+    alone = arguments(path, tiny_folder, tmp_path / "alone", "--num-shots", "0", "--method",
+                      "origin")  # fmt: skip
+    assert main(together) == 3
+    assert main(alone) == 0
+    ours, other = (result(tmp_path / name, "origin") for name in ("together", "alone"))
+    assert ours.drop(columns=["seconds", "mean_logprob"]).equals(
+        other.drop(columns=["seconds", "mean_logprob"])
+    )
+    per_prompt = result(tmp_path / "together", "per_prompt")
+    indices = per_prompt.groupby("uuid")["paraphrase_index"].agg(list)
+    assert all(found == [0, 1, 2] for found in indices)
+    # The original does not depend on N, so another N finds it finished.
+    assert main([*alone, "--num-paraphrases", "2"]) == 0
+
+
+def test_weights_go_with_their_wordings_whatever_the_order(
+    questions, tiny_folder, tmp_path
+) -> None:
+    options = ["--method", "weighted_max,per_prompt", "--weights", "confidence"]
+    code = main(arguments(questions, tiny_folder, tmp_path, *options, "--indices", "2,1,0"))
+    assert code == 0
+    folder = "diversity/"
+    fused = result(tmp_path, folder + "ensemble_weighted_max-2,1,0").set_index("uuid")
+    alone = result(tmp_path, folder + "per_prompt-2,1,0").set_index(["uuid", "paraphrase_index"])
+    for row in map(json.loads, questions.read_text().splitlines()):
+        if row["uuid"] in fused.index:
+            best = max((2, 1, 0), key=lambda index: row["confidence"][index])
+            key = (row["uuid"], best)
+            assert fused.loc[row["uuid"], "generation"] == alone.loc[key, "generation"]
+            wordings = [row["question"], *row["paraphrases"]]
+            assert alone.loc[key, "paraphrase"] == wordings[best]
+
+
+def test_a_question_without_accepted_answers_is_an_error_row_and_does_not_stop_the_scores(
+    tiny_folder, tmp_path, capsys
+) -> None:
+    from tests.cli.conftest import question_rows
+
+    rows = question_rows()
+    rows[3]["answers"] = []
+    path = tmp_path / "bridges.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert main(arguments(path, tiny_folder, tmp_path, "--num-shots", "0")) == 3
+    assert main(["analyze", "--dataset", str(path), "--model", str(tiny_folder), "--output-dir",
+                 str(tmp_path), "--json"]) == 0  # fmt: skip
+    assert '"errors": 1' in capsys.readouterr().out
+
+
+def test_a_batch_that_does_not_fit_is_halved_and_no_row_is_lost(all_methods, tiny_folder) -> None:
+    from self_ensemble.results.manifest import Manifest
+    from self_ensemble.results.schema import RESULT_SCHEMA
+    from self_ensemble.results.store import ResultFile
+    from self_ensemble.run import WordingChoice, run_questions
+
+    class Small(Ensemble):
+        def run(self, requests, methods=None):
+            if len(requests) > 2:
+                raise torch.OutOfMemoryError
+            return super().run(requests, methods)
+
+    path, output = all_methods
+    questions = load_questions(str(path), num_shots=NUM_SHOTS)
+    model = load_model(str(tiny_folder))
+    frame = plain_frame(model.tokenizer, questions.instruction, questions.shots, questions.framing)
+    ensemble = Small(model, "avg", frame=frame, settings=Settings(max_new_tokens=4))
+    for may_shrink in (False, True):
+        target = output / f"shrunk-{may_shrink}.feather"
+        with ResultFile.open(target, Manifest({}), schema=RESULT_SCHEMA) as file:
+            options = {"batch_size": 8, "may_shrink": may_shrink}
+            if may_shrink:
+                run_questions(ensemble, questions, WordingChoice(3), {"avg": file}, **options)
+                assert list(pd.read_feather(target)["generation"]) == list(
+                    result(output, "ensemble_avg-3")["generation"]
+                )
+            else:
+                with pytest.raises(UserError, match="--batch-size"):
+                    run_questions(ensemble, questions, WordingChoice(3), {"avg": file}, **options)

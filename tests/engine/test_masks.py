@@ -1,6 +1,8 @@
 """Masks of random layouts, entry by entry."""
 
+import pytest
 import torch
+from asking import PREFIX, QUESTIONS, ensemble, requests
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from packed_layouts import attention_bias, owners, packed_batches
@@ -100,6 +102,33 @@ def test_the_flat_row_reads_what_the_dense_rows_read(batch, window):
             expected = expected.where(distance < window, NEVER)
         assert torch.equal(bias[mine].where(seen[mine], NEVER), expected)
         start += size
+
+
+@pytest.mark.parametrize("prefix", [PREFIX, ""])
+@pytest.mark.parametrize(("family", "window"), [("llama", None), ("mistral", 4), ("gemma3", 4)])
+def test_in_a_run_no_row_is_empty_and_no_slot_is_read_before_it_is_written(
+    loaded, family, window, prefix
+):
+    # Rows of a batch have prompts of different lengths and answers that end at different steps.
+    asked = ensemble(loaded(family, sliding_window=window), prefix=prefix, stop=("a", "e"))
+    asked.prefix()
+    used = torch.full((len(QUESTIONS),), len(asked.frame.prefix))
+    num_masks = 0
+
+    def look(module, arguments, options, output):
+        nonlocal num_masks
+        packed = options["packed"]
+        used.add_(torch.bincount(packed.rows_T, minlength=len(used)))
+        for kind in packed.windows:
+            mask = packed.mask(kind, output.logits)[:, 0]
+            assert (mask > NEVER).any(dim=-1).all()
+            for row, length in enumerate(used.tolist()):
+                assert (mask[row, :, length:] == NEVER).all()
+            num_masks += 1
+
+    asked.model.model.register_forward_hook(look, with_kwargs=True)
+    asked.run(requests())
+    assert num_masks > len(QUESTIONS)
 
 
 def test_the_softcap_bends_the_score_before_the_weight_is_added():

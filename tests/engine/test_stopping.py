@@ -87,6 +87,11 @@ def test_the_text_is_cut_before_the_first_stop_string(tokenizer, text, stop, lef
     assert not any(string in _decode(tokenizer, ids[: length - 1]) for string in stop)
 
 
+def test_of_two_stop_strings_in_one_text_the_first_one_cuts(tokenizer):
+    rule = StopRule(tokenizer, frozenset(), ("\n", "."), 50)
+    assert rule.text(tokenizer("a. b\nc").input_ids) == "a"
+
+
 def test_an_end_of_sequence_token_ends_the_answer_and_is_no_text(tokenizer):
     eos = tokenizer.eos_token_id
     ids = [*tokenizer("wide").input_ids, eos, *tokenizer("slow").input_ids]

@@ -154,7 +154,8 @@ def run_job(job: Job) -> int:
                 outcome = run_questions(
                     ensemble, question_set, choice, unfinished,
                     weights=weights, segment_weights=segment_weights,
-                    batch_size=job.batch_size or default_batch_size(model), on_batch=on_batch,
+                    batch_size=job.batch_size or default_batch_size(model),
+                    may_shrink=job.batch_size is None, on_batch=on_batch,
                 )  # fmt: skip
         paths = {name: file.path for name, file in files.items()}
     if outcome.signal_exit_code:
@@ -290,13 +291,17 @@ def _progress(console: Console, total: int, done: int) -> Any:
 
 
 def _num_errors(paths: dict[str, Path]) -> int:
-    table = read_table(next(iter(paths.values())))
     failed = {
         row["uuid"]
-        for row in table.select(["uuid", "error"]).to_pylist()
+        for path in paths.values()
+        for row in read_table(path).select(["uuid", "error"]).to_pylist()
         if row["error"] is not None
     }
     return len(failed)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _report(
@@ -323,9 +328,10 @@ def _report(
     console.print(f"  in {next(iter(paths.values())).parent}")
     if per_question is not None:
         console.print(
-            f"{outcome.num_questions} questions, {len(paths)} methods, "
+            f"{_count(outcome.num_questions, 'question')}, {_count(len(paths), 'method')}, "
             f"{per_question:.2f} s per question for all of them, "
             f"attention backend {ensemble.engine.backend_name}."
         )
     if num_errors:
-        console.print(f"{num_errors} questions could not be asked; see the column 'error'.")
+        failed = _count(num_errors, "question")
+        console.print(f"{failed} could not be asked; see the column 'error'.")

@@ -37,7 +37,7 @@ class Settings:
         fusion_point: `cue`: the cue reads every wording and predicts the first answer token.
             `last_segment`: the last wording predicts it, as in earlier published code.
         segment_weights: Weight of each wording inside attention: `uniform` 1/N, so that N copies
-            of a wording answer as one; `none` 1; `given` the request's own.
+            of a wording answer as one; `none` 1; `given` the request's own, scaled to sum 1.
         sampling: Greedy by default.
     """
 
@@ -323,7 +323,9 @@ class Ensemble:
         if self.settings.segment_weights == "none":
             return [1.0] * num_wordings
         assert request.segment_weights is not None  # see _checked_parts
-        return request.segment_weights
+        # To sum 1, as uniform ones do: one wording, whatever its weight, is plain generation.
+        total = sum(request.segment_weights)
+        return [weight / total for weight in request.segment_weights]
 
     def _checked_parts(self, request: Request, methods: Sequence[Method]) -> PromptParts:
         if not request.wordings:

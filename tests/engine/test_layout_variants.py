@@ -134,8 +134,15 @@ def test_given_segment_weights_equal_the_full_recompute(loaded):
     weights = (0.05, 2.0, 0.7)
     answer = asked.run([Request("a", QUESTIONS[0], segment_weights=weights)])["flex_attention"][0]
     parts = asked.frame.parts(QUESTIONS[0])
-    expected = greedy_fused(loaded("llama"), parts, weights, len(answer.token_ids))
+    scaled = [weight / sum(weights) for weight in weights]
+    expected = greedy_fused(loaded("llama"), parts, scaled, len(answer.token_ids))
     assert list(answer.token_ids) == expected
+
+
+def test_the_weight_of_a_single_wording_does_not_matter(loaded):
+    asked = ensemble(loaded("llama"), ["flex_attention", "origin"], segment_weights="given")
+    answers = asked.run([Request("a", QUESTIONS[0][:1], segment_weights=(0.07,))])
+    assert tokens(answers["flex_attention"]) == tokens(answers["origin"])
 
 
 def test_readable_wordings_leave_the_other_methods_as_they_are(loaded):

@@ -45,7 +45,8 @@ def generate(
     segment_weights: Annotated[
         str,
         typer.Option(
-            help="Weight of a wording inside attention: uniform (1/N), none, or a column or file.",
+            help="Weight of a wording inside attention: uniform (1/N), none, or a column or file "
+            "(scaled to sum 1).",
             rich_help_panel=METHOD,
         ),
     ] = "uniform",

@@ -100,6 +100,7 @@ def build_layout(
     bias[range(padding_group), range(padding_group)] = 0.0
     bias[padding_group, 1] = 0.0
     for reader, read in readable:
+        assert 0 <= read < reader < num_segments, "a segment may read earlier segments only"
         bias[reader + 1, read + 1] = 0.0
     weights = [1.0] * num_segments if segment_weights is None else segment_weights
     for index, weight in enumerate(weights):

@@ -89,7 +89,7 @@ def test_a_finished_run_says_so_and_changes_nothing(all_methods, tiny_folder, ca
     file = output / "bridges" / "tiny" / "flex_attention-3.feather"
     before = file.read_bytes()
     assert main(arguments(path, tiny_folder, output)) == 0
-    assert "finished already" in capsys.readouterr().err
+    assert "Finished already: flex_attention." in capsys.readouterr().err
     assert file.read_bytes() == before
 
 

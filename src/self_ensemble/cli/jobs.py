@@ -94,7 +94,7 @@ NOT_IN_MANIFEST = {
 
 def run_job(job: Job) -> int:
     """Answer a data set; returns the exit code."""
-    console = Console(stderr=True, quiet=job.as_json, highlight=False)
+    console = Console(stderr=True, quiet=job.as_json, highlight=False, soft_wrap=True)
     question_set = load_questions(
         job.dataset,
         data_dir=job.data,
@@ -141,8 +141,9 @@ def run_job(job: Job) -> int:
             for method in methods
         }
         unfinished = {name: file for name, file in files.items() if not file.finished}
-        for name in files.keys() - unfinished.keys():
-            console.print(f"{name}: finished already, {files[name].path}")
+        finished = [name for name in files if name not in unfinished]
+        if finished:
+            console.print(f"Finished already: {', '.join(finished)}.")
         outcome = Outcome(0, 0.0, 0)
         if unfinished:
             ensemble.methods = tuple(m for m in ensemble.methods if m.name in unfinished)

@@ -4,10 +4,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from self_ensemble.ensemble import Answer as Answer
+    from self_ensemble.asking import Answer as Answer
+    from self_ensemble.asking import Request as Request
+    from self_ensemble.asking import Settings as Settings
     from self_ensemble.ensemble import Ensemble as Ensemble
-    from self_ensemble.ensemble import Request as Request
-    from self_ensemble.ensemble import Settings as Settings
     from self_ensemble.errors import UserError as UserError
     from self_ensemble.models.load import LoadedModel as LoadedModel
     from self_ensemble.models.load import load_model as load_model
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _WHERE = {
-    "Answer": "ensemble",
+    "Answer": "asking",
     "Ensemble": "ensemble",
-    "Request": "ensemble",
-    "Settings": "ensemble",
+    "Request": "asking",
+    "Settings": "asking",
     "LoadedModel": "models.load",
     "UserError": "errors",
     "load_model": "models.load",

@@ -13,7 +13,8 @@ from typing import NamedTuple
 import pyarrow as pa
 import torch
 
-from self_ensemble.ensemble import Answer, Ensemble, Request
+from self_ensemble.asking import Answer, Request
+from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError
 from self_ensemble.methods import Method
 from self_ensemble.questions.schema import Question, QuestionSet

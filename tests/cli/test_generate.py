@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 import torch
 
+from self_ensemble.asking import Request, Settings
 from self_ensemble.cli.main import main
-from self_ensemble.ensemble import Ensemble, Request, Settings
+from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError
 from self_ensemble.models.load import load_model
 from self_ensemble.prompts.build import plain_frame

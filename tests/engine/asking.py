@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from self_ensemble.ensemble import Answer, Ensemble, Request, Settings
+from self_ensemble.asking import Answer, Request, Settings
+from self_ensemble.ensemble import Ensemble
 from self_ensemble.models.aliases import ModelSource
 from self_ensemble.models.load import LoadedModel
 from self_ensemble.models.support import choose_backend, context_length

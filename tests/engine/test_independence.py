@@ -6,8 +6,8 @@ import pytest
 import torch
 from asking import METHODS, QUESTIONS, WEIGHTS, ensemble, requests, tokens
 
+from self_ensemble.asking import Request
 from self_ensemble.decoding.choose import Sampling
-from self_ensemble.ensemble import Request
 from self_ensemble.packing.layout import build_layout
 
 SAMPLING = [Sampling(), Sampling(temperature=1.5, top_p=0.95, seed=3)]

@@ -3,7 +3,8 @@
 import pytest
 from asking import METHODS, QUESTIONS, WEIGHTS, ensemble, requests, tokens
 
-from self_ensemble.ensemble import Ensemble, Request
+from self_ensemble.asking import Request
+from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError
 
 

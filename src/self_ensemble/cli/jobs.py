@@ -18,8 +18,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from self_ensemble.asking import Settings
 from self_ensemble.decoding.choose import Sampling
-from self_ensemble.ensemble import Ensemble, Settings
+from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError
 from self_ensemble.methods import Method, resolve_methods
 from self_ensemble.models.devices import device_table, layer_devices

@@ -1,25 +1,40 @@
 """The main path: wordings -> prompt parts -> layout -> prefill -> decode -> answers."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 
 from self_ensemble.asking import Answer, Request, Settings
-from self_ensemble.decoding.engine import Counters, Engine, Prefix
+from self_ensemble.decoding.choose import Sampling
+from self_ensemble.decoding.engine import Batch, Counters, Engine, Frontier, Prefix
 from self_ensemble.decoding.loop import Decoded, Track, decode
 from self_ensemble.decoding.stopping import StopRule
 from self_ensemble.errors import UserError
 from self_ensemble.methods import Method, resolve_method
 from self_ensemble.models.load import LoadedModel
 from self_ensemble.models.support import choose_backend
-from self_ensemble.packing.layout import Layout, build_layout
 from self_ensemble.prompts.build import PromptFrame, plain_frame
-from self_ensemble.prompts.parts import PromptParts
 from self_ensemble.questions.schema import Framing
+from self_ensemble.request_layout import Streams, checked_parts, original_only, request_layout
 from self_ensemble.scoring.normalise import first_line
 from self_ensemble.scoring.vote import vote
+
+
+class Explored(NamedTuple):
+    """Many continuations of one prompt.
+
+    Attributes:
+        greedy: The greedy one, if asked for.
+        samples: The sampled ones.
+        first_logits: Logits of the first token, `(V,)`, float32, on the CPU.
+    """
+
+    greedy: Answer | None
+    samples: tuple[Answer, ...]
+    first_logits: torch.Tensor
+
 
 AnyMethod = str | Method | Callable[..., object]
 
@@ -151,6 +166,50 @@ class Ensemble:
             for name, found in answers.items()
         }
 
+    def explore(
+        self,
+        requests: Sequence[Request],
+        num_samples: int,
+        sampling: Sampling,
+        *,
+        greedy: bool = True,
+    ) -> list[Explored]:
+        """Continue prompts of one wording each in many ways; each prompt is encoded once.
+
+        Samples that have taken the same tokens so far are one continuation, computed once. What
+        is drawn depends on the seed, the request's key and the number of the sample alone.
+
+        Args:
+            requests: Questions of one wording.
+            num_samples: Sampled continuations of each, from 0.
+            sampling: How they are sampled.
+            greedy: Whether to add the greedy continuation.
+
+        Raises:
+            UserError: A question that cannot be asked; see `problem`.
+        """
+        alone = (Method("per_prompt", "alone"),)
+        batch, frontier = self._prefill(requests, alone, Streams(False, 1, False))
+        tracks = [Track("greedy", (0,), Sampling())] if greedy else []
+        if num_samples:
+            tracks.append(Track("samples", (0,) * num_samples, sampling))
+        first_logits = frontier.logits_MV.cpu()
+        keys = [request.key for request in requests]
+        weights = torch.ones(len(requests), 1)
+        decoded = decode(batch, frontier, tracks, weights, keys, self._stop)
+        by_track = {
+            track.name: [[self._single(track.name, one) for one in found] for found in rows]
+            for track, rows in zip(tracks, decoded, strict=True)
+        }
+        return [
+            Explored(
+                by_track["greedy"][row][0] if greedy else None,
+                tuple(by_track["samples"][row]) if num_samples else (),
+                first_logits[row],
+            )
+            for row in range(len(requests))
+        ]
+
     def problem(self, request: Request, methods: Sequence[Method] | None = None) -> str | None:
         """Why a question cannot be asked, or None."""
         try:
@@ -165,7 +224,8 @@ class Ensemble:
         Raises:
             UserError: No wording or an empty one, weights that do not fit, or too long.
         """
-        self._checked_parts(request, self.methods if methods is None else methods)
+        asked = self.methods if methods is None else methods
+        checked_parts(request, asked, self.frame, self.settings, self.model.context_length)
 
     def prefix(self) -> Prefix:
         """The encoded prefix; encoded on first use, once per run."""
@@ -196,95 +256,40 @@ class Ensemble:
     def _run_pass(
         self, methods: Sequence[Method], requests: Sequence[Request]
     ) -> dict[str, list[Answer]]:
-        kinds = {method.kind for method in methods}
-        fused, only_original = "fused" in kinds, kinds <= {"fused", "original"}
+        if all(method.kind == "original" for method in methods):
+            requests = [original_only(request) for request in requests]
         num_wordings = len(requests[0].wordings)
-        alone = range(0)
-        if kinds != {"fused"}:
-            alone = range(1 if only_original else num_wordings)
-        if kinds == {"original"}:
-            requests = [_original(request) for request in requests]
-            num_wordings = 1
-        layouts = [self._layout(request, methods, alone) for request in requests]
-        batch, frontier = self.engine.prefill(layouts, self.prefix())
-        streams = tuple(range(int(fused), int(fused) + len(alone)))
+        streams = Streams.of(methods, num_wordings)
+        batch, frontier = self._prefill(requests, methods, streams)
+        sampling = self.settings.sampling
         tracks = [
-            Track(method.name, streams, method.rule) for method in methods if method.kind == "tied"
+            Track(method.name, streams.of_rule(method), sampling, method.rule)
+            for method in methods
+            if method.kind == "tied"
         ]
-        if fused:
-            tracks.append(Track("flex_attention", (0,)))
-        if kinds & {"alone", "original", "vote"}:
-            tracks.append(Track("per_prompt", streams))
+        if streams.fused:
+            tracks.append(Track("flex_attention", (0,), sampling))
+        if any(method.kind in ("alone", "original", "vote") for method in methods):
+            tracks.append(Track("per_prompt", streams.alone, sampling))
         weights = torch.tensor([r.weights or (1.0,) * num_wordings for r in requests])
         keys = [request.key for request in requests]
-        decoded = decode(
-            batch, frontier, tracks, weights, keys, self._stop, self.settings.sampling
-        )
+        decoded = decode(batch, frontier, tracks, weights, keys, self._stop)
         by_track = {track.name: rows for track, rows in zip(tracks, decoded, strict=True)}
         return {
             method.name: [self._answer(method, found) for found in by_track[_track(method)]]
             for method in methods
         }
 
-    def _layout(self, request: Request, methods: Sequence[Method], alone: Sequence[int]) -> Layout:
-        fused = any(method.kind == "fused" for method in methods)
-        mixed = fused and not alone
-        return build_layout(
-            self._checked_parts(request, methods),
-            fused=fused,
-            alone=alone,
-            segment_weights=self._segment_weights(request) if fused else None,
-            positions=self.settings.positions if mixed else "aligned",
-            fusion_point=self.settings.fusion_point,
-            readable=request.readable if mixed else (),
-        )
-
-    def _segment_weights(self, request: Request) -> Sequence[float]:
-        num_wordings = len(request.wordings)
-        if self.settings.segment_weights == "uniform":
-            return [1.0 / num_wordings] * num_wordings
-        if self.settings.segment_weights == "none":
-            return [1.0] * num_wordings
-        assert request.segment_weights is not None  # see _checked_parts
-        # To sum 1, as uniform ones do: one wording, whatever its weight, is plain generation.
-        total = sum(request.segment_weights)
-        return [weight / total for weight in request.segment_weights]
-
-    def _checked_parts(self, request: Request, methods: Sequence[Method]) -> PromptParts:
-        if not request.wordings:
-            raise UserError("The question has no wording. Give at least one.")
-        weighted = [method.name for method in methods if method.needs_weights]
-        if weighted and request.weights is None:
-            raise UserError(
-                f"Method {weighted[0]!r} needs weights, and question {request.key!r} has none. "
-                "Give one per wording."
+    def _prefill(
+        self, requests: Sequence[Request], methods: Sequence[Method], streams: Streams
+    ) -> tuple[Batch, Frontier]:
+        layouts = [
+            request_layout(
+                request, methods, streams, self.frame, self.settings, self.model.context_length
             )
-        needs_segment_weights = self.settings.segment_weights == "given" and any(
-            method.kind == "fused" for method in methods
-        )
-        if needs_segment_weights and request.segment_weights is None:
-            raise UserError(
-                f"Question {request.key!r} has no segment weights. Give one per wording."
-            )
-        for weights in (request.weights, request.segment_weights):
-            if weights is not None:
-                _check_weights(weights, len(request.wordings))
-        parts = self.frame.parts(request.wordings)
-        spans = [len(segment) for segment in parts.segments]
-        num_cues = 1
-        fused = any(method.kind == "fused" for method in methods)
-        if fused and self.settings.positions == "contiguous":
-            spans = [sum(spans)]
-            num_cues = len(parts.segments) if self.settings.fusion_point == "last_segment" else 1
-        length = len(parts.prefix) + max(spans) + num_cues * len(parts.cue)
-        length += self.settings.max_new_tokens
-        limit = self.model.context_length
-        if limit is not None and length > limit:
-            raise UserError(
-                f"The prompt and {self.settings.max_new_tokens} new tokens take {length} "
-                f"positions; the model has {limit}. Shorten the wording or use fewer shots."
-            )
-        return parts
+            for request in requests
+        ]
+        return self.engine.prefill(layouts, self.prefix())
 
     def _answer(self, method: Method, found: Sequence[Decoded]) -> Answer:
         if method.kind in ("fused", "tied"):
@@ -309,30 +314,8 @@ class Ensemble:
         )
 
 
-def _original(request: Request) -> Request:
-    """The request with its original wording only, which then has all the weight."""
-    return replace(
-        request,
-        wordings=request.wordings[:1],
-        weights=None if request.weights is None else (1.0,),
-        segment_weights=None if request.segment_weights is None else (1.0,),
-        readable=(),
-    )
-
-
 def _track(method: Method) -> str:
     return method.name if method.kind in ("fused", "tied") else "per_prompt"
-
-
-def _check_weights(weights: Sequence[float], num_wordings: int) -> None:
-    if len(weights) != num_wordings:
-        raise UserError(
-            f"Got {len(weights)} weights for {num_wordings} wordings. Pass one weight per wording."
-        )
-    if not all(math.isfinite(weight) and weight >= 0 for weight in weights) or not any(weights):
-        raise UserError(
-            f"Got weights {list(weights)}. Pass finite numbers from 0, at least one above 0."
-        )
 
 
 def _eos_token_ids(model: LoadedModel) -> frozenset[int]:

@@ -4,7 +4,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from self_ensemble.decoding.fusion import RULES, WEIGHTED, FusionRule, checked_rule, load_rule
+from self_ensemble.decoding.fusion import (
+    READS_PRIOR,
+    RULES,
+    WEIGHTED,
+    FusionRule,
+    checked_rule,
+    load_rule,
+)
 from self_ensemble.errors import UserError
 
 Kind = Literal["fused", "tied", "alone", "original", "vote"]
@@ -37,6 +44,11 @@ class Method:
     @property
     def needs_weights(self) -> bool:
         return self.name in WEIGHTED
+
+    @property
+    def reads_prior(self) -> bool:
+        """Whether its rule gets the prompt without the question as one more row."""
+        return self.name in READS_PRIOR
 
     @property
     def may_read_weights(self) -> bool:

@@ -64,8 +64,6 @@ def test_what_names_no_data_set_is_refused(
         ("myriadlama", {"num_manual": 0}, "--num-manual 0 without --num-auto"),
         ("demo", {"num_manual": 3}, "--num-manual and --num-auto choose templates"),
         ("demo", {"data_dir": Path()}, "--data goes with webqa and myriadlama, not with demo"),
-        ("demo", {"paraphrases": Path("p")}, "demo has its own wordings"),
-        ("myriadlama", {"paraphrases": Path("p")}, "myriadlama has its own wordings"),
     ],
 )
 def test_an_option_that_does_not_fit_is_refused(

@@ -1,4 +1,4 @@
-"""WebQuestions from a folder and from rows as the hub has them, and its paraphrase files."""
+"""WebQuestions from a folder and from rows as the hub has them."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ from pathlib import Path
 import datasets
 import pyarrow as pa
 import pytest
-from pyarrow import feather, parquet
+from pyarrow import parquet
 
 from self_ensemble.errors import UserError
 from self_ensemble.questions import QuestionSet, hub, webquestions
@@ -32,8 +32,8 @@ def folder(tmp_path: Path, write_jsonl: Writer) -> Path:
     return tmp_path / "data"
 
 
-def load(folder: Path, paraphrases: Path | None = None, **options: int) -> QuestionSet:
-    return load_questions("webqa", data_dir=folder, paraphrases=paraphrases, **options)
+def load(folder: Path, **options: int) -> QuestionSet:
+    return load_questions("webqa", data_dir=folder, **options)
 
 
 def test_examples_come_from_the_training_side_and_questions_from_the_test_side(
@@ -138,62 +138,6 @@ def test_a_missing_datasets_package_names_the_extra(monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(UserError, match=r"pip install 'self-ensemble\[hub\]'.*--data"):
         load_questions("webqa")
-
-
-def test_paraphrases_follow_the_original_wording(folder: Path, write_jsonl: Writer) -> None:
-    original = "test question 1?"
-    path = write_jsonl(
-        "p.jsonl", [{"uuid": "test1", "question": original, "paraphrases": ["p", original, "r"]}]
-    )
-    loaded = load(folder, path)
-    assert loaded.questions[1].wordings == (original, "p", "r")
-    assert loaded.questions[0].wordings == ("test question 0?",)
-    assert str(path) in loaded.source
-
-
-def test_paraphrases_may_be_a_feather_file(tmp_path: Path, folder: Path) -> None:
-    path = tmp_path / "p.feather"
-    table = pa.table(
-        {"uuid": ["test0"], "question": ["test question 0?"], "paraphrases": [["a", "b"]]}
-    )
-    feather.write_feather(table, path)
-    assert load(folder, path).questions[0].wordings == ("test question 0?", "a", "b")
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (
-            [{"uuid": "other", "question": "q", "paraphrases": ["p"]}],
-            r"p\.jsonl has paraphrases for none of the questions of webqa",
-        ),
-        (
-            [{"uuid": "test0", "question": "another?", "paraphrases": ["p"]}],
-            r"p\.jsonl:1: question 'test0' reads 'another\?' here and 'test question 0\?' in",
-        ),
-        ([{"uuid": "test0", "paraphrases": ["p"]}], r"p\.jsonl:1: the row has no 'question'"),
-        ([{"question": "test question 0?", "paraphrases": []}], r":1: the row has no 'uuid'"),
-        (
-            [
-                {"uuid": "test0", "question": "test question 0?", "paraphrases": ["p"]},
-                {"uuid": "test0", "question": "test question 0?", "paraphrases": ["r"]},
-            ],
-            r"p\.jsonl:2: id 'test0' already stands at \S*p\.jsonl:1",
-        ),
-    ],
-)
-def test_a_paraphrase_file_of_another_data_set_is_refused(
-    folder: Path, write_jsonl: Writer, content: list[object], message: str
-) -> None:
-    with pytest.raises(UserError, match=message):
-        load(folder, write_jsonl("p.jsonl", content))
-
-
-def test_a_file_with_its_own_paraphrases_takes_no_others(write_jsonl: Writer) -> None:
-    mine = write_jsonl("m.jsonl", [{"uuid": "u", "paraphrases": ["a", "b"], "answers": "x"}])
-    extra = write_jsonl("p.jsonl", [{"uuid": "u", "question": "a", "paraphrases": ["c"]}])
-    with pytest.raises(UserError, match="question 'u' of m has paraphrases of its own"):
-        load_questions(str(mine), num_shots=0, paraphrases=extra)
 
 
 def test_the_evaluation_data_load_whole(evaluation_data: Path) -> None:

@@ -1,11 +1,52 @@
-"""`self-ensemble analyze`: score the result files of a folder and compare them."""
+"""`self-ensemble analyze`: score the result files of a folder, or see how far to trust them."""
 
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from itertools import groupby
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from self_ensemble.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from self_ensemble.scoring.calibration_table import CalibrationTable
+    from self_ensemble.scoring.files import ResultFolder
+
+# Imports inside the functions: scipy, pyarrow and rich would make every `--help` wait.
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """Which results to read, and how.
+
+    Attributes:
+        output_dir: Folder of all results.
+        dataset: Name of a data set or path of the user's own file; None for all.
+        model: Name of the model's folder; None for all.
+        lemmatiser: Name of the lemmatiser.
+        confidence: Coverage of the intervals.
+    """
+
+    output_dir: Path
+    dataset: str | None
+    model: str | None
+    lemmatiser: str
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Outputs:
+    """Where a table goes besides the terminal, or instead of it."""
+
+    csv_file: Path | None
+    markdown_file: Path | None
+    as_json: bool
 
 
 def analyze(
@@ -34,6 +75,22 @@ def analyze(
     confidence: Annotated[
         float, typer.Option(help="Coverage of the intervals, between 0 and 1.")
     ] = 0.95,
+    calibration: Annotated[
+        bool,
+        typer.Option(
+            "--calibration",
+            help="How far to trust the confidences: calibration of every estimator and file.",
+        ),
+    ] = False,
+    num_bins: Annotated[
+        int | None, typer.Option(help="Bins of the calibration error. Default: 10.")
+    ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            help="PNG for the reliability plot. Default: calibration.png in the results' folder."
+        ),
+    ] = None,
     csv_file: Annotated[
         Path | None, typer.Option("--csv", help="Also write the table as CSV.")
     ] = None,
@@ -49,42 +106,119 @@ def analyze(
         raise UserError(
             f"Give both --dataset and --model, or --compare-all for every result in {output_dir}."
         )
-    # Here, not above: scipy, pyarrow and rich would make every `--help` wait.
-    import json
+    if calibration and baseline is not None:
+        raise UserError("--calibration compares with no --baseline. Drop one of them.")
+    if not calibration and (num_bins is not None or plot is not None):
+        option = "--plot" if num_bins is None else "--num-bins"
+        raise UserError(f"{option} is an option of --calibration. Add that, or drop {option}.")
+    choice = _Choice(output_dir, dataset, _folder_name(output_dir, model), lemmatiser, confidence)
+    outputs = _Outputs(csv_file, markdown_file, as_json)
+    if calibration:
+        _analyze_calibration(choice, num_bins, plot, outputs)
+    else:
+        _analyze_scores(choice, baseline, outputs)
 
-    from rich.console import Console
 
-    from self_ensemble.report.tables import (
-        csv_text,
-        json_document,
-        markdown_text,
-        score_view,
-        write_text,
-    )
+def _analyze_scores(choice: _Choice, baseline: str | None, outputs: _Outputs) -> None:
+    from self_ensemble.report.tables import csv_text, json_document, markdown_text, score_view
     from self_ensemble.scoring.files import result_folders
     from self_ensemble.scoring.lemmas import lemmatiser_named
     from self_ensemble.scoring.score_table import score_table
 
-    folders = result_folders(output_dir, dataset, _folder_name(output_dir, model))
     table = score_table(
-        folders,
-        lemmatiser_named(lemmatiser),
-        lemmatiser_name=lemmatiser,
+        result_folders(choice.output_dir, choice.dataset, choice.model),
+        lemmatiser_named(choice.lemmatiser),
+        lemmatiser_name=choice.lemmatiser,
         baseline=baseline,
-        confidence=confidence,
+        confidence=choice.confidence,
     )
-    if csv_file is not None:
-        write_text(csv_file, csv_text(table))
-    if markdown_file is not None:
-        write_text(markdown_file, markdown_text(table))
-    if as_json:
-        typer.echo(json.dumps(json_document(table), ensure_ascii=False, allow_nan=False))
+    _write(outputs, csv_text(table), markdown_text(table))
+    _show(outputs, score_view(table), json_document(table))
+
+
+def _analyze_calibration(
+    choice: _Choice, num_bins: int | None, plot: Path | None, outputs: _Outputs
+) -> None:
+    from self_ensemble.report.calibration import (
+        calibration_view,
+        csv_text,
+        json_document,
+        markdown_text,
+    )
+    from self_ensemble.scoring.calibration import DEFAULT_NUM_BINS
+    from self_ensemble.scoring.calibration_table import calibration_table
+    from self_ensemble.scoring.files import calibration_folders
+    from self_ensemble.scoring.lemmas import lemmatiser_named
+
+    folders = calibration_folders(choice.output_dir, choice.dataset, choice.model)
+    if plot is not None:
+        _check_plot(plot, folders)
+    table = calibration_table(
+        folders,
+        lemmatiser_named(choice.lemmatiser),
+        lemmatiser_name=choice.lemmatiser,
+        num_bins=DEFAULT_NUM_BINS if num_bins is None else num_bins,
+        confidence=choice.confidence,
+    )
+    _write(outputs, csv_text(table), markdown_text(table))
+    _show(outputs, calibration_view(table), json_document(table))
+    # Standard output is one JSON document where that was asked for.
+    for line in _plot(table, plot, folders):
+        typer.echo(line, err=outputs.as_json)
+
+
+def _check_plot(plot: Path, folders: Sequence["ResultFolder"]) -> None:
+    if find_spec("matplotlib") is None:
+        raise UserError(
+            "--plot needs matplotlib, which is not installed. "
+            'Run: pip install "self-ensemble[plots]"'
+        )
+    if plot.suffix.lower() != ".png":
+        raise UserError(f"--plot {plot} is no PNG. Name a file that ends in .png.")
+    if len(folders) > 1:
+        raise UserError(
+            f"--plot {plot} is one file, but there are results of {len(folders)} data sets and "
+            "models. Give --dataset and --model, or drop --plot for a plot in each folder."
+        )
+
+
+def _plot(
+    table: "CalibrationTable", plot: Path | None, folders: Sequence["ResultFolder"]
+) -> list[str]:
+    """Draw the plot of each folder; returns the lines that say where they are."""
+    if find_spec("matplotlib") is None:
+        return ['No plot: it needs matplotlib. Run: pip install "self-ensemble[plots]"']
+    from self_ensemble.report.reliability_plot import write_reliability_plot
+
+    paths = {(folder.dataset, folder.model): folder.path for folder in folders}
+    lines = []
+    for key, rows in groupby(table.rows, key=lambda row: (row.dataset, row.model)):
+        path = paths[key] / "calibration.png" if plot is None else plot
+        write_reliability_plot(path, list(rows))
+        lines.append(f"Plot: {path}")
+    return lines
+
+
+def _write(outputs: _Outputs, csv_text: str, markdown_text: str) -> None:
+    from self_ensemble.report.tables import write_text
+
+    if outputs.csv_file is not None:
+        write_text(outputs.csv_file, csv_text)
+    if outputs.markdown_file is not None:
+        write_text(outputs.markdown_file, markdown_text)
+
+
+def _show(outputs: _Outputs, view: "RenderableType", document: dict[str, object]) -> None:
+    if outputs.as_json:
+        typer.echo(json.dumps(document, ensure_ascii=False, allow_nan=False))
         return
+    from rich.console import Console
+
     console = Console()
     # A file or a pipe has no width; rich would assume 80 columns.
     if not console.is_terminal:
         console = Console(width=120)
-    console.print(score_view(table))
+    console.print(view)
 
 
 def _folder_name(output_dir: Path, model: str | None) -> str | None:

@@ -100,3 +100,9 @@ class RowCache:
     def _flat(self, new_THD: Tensor, layer_idx: int, index: int) -> Tensor:
         parts = [self.prefix[layer_idx][index], new_THD] if self.prefix else [new_THD]
         return torch.cat(parts).transpose(0, 1)[None]
+
+
+def rank_within(sorted_rows: Tensor) -> Tensor:
+    """Place of each entry among the entries of its row: [0, 0, 2, 2, 2] -> [0, 1, 0, 1, 2]."""
+    first = torch.searchsorted(sorted_rows, sorted_rows)
+    return torch.arange(len(sorted_rows)) - first

@@ -9,6 +9,10 @@ from torch import Tensor
 
 from self_ensemble.errors import UserError
 
+SAMPLED_AT_ONCE = 256  # distributions at a time: 50 MB for a vocabulary of 49,152
+BLOCK = 256  # tokens that are summed before any of them is looked at
+NUCLEUS_GUESS = 1024  # most probable tokens that are looked at before the whole vocabulary
+
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
@@ -36,30 +40,80 @@ class Sampling:
         return np.random.default_rng(list(digest)).random(num_draws)
 
 
-def choose(scores_AV: Tensor, draws_A: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:
-    """Choose one token for each of A answers.
+def choose(
+    scores_MV: Tensor, draws_A: Tensor, sampling: Sampling, of_A: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Choose one token for each of A answers, from M distributions that they may share.
 
     Args:
-        scores_AV: Unnormalised log-probabilities.
-        draws_A: One uniform draw each; not read when greedy.
+        scores_MV: Unnormalised log-probabilities.
+        draws_A: One uniform draw for each answer; not read when greedy.
         sampling: Greedy or sampled.
+        of_A: The distribution that each answer draws from; None for one of its own each.
 
     Returns:
-        Token ids `(A,)` and their log-probabilities at temperature 1 `(A,)`.
+        Token ids `(A,)` and their log-probabilities at temperature 1 `(A,)`, both on the CPU.
     """
+    of_A = torch.arange(len(scores_MV)) if of_A is None else of_A
     if sampling.temperature == 0.0:
-        tokens = scores_AV.argmax(dim=-1)
+        tokens_A = scores_MV.argmax(dim=-1).cpu()[of_A]
     else:
-        # On the CPU, because not every device has float64.
-        probs = (scores_AV.cpu().double() / sampling.temperature).softmax(dim=-1)
-        ordered, index = probs.sort(dim=-1, descending=True, stable=True)
-        mass = ordered.cumsum(dim=-1)
-        kept = ordered.where(mass - ordered < sampling.top_p, 0.0)
-        mass = kept.cumsum(dim=-1)
-        target = draws_A.to(mass)[:, None] * mass[:, -1:]
-        rank = torch.searchsorted(mass, target, right=True)
-        # The largest draw times the mass may round up to the mass, behind the last kept token.
-        rank = rank.minimum((kept > 0).sum(dim=-1, keepdim=True) - 1)
-        tokens = index.gather(-1, rank)[:, 0].to(scores_AV.device)
-    chosen = scores_AV.gather(-1, tokens[:, None])[:, 0]
-    return tokens, chosen - scores_AV.logsumexp(dim=-1)
+        tokens_A = torch.empty(len(of_A), dtype=torch.long)
+        for start in range(0, len(scores_MV), SAMPLED_AT_ONCE):
+            end = start + SAMPLED_AT_ONCE
+            here = ((of_A >= start) & (of_A < end)).nonzero()[:, 0]
+            # On the CPU, because not every device has float64.
+            scaled = scores_MV[start:end].float().cpu() / sampling.temperature
+            probs = scaled.softmax(dim=-1)
+            tokens_A[here] = _draw(probs, of_A[here] - start, draws_A[here], sampling.top_p)
+    totals_M = scores_MV.logsumexp(dim=-1).cpu()
+    chosen_A = scores_MV[of_A.to(scores_MV.device), tokens_A.to(scores_MV.device)].cpu()
+    return tokens_A, chosen_A - totals_M[of_A]
+
+
+def _draw(probs_MV: Tensor, of_A: Tensor, draws_A: Tensor, top_p: float) -> Tensor:
+    """The tokens at which the cumulated probability passes the draws, `(A,)`."""
+    if top_p == 1.0:
+        return _inverse_cdf(probs_MV, of_A, draws_A)
+    probs_MK, tokens_MK = _nucleus(probs_MV.double(), top_p)
+    return tokens_MK[of_A, _inverse_cdf(probs_MK, of_A, draws_A)]
+
+
+def _inverse_cdf(weights_MV: Tensor, of_A: Tensor, draws_A: Tensor) -> Tensor:
+    """Inverse transform sampling, first among blocks of tokens, then inside one; places `(A,)`.
+
+    The sums are float64, and only the block that a draw falls into is cumulated token by token.
+    """
+    size = weights_MV.shape[-1]
+    padded = torch.nn.functional.pad(weights_MV, (0, -size % BLOCK))
+    blocks = padded.reshape(len(padded), -1, BLOCK)
+    ends = blocks.sum(dim=-1, dtype=torch.float64).cumsum(dim=-1)[of_A]
+    targets = (draws_A.to(ends) * ends[:, -1])[:, None]
+    block_A = _first_beyond(ends, targets)
+    before = torch.where(block_A > 0, ends.gather(-1, (block_A - 1).clamp_min(0)), 0.0)
+    inside = blocks[of_A, block_A[:, 0]].double().cumsum(dim=-1)
+    return (block_A * BLOCK + _first_beyond(inside, targets - before))[:, 0]
+
+
+def _first_beyond(ends_AK: Tensor, targets_A1: Tensor) -> Tensor:
+    """First place whose cumulated mass is above the target, and no later than the mass ends."""
+    # A draw near 1 times the mass, or a sum in another order, may round up to the whole mass.
+    last = torch.searchsorted(ends_AK, ends_AK[:, -1:].contiguous())
+    return torch.searchsorted(ends_AK, targets_A1.contiguous(), right=True).minimum(last)
+
+
+def _nucleus(probs_MV: Tensor, top_p: float) -> tuple[Tensor, Tensor]:
+    """Probabilities of the nucleus in falling order, 0 behind its end, and their tokens."""
+    vocabulary = probs_MV.shape[-1]
+    for size in (min(NUCLEUS_GUESS, vocabulary), vocabulary):
+        top, index = probs_MV.topk(size, dim=-1)
+        # Of equals the lower token id first, which topk does not promise.
+        index, by_id = index.sort(dim=-1)
+        top, falling = top.gather(-1, by_id).sort(dim=-1, descending=True, stable=True)
+        index = index.gather(-1, falling)
+        before = top.cumsum(dim=-1) - top
+        kept = top.where(before < top_p, 0.0)
+        # Complete where it ends before the last place and that place's equals.
+        if size == vocabulary or not bool(((kept > 0) & (kept == top[:, -1:])).any()):
+            return kept, index
+    raise AssertionError("the whole vocabulary holds every nucleus")

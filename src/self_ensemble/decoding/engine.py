@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedConfig
 
 from self_ensemble.decoding.attention import PackedPass
-from self_ensemble.decoding.cache import RowCache
+from self_ensemble.decoding.cache import RowCache, rank_within
 from self_ensemble.errors import UserError
 from self_ensemble.models.load import LoadedModel
 from self_ensemble.models.support import attention_backends
@@ -122,7 +122,7 @@ class Engine:
         start = 0
         for row, layout in enumerate(layouts):
             rows += [row] * len(layout.token_ids)
-            for stream in ([layout.fused] if layout.fused else []) + list(layout.alone):
+            for stream in layout.streams:
                 predictors.append(start + stream.predictor)
                 streams.append((row, stream.group, stream.position))
             start += len(layout.token_ids)
@@ -319,12 +319,6 @@ def _has_window(config: PreTrainedConfig) -> bool:
     return declared and "sliding_attention" in (
         getattr(config, "layer_types", None) or ["sliding_attention"]
     )
-
-
-def rank_within(sorted_rows: Tensor) -> Tensor:
-    """Place of each entry among the entries of its row: [0, 0, 2, 2, 2] -> [0, 1, 0, 1, 2]."""
-    first = torch.searchsorted(sorted_rows, sorted_rows)
-    return torch.arange(len(sorted_rows)) - first
 
 
 def advance(

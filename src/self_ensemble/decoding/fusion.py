@@ -16,6 +16,9 @@ from self_ensemble.errors import UserError, unknown_name
 
 FusionRule = Callable[[Tensor, Tensor], Tensor]
 
+CONTRAST = 0.25  # share of the prompt without the question that `contrast` takes away
+MIN_LOGPROB = -1e4  # exp of it is 0 in float32
+
 
 def avg(logits: Tensor, weights: Tensor) -> Tensor:
     """Mean of the raw logits; after normalisation the same distribution as `logprob_avg`."""
@@ -48,6 +51,50 @@ def logprob_avg(logits: Tensor, weights: Tensor) -> Tensor:
     return logits.log_softmax(dim=-1).mean(dim=-2)
 
 
+def min_entropy(logits: Tensor, weights: Tensor) -> Tensor:
+    """The distribution of the wording that is most certain of this token; the first of equals.
+
+    Certain is of least entropy, as in Su, "Naive Bayes-based Context Extension" and its
+    non-parametric form, arXiv 2403.17552.
+    """
+    logprobs = logits.log_softmax(dim=-1)
+    # A token ruled out adds nothing: 0 * -inf would be nan.
+    entropies = -(logprobs.exp() * logprobs.clamp_min(MIN_LOGPROB)).sum(dim=-1)
+    best = entropies.argmin(dim=-1)[..., None, None]
+    return logprobs.take_along_dim(best, dim=-2).squeeze(-2)
+
+
+def contrast(logits: Tensor, weights: Tensor, strength: float = CONTRAST) -> Tensor:
+    """What the wordings add to the prompt without the question.
+
+    (1 + b) times the mean of the wordings' log-probabilities minus b times that of the prompt
+    without the question: context-aware decoding (Shi et al. 2023, arXiv 2305.14739) over several
+    contexts, as in arXiv 2403.17552.
+
+    Args:
+        logits: `(..., N + 1, V)`; the last row is the prompt without the question.
+        weights: Not read.
+        strength: b, from 0; 0 is `logprob_avg`.
+    """
+    logprobs = logits.log_softmax(dim=-1)
+    fused = logprobs[..., :-1, :].mean(dim=-2).log_softmax(dim=-1)
+    return (1 + strength) * fused - strength * logprobs[..., -1, :]
+
+
+def gated(logits: Tensor, weights: Tensor) -> Tensor:
+    """The original wording while most wordings would take its token, else `prob_avg`.
+
+    Fusing only where the members disagree follows Yao et al. 2025, "Determine-Then-Ensemble",
+    arXiv 2410.03777, and Yu et al. 2024, "Breaking the Ceiling", arXiv 2406.12585. Most is more
+    than half. To ask that all wordings agree would change no greedy answer: the token that each
+    of them likes best is also the best of any mean.
+    """
+    choices = logits.argmax(dim=-1)
+    agree = (choices == choices[..., :1]).float().mean(dim=-1, keepdim=True) > 0.5
+    original = logits[..., 0, :].log_softmax(dim=-1)
+    return torch.where(agree, original, prob_avg(logits, weights))
+
+
 RULES: dict[str, FusionRule] = {
     "avg": avg,
     "max": maximum,
@@ -55,8 +102,12 @@ RULES: dict[str, FusionRule] = {
     "weighted_max": weighted_max,
     "prob_avg": prob_avg,
     "logprob_avg": logprob_avg,
+    "min_entropy": min_entropy,
+    "contrast": contrast,
+    "gated": gated,
 }
 WEIGHTED = frozenset({"weighted_avg", "weighted_max"})
+READS_PRIOR = frozenset({"contrast"})  # the prompt without the question comes as the last row
 
 
 def _shares(weights: Tensor) -> Tensor:

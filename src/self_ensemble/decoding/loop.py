@@ -25,12 +25,15 @@ class Track:
     Attributes:
         name: Name of the method.
         streams: Which streams of a question it walks, as indices into the prefill's nodes.
+            A stream that stands there S times is sampled S times.
+        sampling: How its tokens are chosen.
         rule: Ties the streams: all take the token that the rule's distribution gives. None:
             each stream takes its own token and is an answer of its own.
     """
 
     name: str
     streams: tuple[int, ...]
+    sampling: Sampling
     rule: FusionRule | None = None
 
     @property
@@ -69,7 +72,6 @@ def decode(
     weights_BN: Tensor,
     keys: Sequence[str],
     stop: StopRule,
-    sampling: Sampling,
 ) -> list[list[list[Decoded]]]:
     """Decode every track of a batch to its end.
 
@@ -80,7 +82,6 @@ def decode(
         weights_BN: Weight of each wording, for rules that read them.
         keys: Identity of each question, which fixes its sampled draws.
         stop: When an answer ends.
-        sampling: How tokens are chosen.
 
     Returns:
         Answers as `[track][question][answer]`; a tied track has one answer per question.
@@ -92,15 +93,13 @@ def decode(
             track,
             nodes_BK[:, list(track.streams)],
             [[Decoded() for _ in range(track.num_answers)] for _ in keys],
-            _draws(track, keys, sampling, stop.max_new_tokens),
+            _draws(track, keys, stop.max_new_tokens),
         )
         for track in tracks
     ]
     step = 0
     while True:
-        moves = [
-            _choose_tokens(walk, frontier, weights_BN, stop, sampling, step) for walk in walks
-        ]
+        moves = [_choose_tokens(walk, frontier, weights_BN, stop, step) for walk in walks]
         nodes = torch.cat([nodes for nodes, _ in moves])
         if len(nodes) == 0:
             return [walk.answers for walk in walks]
@@ -123,7 +122,6 @@ def _choose_tokens(
     frontier: Frontier,
     weights_BN: Tensor,
     stop: StopRule,
-    sampling: Sampling,
     step: int,
 ) -> tuple[Tensor, Tensor]:
     """Give each growing answer its next token; nodes and tokens of the walkers that go on."""
@@ -133,12 +131,15 @@ def _choose_tokens(
         return rows, rows
     device = frontier.logits_MV.device
     if walk.track.rule is None:
-        scores = frontier.logits_MV[walk.nodes_BK[rows, columns].to(device)]
+        # Samples of one wording stand on one node until they part; its logits are read once.
+        nodes, of_A = torch.unique(walk.nodes_BK[rows, columns], return_inverse=True)
+        scores = frontier.logits_MV[nodes.to(device)]
     else:
+        of_A = None
         logits_BNV = frontier.logits_MV[walk.nodes_BK[rows].to(device)]
         scores = fuse(walk.track.rule, logits_BNV, weights_BN[rows].to(device))
-    tokens, logprobs = choose(scores, walk.draws_BAT[rows, columns, step], sampling)
-    tokens = tokens.cpu()
+    draws = walk.draws_BAT[rows, columns, step]
+    tokens, logprobs = choose(scores, draws, walk.track.sampling, of_A)
     chosen = zip(rows.tolist(), columns.tolist(), tokens.tolist(), logprobs.tolist(), strict=True)
     for row, column, token, logprob in chosen:
         answer = walk.answers[row][column]
@@ -151,13 +152,13 @@ def _choose_tokens(
     return walk.nodes_BK[going_on], tokens_BA.expand(going_on.shape)[going_on]
 
 
-def _draws(track: Track, keys: Sequence[str], sampling: Sampling, num_draws: int) -> Tensor:
+def _draws(track: Track, keys: Sequence[str], num_draws: int) -> Tensor:
     shape = (len(keys), track.num_answers, num_draws)
-    if sampling.temperature == 0.0:
+    if track.sampling.temperature == 0.0:
         return torch.zeros(1, 1, 1, dtype=torch.float64).expand(shape)
     draws = [
         [
-            torch.from_numpy(sampling.uniforms(f"{key}\0{track.name}\0{answer}", num_draws))
+            torch.from_numpy(track.sampling.uniforms(f"{key}\0{track.name}\0{answer}", num_draws))
             for answer in range(track.num_answers)
         ]
         for key in keys

@@ -50,7 +50,8 @@ class Layout:
             a key group (column); -inf forbids. The last group is padding: it reads the prefix
             and the first segment, and nobody reads it.
         fused: The stream that reads every segment, if asked for.
-        alone: The streams that read one wording each, in the order asked for.
+        alone: The streams that read one wording each, in the order asked for; one that reads no
+            wording is the prompt without the question.
     """
 
     token_ids: tuple[int, ...]
@@ -61,6 +62,11 @@ class Layout:
     alone: tuple[Stream, ...]
 
     @property
+    def streams(self) -> tuple[Stream, ...]:
+        """All streams: the fused one first."""
+        return (*(() if self.fused is None else (self.fused,)), *self.alone)
+
+    @property
     def padding_group(self) -> int:
         return self.bias_GG.shape[0] - 1
 
@@ -69,7 +75,7 @@ def build_layout(
     parts: PromptParts,
     *,
     fused: bool = True,
-    alone: Sequence[int] = (),
+    alone: Sequence[int | None] = (),
     segment_weights: Sequence[float] | None = None,
     positions: Positions = "aligned",
     fusion_point: FusionPoint = "cue",
@@ -80,7 +86,8 @@ def build_layout(
     Args:
         parts: The question as token ids.
         fused: Whether to lay out the stream that reads every segment.
-        alone: Indices of the wordings that are continued by themselves.
+        alone: Indices of the wordings that are continued by themselves; None continues the
+            prompt without any wording.
         segment_weights: Attention weight of each wording for the fused stream, `(N,)`; 0 drops
             it, as if it had not been given. None: 1 each, plain attention over all of them.
         positions: `aligned` starts every segment after the prefix, as if it were asked alone;
@@ -94,20 +101,9 @@ def build_layout(
     """
     assert positions == "aligned" or not alone, "a wording continued alone needs aligned positions"
     num_segments = len(parts.segments)
-    fused_group, padding_group = num_segments + 1, num_segments + 2 + len(alone)
-    bias = torch.full((padding_group + 1, padding_group + 1), NEVER)
-    bias[:, 0] = 0.0
-    bias[range(padding_group), range(padding_group)] = 0.0
-    bias[padding_group, 1] = 0.0
-    for reader, read in readable:
-        assert 0 <= read < reader < num_segments, "a segment may read earlier segments only"
-        bias[reader + 1, read + 1] = 0.0
+    fused_group = num_segments + 1
     weights = [1.0] * num_segments if segment_weights is None else segment_weights
-    for index, weight in enumerate(weights):
-        bias[fused_group, index + 1] = math.log(weight) if weight > 0 else NEVER
-
-    for n, index in enumerate(alone):
-        bias[fused_group + 1 + n, index + 1] = 0.0
+    bias = _visibility_table(weights, alone, readable)
 
     tokens: list[int] = []
     groups: list[int] = []
@@ -128,20 +124,47 @@ def build_layout(
         if positions == "contiguous" and weights[index] > 0:
             start = places[-1] + 1
 
-    def stream(group: int, predictor: int, position: int) -> Stream:
-        if cue_in_segment:
-            return Stream(group, predictor, position)
+    def cue(group: int, position: int) -> Stream:
         place(parts.cue, group, position)
         return Stream(group, len(tokens) - 1, places[-1] + 1)
+
+    def stream(group: int, predictor: int, position: int) -> Stream:
+        return Stream(group, predictor, position) if cue_in_segment else cue(group, position)
+
+    def stream_alone(group: int, index: int | None) -> Stream:
+        return cue(group, len(parts.prefix)) if index is None else stream(group, *ends[index])
 
     kept = [end for end, weight in zip(ends, weights, strict=True) if weight > 0]
     longest = max((position for _, position in kept), default=start)
     return Layout(
         # Streams are placed first, because placing a cue appends tokens.
         fused=stream(fused_group, kept[-1][0], longest) if fused else None,
-        alone=tuple(stream(fused_group + 1 + n, *ends[index]) for n, index in enumerate(alone)),
+        alone=tuple(stream_alone(fused_group + 1 + n, index) for n, index in enumerate(alone)),
         token_ids=tuple(tokens),
         groups=tuple(groups),
         positions=tuple(places),
         bias_GG=bias,
     )
+
+
+def _visibility_table(
+    weights: Sequence[float],
+    alone: Sequence[int | None],
+    readable: Sequence[tuple[int, int]],
+) -> Tensor:
+    """Prefix, segments, fused tail, tails alone, padding: what a row's group reads, `(G, G)`."""
+    num_segments = len(weights)
+    fused_group, padding_group = num_segments + 1, num_segments + 2 + len(alone)
+    bias = torch.full((padding_group + 1, padding_group + 1), NEVER)
+    bias[:, 0] = 0.0
+    bias[range(padding_group), range(padding_group)] = 0.0
+    bias[padding_group, 1] = 0.0
+    for reader, read in readable:
+        assert 0 <= read < reader < num_segments, "a segment may read earlier segments only"
+        bias[reader + 1, read + 1] = 0.0
+    for index, weight in enumerate(weights):
+        bias[fused_group, index + 1] = math.log(weight) if weight > 0 else NEVER
+    for n, wording in enumerate(alone):
+        if wording is not None:
+            bias[fused_group + 1 + n, wording + 1] = 0.0
+    return bias

@@ -37,19 +37,18 @@ def load_questions(
         seed: Seed of their choice.
         num_manual: Manual templates per fact of myriadlama; None means all.
         num_auto: Automatic templates per fact of myriadlama.
-        paraphrases: File with wordings for webqa or the user's file: a table with `uuid`,
-            `question` and `paraphrases`.
+        paraphrases: File with wordings that replace the data set's own: a table with `uuid` or
+            `id`, `question` and `paraphrases`.
 
     Raises:
         UserError: The name is unknown, the data cannot be used, or an option does not fit.
     """
     choice = TemplateChoice(num_manual, num_auto)
     _check_counts(max_samples, num_shots, choice)
-    _check_fit(dataset, data_dir, choice, paraphrases)
+    _check_fit(dataset, data_dir, choice)
     question_set = _load(dataset, data_dir, choice, num_shots, seed)
-    if paraphrases is not None:
-        question_set = add_paraphrases(question_set, paraphrases)
-    return replace(question_set, questions=question_set.questions[:max_samples])
+    question_set = replace(question_set, questions=question_set.questions[:max_samples])
+    return question_set if paraphrases is None else add_paraphrases(question_set, paraphrases)
 
 
 def _load(
@@ -95,9 +94,7 @@ def _check_counts(max_samples: int | None, num_shots: int, choice: TemplateChoic
         raise UserError("Got --num-manual 0 without --num-auto: no wordings. Give one of them.")
 
 
-def _check_fit(
-    dataset: str, data_dir: Path | None, choice: TemplateChoice, paraphrases: Path | None
-) -> None:
+def _check_fit(dataset: str, data_dir: Path | None, choice: TemplateChoice) -> None:
     # An option that would be ignored is refused: it would change no number, and say it did.
     if choice != TemplateChoice() and dataset != myriadlama.NAME:
         raise UserError(
@@ -112,5 +109,3 @@ def _check_fit(
             )
         if not data_dir.is_dir():
             raise UserError(f"--data {data_dir} is not a folder. Check the path.")
-    if paraphrases is not None and dataset in (demo.NAME, myriadlama.NAME):
-        raise UserError(f"{dataset} has its own wordings. Leave the paraphrase file out.")

@@ -6,6 +6,9 @@
                                vote-5.feather
                                origin.feather
                                per_prompt.feather
+                               confidence.feather             how sure the model is (sampling)
+                               confidence-logprob.feather     another estimator
+                               learned_weights.json
                                diversity/flex_attention-0,2,4.feather
 """
 
@@ -18,6 +21,8 @@ from self_ensemble.errors import UserError, unknown_name
 LOGIT_METHODS = frozenset(
     {
         "avg",
+        "contrast",
+        "gated",
         "logprob_avg",
         "max",
         "min_entropy",
@@ -58,6 +63,17 @@ def result_path(
     if method in ONE_WORDING_METHODS:
         return folder / f"{stem}.feather"
     return folder / f"{stem}-{num_paraphrases}.feather"
+
+
+def confidence_path(output_dir: Path, dataset_name: str, model_name: str, estimator: str) -> Path:
+    """Name the file of one confidence estimator; `sampling`, the published one, is plain."""
+    stem = "confidence" if estimator == "sampling" else f"confidence-{estimator}"
+    return output_dir / dataset_name / _model_folder(model_name) / f"{stem}.feather"
+
+
+def learned_weights_path(output_dir: Path, dataset_name: str, model_name: str) -> Path:
+    """Name the file of the weights learned for one model on one data set."""
+    return output_dir / dataset_name / _model_folder(model_name) / "learned_weights.json"
 
 
 def _method_stem(method: str) -> str:

@@ -32,6 +32,26 @@ PER_PROMPT_SCHEMA = RESULT_SCHEMA.append(
     pa.field("paraphrase", pa.string(), nullable=False)
 ).append(pa.field("paraphrase_index", pa.int32(), nullable=False))
 
+# One row per question and wording; `sample_*` are empty for estimators that draw nothing.
+CONFIDENCE_SCHEMA = pa.schema(
+    [
+        pa.field("uuid", pa.string(), nullable=False),
+        pa.field("paraphrase", pa.string(), nullable=False),
+        pa.field("paraphrase_index", pa.int32(), nullable=False),
+        pa.field("prompt", pa.string(), nullable=False),
+        pa.field("answers", pa.list_(pa.string()), nullable=False),
+        # Null in an error row.
+        pa.field("greedy_predict", pa.string()),
+        pa.field("sample_predicts", pa.list_(pa.string()), nullable=False),
+        pa.field("greedy_lemma", pa.list_(pa.string()), nullable=False),
+        pa.field("sample_lemmas", pa.list_(pa.list_(pa.string())), nullable=False),
+        pa.field("answer_lemmas", pa.list_(pa.list_(pa.string())), nullable=False),
+        # From 0 to 1, larger is surer; nan in an error row.
+        pa.field("confidence", pa.float64(), nullable=False),
+        pa.field("error", pa.string()),
+    ]
+)
+
 
 def rows_to_table(rows: Sequence[Mapping[str, object]], schema: pa.Schema) -> pa.Table:
     """Put rows into a table with exactly the schema's columns.

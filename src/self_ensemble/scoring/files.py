@@ -1,8 +1,8 @@
-"""Result files on disk: which there are, and their rows as far as scoring needs them."""
+"""Result and confidence files on disk: which there are, and what scoring needs of their rows."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import nan
+from math import isnan, nan
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +12,10 @@ from pyarrow import feather
 from self_ensemble.errors import UserError, unknown_name
 
 _REQUIRED = ("uuid", "answers", "prediction")
-_OPTIONAL = ("seconds", "error", "paraphrase_index")
+_OPTIONAL = ("seconds", "error", "paraphrase_index", "mean_logprob")
+_CONFIDENCE = ("uuid", "answers", "greedy_predict", "confidence")
+# Not in the files of published notebooks.
+_CONFIDENCE_OPTIONAL = ("error", "paraphrase_index")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,7 @@ class ResultRow:
         error: Why the row has no prediction; None if it has one.
         seconds: Time that the answer took; nan if unknown.
         paraphrase_index: Which wording was asked alone (`per_prompt`); else None.
+        mean_logprob: Mean log-probability of the answer's tokens; nan if unknown or no token.
     """
 
     uuid: str
@@ -34,6 +38,26 @@ class ResultRow:
     error: str | None = None
     seconds: float = nan
     paraphrase_index: int | None = None
+    mean_logprob: float = nan
+
+
+@dataclass(frozen=True, slots=True)
+class ConfidenceRow:
+    """How sure the model is of its answer to one wording, or the reason why that is not known.
+
+    Attributes:
+        uuid: The question.
+        answers: Accepted answers.
+        prediction: The greedy answer; None in an error row.
+        confidence: From 0 to 1, larger is surer; nan where it is not known.
+        error: Why the row has no confidence; None if it has one.
+    """
+
+    uuid: str
+    answers: tuple[str, ...]
+    prediction: str | None
+    confidence: float
+    error: str | None = None
 
 
 class ResultFolder(NamedTuple):
@@ -43,11 +67,15 @@ class ResultFolder(NamedTuple):
         path: The folder, `<output-dir>/<dataset>/<model>`.
         names: Finished result files, as the path inside the folder without `.feather`.
         unfinished: Runs that have begun and have no result file yet.
+        confidences: Finished confidence files, named like `names`.
+        unfinished_confidences: Begun confidence runs that have no file yet.
     """
 
     path: Path
     names: tuple[str, ...]
     unfinished: tuple[str, ...]
+    confidences: tuple[str, ...] = ()
+    unfinished_confidences: tuple[str, ...] = ()
 
     @property
     def dataset(self) -> str:
@@ -71,24 +99,38 @@ def result_folders(
     Raises:
         UserError: A folder is missing, or there is no finished result file in any.
     """
-    if not output_dir.is_dir():
-        raise UserError(f"There is no results folder {output_dir}. Give it with --output-dir.")
-    datasets = _folders(output_dir)
-    if dataset is not None:
-        datasets = [_named("dataset", dataset, (dataset, Path(dataset).stem), datasets)]
-    models = [folder for parent in datasets for folder in _folders(parent)]
-    if model is not None:
-        stored = _named("model", model, (model,), models).name
-        models = [folder for folder in models if folder.name == stored]
+    models = _model_folders(output_dir, dataset, model)
     found = [folder for folder in map(_result_folder, models) if folder.names or folder.unfinished]
     if not any(folder.names for folder in found):
-        waiting = ", ".join(name for folder in found for name in folder.unfinished)
-        hint = f" Not finished yet: {waiting}." if waiting else ""
-        where = models[0] if len(models) == 1 else output_dir
+        waiting = [name for folder in found for name in folder.unfinished]
         raise UserError(
-            f"There is no finished result file in {where}.{hint} Run `self-ensemble generate`."
+            f"There is no finished result file in {_place(models, output_dir)}."
+            f"{_not_finished(waiting)} Run `self-ensemble generate`."
         )
     return tuple(found)
+
+
+def calibration_folders(
+    output_dir: Path, dataset: str | None = None, model: str | None = None
+) -> tuple[ResultFolder, ...]:
+    """Find the folders with results or confidences; the arguments are those of `result_folders`.
+
+    Raises:
+        UserError: A folder is missing, or there is neither a result nor a confidence file in any.
+    """
+    models = _model_folders(output_dir, dataset, model)
+    found = [_result_folder(path) for path in models]
+    filled = tuple(folder for folder in found if folder.names or folder.confidences)
+    if not filled:
+        waiting = [
+            name for folder in found for name in folder.unfinished + folder.unfinished_confidences
+        ]
+        raise UserError(
+            "There is no finished confidence or result file in "
+            f"{_place(models, output_dir)}.{_not_finished(waiting)} "
+            "Run `self-ensemble confidence` or `self-ensemble generate`."
+        )
+    return filled
 
 
 def read_rows(path: Path) -> tuple[ResultRow, ...]:
@@ -98,17 +140,66 @@ def read_rows(path: Path) -> tuple[ResultRow, ...]:
         UserError: The file cannot be read, lacks a column, has a row twice, or a row has no
             answers or neither a prediction nor an error.
     """
+    records = _records(path, _REQUIRED, _OPTIONAL, "result")
+    rows = tuple(_row(path, record) for record in records)
+    _refuse_repeated(path, ((row.uuid, row.paraphrase_index) for row in rows))
+    return rows
+
+
+def read_confidences(path: Path) -> tuple[ConfidenceRow, ...]:
+    """Read a confidence file; those of published notebooks lack the error and paraphrase index.
+
+    Raises:
+        UserError: The file cannot be read, lacks a column, has a row twice, or a row has no
+            answers or a confidence that is not between 0 and 1.
+    """
+    records = _records(path, _CONFIDENCE, _CONFIDENCE_OPTIONAL, "confidence")
+    # Without an index two equal wordings of a question cannot be told from a row that is twice.
+    _refuse_repeated(
+        path,
+        (
+            (record["uuid"], record["paraphrase_index"])
+            for record in records
+            if record.get("paraphrase_index") is not None
+        ),
+    )
+    return tuple(_confidence_row(path, record) for record in records)
+
+
+def _records(
+    path: Path, required: Sequence[str], optional: Sequence[str], kind: str
+) -> list[dict[str, Any]]:
     try:
         table = feather.read_table(path, memory_map=False)
     except (OSError, pa.ArrowInvalid) as error:
         raise UserError(f"{path} is not a readable Arrow feather file ({error}).") from error
-    missing = [name for name in _REQUIRED if name not in table.column_names]
+    missing = [name for name in required if name not in table.column_names]
     if missing:
-        raise UserError(f"{path} has no column {', '.join(missing)}: it is no result file.")
-    columns = [name for name in (*_REQUIRED, *_OPTIONAL) if name in table.column_names]
-    rows = tuple(_row(path, record) for record in table.select(columns).to_pylist())
-    _refuse_repeated(path, rows)
-    return rows
+        raise UserError(f"{path} has no column {', '.join(missing)}: it is no {kind} file.")
+    columns = [name for name in (*required, *optional) if name in table.column_names]
+    records: list[dict[str, Any]] = table.select(columns).to_pylist()
+    return records
+
+
+def _model_folders(output_dir: Path, dataset: str | None, model: str | None) -> list[Path]:
+    if not output_dir.is_dir():
+        raise UserError(f"There is no results folder {output_dir}. Give it with --output-dir.")
+    datasets = _folders(output_dir)
+    if dataset is not None:
+        datasets = [_named("dataset", dataset, (dataset, Path(dataset).stem), datasets)]
+    models = [folder for parent in datasets for folder in _folders(parent)]
+    if model is None:
+        return models
+    stored = _named("model", model, (model,), models).name
+    return [folder for folder in models if folder.name == stored]
+
+
+def _place(models: Sequence[Path], output_dir: Path) -> Path:
+    return models[0] if len(models) == 1 else output_dir
+
+
+def _not_finished(names: Sequence[str]) -> str:
+    return f" Not finished yet: {', '.join(names)}." if names else ""
 
 
 def _folders(parent: Path) -> list[Path]:
@@ -138,7 +229,19 @@ def _result_folder(path: Path) -> ResultFolder:
             runs.add(inside.as_posix().removesuffix(".run"))
     # Files of chosen wordings (diversity/...) after those of all.
     by_depth = sorted(names, key=lambda name: (name.count("/"), name))
-    return ResultFolder(path, tuple(by_depth), tuple(sorted(runs - names)))
+    waiting = sorted(runs - names)
+    return ResultFolder(
+        path,
+        names=tuple(name for name in by_depth if not _is_confidence(name)),
+        unfinished=tuple(name for name in waiting if not _is_confidence(name)),
+        confidences=tuple(name for name in by_depth if _is_confidence(name)),
+        unfinished_confidences=tuple(name for name in waiting if _is_confidence(name)),
+    )
+
+
+def _is_confidence(name: str) -> bool:
+    """Whether `results.paths.confidence_path` makes this name."""
+    return name == "confidence" or name.startswith("confidence-")
 
 
 def _row(path: Path, record: dict[str, Any]) -> ResultRow:
@@ -155,14 +258,28 @@ def _row(path: Path, record: dict[str, Any]) -> ResultRow:
         error=record.get("error"),
         seconds=nan if seconds is None else seconds,
         paraphrase_index=record.get("paraphrase_index"),
+        mean_logprob=nan if record.get("mean_logprob") is None else record["mean_logprob"],
     )
 
 
-def _refuse_repeated(path: Path, rows: Iterable[ResultRow]) -> None:
+def _confidence_row(path: Path, record: dict[str, Any]) -> ConfidenceRow:
+    uuid, answers, error = record["uuid"], record["answers"], record.get("error")
+    confidence = nan if record["confidence"] is None else record["confidence"]
+    known = error is None and not isnan(confidence)
+    if known and not 0 <= confidence <= 1:
+        raise UserError(
+            f"{path}: row {uuid!r} has confidence {confidence}, which is not between 0 and 1. "
+            "Estimate it again with `self-ensemble confidence`."
+        )
+    if known and not answers:
+        raise UserError(f"{path}: row {uuid!r} has no answers, so it cannot be scored.")
+    return ConfidenceRow(uuid, tuple(answers or ()), record["greedy_predict"], confidence, error)
+
+
+def _refuse_repeated(path: Path, keys: Iterable[tuple[str, int | None]]) -> None:
     seen = set()
-    for row in rows:
-        key = (row.uuid, row.paraphrase_index)
-        if key in seen:
-            wording = "" if key[1] is None else f" with wording {key[1]}"
-            raise UserError(f"{path} has row {row.uuid!r}{wording} twice. Generate it again.")
-        seen.add(key)
+    for uuid, index in keys:
+        if (uuid, index) in seen:
+            wording = "" if index is None else f" with wording {index}"
+            raise UserError(f"{path} has row {uuid!r}{wording} twice. Generate it again.")
+        seen.add((uuid, index))

@@ -1,6 +1,6 @@
 """Scores of the rows of one result file."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan, nan
 from statistics import fmean, median
@@ -68,6 +68,16 @@ class FileScores:
         )
 
 
+def is_right(prediction: str, answers: Sequence[str], lemmatiser: Lemmatiser) -> bool:
+    """Whether the lemma-level partial match holds, on lemmas made here from the texts."""
+    return partial_match(
+        prediction,
+        answers,
+        predict_lemma(prediction, lemmatiser),
+        answer_lemmas(answers, lemmatiser),
+    )
+
+
 def score_rows(rows: Iterable[ResultRow], lemmatiser: Lemmatiser) -> FileScores:
     """Score every row that has a prediction and count the error rows.
 
@@ -111,14 +121,7 @@ def seconds_per_question(scores: FileScores) -> float:
 def _score(row: ResultRow, prediction: str, lemmatiser: Lemmatiser) -> RowScore:
     return RowScore(
         uuid=row.uuid,
-        accuracy=float(
-            partial_match(
-                prediction,
-                row.answers,
-                predict_lemma(prediction, lemmatiser),
-                answer_lemmas(row.answers, lemmatiser),
-            )
-        ),
+        accuracy=float(is_right(prediction, row.answers, lemmatiser)),
         exact_match=float(exact_match(prediction, row.answers)),
         token_f1=token_f1(prediction, row.answers),
         no_answer=is_no_answer(prediction),

@@ -1,0 +1,232 @@
+"""Everything that needs a GPU, in one run: correctness, timings at four batch sizes, a trace.
+
+    python benchmarks/gpu.py                      # Llama-3.2-3B's sizes, bfloat16, 300/5/30/20
+    python benchmarks/gpu.py --device cpu --tiny  # the same switches in seconds, on any machine
+
+The answers of every backend are compared with the oracle before anything is timed; where they
+differ, or a backend does not run, nothing is timed and the exit code is 1. Steps that would not
+end in time are left out, and the document says which. The last line is one JSON document.
+"""
+
+import argparse
+import json
+import shlex
+import sys
+import time
+from dataclasses import asdict, dataclass, field, replace
+
+import torch
+from rich.console import Console
+from torch.profiler import ProfilerActivity, profile
+
+from self_ensemble.bench.ceilings import Ceilings, wait_for
+from self_ensemble.bench.check import check_answers
+from self_ensemble.bench.document import plain
+from self_ensemble.bench.facts import commit, hardware, versions
+from self_ensemble.bench.line_up import make_rivals
+from self_ensemble.bench.measure import measure
+from self_ensemble.bench.random_models import SIZES, random_model
+from self_ensemble.bench.summary import Row, ratios, summarise
+from self_ensemble.bench.view import rows_view
+from self_ensemble.bench.work import Shape, Work, shape_work
+from self_ensemble.errors import UserError
+from self_ensemble.models.load import LoadedModel
+
+GQA_RATIOS = (3, 4, 7)
+RIVALS = ("generate_one", "generate_five", "flex_attention", "avg", "per_prompt", "vote", "all")
+TRACED = "flex_attention"
+TRACED_BATCH = 64
+# A batch of this many rows of full prompts takes more memory than ours at the largest batch.
+MOST_ROWS = 64 * 5
+TOP_KERNELS = 12
+
+
+@dataclass(slots=True)
+class Clock:
+    """How much of the run's time is left.
+
+    Attributes:
+        minutes: Time of the whole run.
+        skipped: What was left out because of it.
+    """
+
+    minutes: float
+    skipped: list[str] = field(default_factory=list)
+    _start: float = field(default_factory=time.monotonic)
+
+    def allows(self, what: str, share: float) -> bool:
+        """Whether less than this share of the time is gone; if not, `what` is noted."""
+        if time.monotonic() - self._start < share * 60 * self.minutes:
+            return True
+        self.skipped.append(what)
+        return False
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._start
+
+
+def correctness(device: str, backends: list[str]) -> list[dict[str, object]]:
+    """Every backend against the oracle, float32, tiny models of three GQA ratios."""
+    found: list[dict[str, object]] = []
+    for ratio in GQA_RATIOS:
+        heads = 2 * ratio
+        sizes = replace(SIZES["tiny"], heads=heads, kv_heads=2, hidden=16 * heads)
+        loaded = random_model(f"gqa{ratio}", device=device, dtype="float32", sizes=sizes)
+        work = shape_work(loaded, Shape(20, 3, 7, 8), num_questions=3, batch_size=3)
+        for backend in backends:
+            check = check_answers(work, num_questions=2, attention=backend)
+            found.append({"gqa_ratio": ratio, "backend": backend, **asdict(check)})
+    return found
+
+
+def timings(
+    loaded: LoadedModel,
+    shape: Shape,
+    batch_size: int,
+    backends: list[str],
+    ceilings: Ceilings,
+    repeats: int,
+) -> dict[str, list[Row]]:
+    """All rivals at one batch size; the backends after the first one run ours only."""
+    work = shape_work(loaded, shape, num_questions=batch_size, batch_size=batch_size)
+    names = [
+        name
+        for name in RIVALS
+        if name != "generate_five" or batch_size * shape.num_wordings <= MOST_ROWS
+    ]
+    rows = {}
+    for number, backend in enumerate(backends):
+        if number:
+            names = ["flex_attention", "avg"]
+        rivals = make_rivals(work, names, attention=backend)
+        measured = measure(work, rivals, ceilings, repeats=repeats)
+        rows[backend] = summarise(work, measured, ceilings)
+    return rows
+
+
+def trace(work: Work, backend: str) -> dict[str, object]:
+    """Which kernels one batch spends its time in."""
+    (rival,) = make_rivals(work, [TRACED], attention=backend)
+    rival.prepare()
+    list(rival.answer(work.max_new_tokens))
+    on_gpu = work.loaded.device.type == "cuda"
+    activities = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if on_gpu else [])
+    start = time.perf_counter()
+    with profile(activities=activities) as profiler:
+        list(rival.answer(work.max_new_tokens))
+        wait_for(work.loaded.device)
+    wall_ms = 1e3 * (time.perf_counter() - start)
+    name = "self_device_time_total" if on_gpu else "self_cpu_time_total"
+    events = sorted(profiler.key_averages(), key=lambda one: getattr(one, name), reverse=True)
+    total_us = sum(getattr(one, name) for one in events)
+    return {
+        "rival": TRACED,
+        "batch_size": work.batch_size,
+        "wall_ms": wall_ms,
+        # The rest of the wall-clock time the device waits for the host.
+        "kernels_ms": total_us / 1e3,
+        "top": [
+            {
+                "name": one.key[:100],
+                "calls": one.count,
+                "ms": getattr(one, name) / 1e3,
+                "share": getattr(one, name) / total_us if total_us else 0.0,
+            }
+            for one in events[:TOP_KERNELS]
+        ],
+    }
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--device", default="cuda", help="cuda, cuda:N or cpu")
+    parser.add_argument("--tiny", action="store_true", help="tiny model, shape and batches")
+    parser.add_argument("--architecture", help="default: llama3.2_3b")
+    parser.add_argument("--shape", help="P,N,S,T; default: 300,5,30,20")
+    parser.add_argument("--batch-sizes", help="default: 1,16,64,256")
+    parser.add_argument("--backends", default="sdpa,flex", help="the first one runs all rivals")
+    parser.add_argument("--dtype", help="default: bfloat16; with --tiny float32")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--minutes", type=float, default=7.5, help="time of the whole run")
+    return parser.parse_args(arguments)
+
+
+def run(options: argparse.Namespace) -> dict[str, object]:
+    """Everything in order; see the module's text."""
+    clock, console = Clock(options.minutes), Console(stderr=True, width=132, highlight=False)
+    backends = options.backends.split(",")
+    tiny = options.tiny
+    shape = Shape.parse(options.shape or ("24,3,6,6" if tiny else "300,5,30,20"))
+    batch_sizes = [
+        int(n) for n in (options.batch_sizes or ("1,4" if tiny else "1,16,64,256")).split(",")
+    ]
+    console.print("comparing backends with the oracle ...")
+    checks = correctness(options.device, backends)
+    loaded = random_model(
+        options.architecture or ("tiny" if tiny else "llama3.2_3b"),
+        device=options.device,
+        dtype=options.dtype or ("float32" if tiny else "bfloat16"),
+    )
+    console.print(f"{clock.seconds:.0f} s: comparing {loaded.name} with the oracle ...")
+    largest = shape_work(loaded, shape, num_questions=2, batch_size=2)
+    check = check_answers(largest, num_questions=1, attention=backends[0])
+    ceilings = Ceilings(loaded.device, loaded.dtype)
+    ceilings.measure()
+    timed: dict[str, object] = {}
+    for batch_size in batch_sizes:
+        if not clock.allows(f"batch size {batch_size}", 0.75):
+            continue
+        console.print(f"{clock.seconds:.0f} s: batches of {batch_size} ...")
+        rows = timings(loaded, shape, batch_size, backends, ceilings, options.repeats)
+        for backend, found in rows.items():
+            console.print(rows_view(f"B = {batch_size}, {backend}", found, ratios(found)))
+        timed[str(batch_size)] = {
+            backend: {
+                row.name: {f: getattr(row, f) for f in Row.__dataclass_fields__} for row in found
+            }
+            for backend, found in rows.items()
+        }
+    traced: object = None
+    if clock.allows("trace", 0.9):
+        size = min(max(batch_sizes), TRACED_BATCH)
+        work = shape_work(loaded, shape, num_questions=size, batch_size=size)
+        traced = trace(work, backends[0])
+    document = {
+        "schema": 1,
+        "command": shlex.join([sys.argv[0], *sys.argv[1:]]),
+        "commit": commit(),
+        "hardware": hardware(loaded.device),
+        "versions": versions(),
+        "model": {"name": loaded.name, "dtype": str(loaded.dtype).removeprefix("torch.")},
+        "shape": shape,
+        "correctness": checks,
+        "check": asdict(check),
+        "ceilings": {
+            "flops_per_s": ceilings.flops_per_s,
+            "bytes_per_s": ceilings.bytes_per_s,
+        },
+        "batch_sizes": timed,
+        "trace": traced,
+        "skipped": clock.skipped,
+        "seconds": clock.seconds,
+    }
+    whole = plain(document)
+    assert isinstance(whole, dict)
+    return whole
+
+
+def main(arguments: list[str]) -> int:
+    """Run and print; returns the exit code."""
+    try:
+        document = run(parse(arguments))
+    except UserError as error:
+        sys.stderr.write(f"Error: {' '.join(str(error).split())}\n")
+        return 1
+    sys.stdout.write(json.dumps(document, allow_nan=False) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    torch.set_float32_matmul_precision("highest")
+    sys.exit(main(sys.argv[1:]))

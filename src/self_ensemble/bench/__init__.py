@@ -1,0 +1,1 @@
+"""Side by side measurement of this engine and its rivals."""

@@ -1,0 +1,70 @@
+"""What this machine can do, measured on the spot: a large matrix product and a large copy."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+MATRIX_SIZE = {"cpu": 2048, "cuda": 8192, "mps": 4096}
+COPY_BYTES = {"cpu": 2**28, "cuda": 2**31, "mps": 2**29}
+PRODUCTS, COPIES = 3, 5
+
+
+@dataclass(slots=True)
+class Ceilings:
+    """The best rates seen so far.
+
+    Measured in every round, between the rivals, so that both see the machine in the same moods.
+    The best counts: a ceiling that was measured while others used the cores would flatter us.
+
+    Attributes:
+        device: Where to measure.
+        dtype: The model's type.
+        flops_per_s: FLOP/s of a large matrix product.
+        bytes_per_s: Bytes read and written per second by a large copy.
+    """
+
+    device: torch.device
+    dtype: torch.dtype
+    flops_per_s: float = 0.0
+    bytes_per_s: float = 0.0
+    _product: Callable[[], object] = field(init=False)
+    _copy: Callable[[], object] = field(init=False)
+
+    def __post_init__(self) -> None:
+        size = MATRIX_SIZE[self.device.type]
+        one, other, result = (
+            torch.ones(size, size, dtype=self.dtype, device=self.device) for _ in range(3)
+        )
+        source = torch.ones(COPY_BYTES[self.device.type], dtype=torch.uint8, device=self.device)
+        target = torch.empty_like(source)
+        self._product = lambda: torch.mm(one, other, out=result)
+        self._copy = lambda: target.copy_(source)
+
+    @torch.inference_mode()
+    def measure(self) -> None:
+        """Measure again and keep the best."""
+        product_s = min(seconds(self.device, self._product) for _ in range(PRODUCTS))
+        copy_s = min(seconds(self.device, self._copy) for _ in range(COPIES))
+        size, num_bytes = MATRIX_SIZE[self.device.type], COPY_BYTES[self.device.type]
+        self.flops_per_s = max(self.flops_per_s, 2.0 * size**3 / product_s)
+        self.bytes_per_s = max(self.bytes_per_s, 2.0 * num_bytes / copy_s)
+
+
+def seconds(device: torch.device, action: Callable[[], Tensor | object]) -> float:
+    """Wall-clock time of an action, work on the device included."""
+    wait_for(device)
+    start = time.perf_counter()
+    action()
+    wait_for(device)
+    return time.perf_counter() - start
+
+
+def wait_for(device: torch.device) -> None:
+    """Wait until the device has done all that it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()

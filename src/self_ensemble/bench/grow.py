@@ -1,0 +1,114 @@
+"""How time and memory grow with one thing while the rest stays: N, P, questions, batch."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from self_ensemble.bench.ceilings import Ceilings
+from self_ensemble.bench.line_up import make_rivals
+from self_ensemble.bench.measure import measure, measure_once
+from self_ensemble.bench.memory import bytes_per_question
+from self_ensemble.bench.summary import Row, summarise
+from self_ensemble.bench.work import Shape, Work, shape_work
+from self_ensemble.errors import UserError, unknown_name
+from self_ensemble.models.load import LoadedModel
+
+VALUES = {
+    "num_paraphrases": (1, 2, 5, 10, 20),
+    "prefix": (50, 100, 200, 400, 800, 1600),
+    "questions": (100, 1_000, 10_000),
+    "batch": (1, 2, 4, 8, 16, 32, 64),
+}
+GROWING = ("flex_attention", "avg", "generate_one")
+
+
+class Point(NamedTuple):
+    """One rival at one value."""
+
+    value: int
+    row: Row
+
+
+def check_growth(what: str, values: Sequence[int]) -> None:
+    """Refuse what cannot grow.
+
+    Raises:
+        UserError: An unknown name, or a value below 1.
+    """
+    if what not in VALUES:
+        raise unknown_name("growth", what, VALUES)
+    if not values or min(values) < 1:
+        raise UserError(f"Got --grow-values {list(values)}. Give whole numbers from 1.")
+
+
+def grow(
+    loaded: LoadedModel,
+    what: str,
+    values: Sequence[int],
+    shape: Shape,
+    ceilings: Ceilings,
+    *,
+    names: Sequence[str] = GROWING,
+    num_questions: int,
+    batch_size: int,
+    attention: str | None,
+    repeats: int,
+    report: Callable[[str], None] = lambda line: None,
+) -> list[Point]:
+    """Measure rivals at every value of one thing, on random tokens.
+
+    Args:
+        loaded: The model.
+        what: A key of `VALUES`.
+        values: Its values.
+        shape: The prompts otherwise.
+        ceilings: The machine's.
+        names: The rivals.
+        num_questions: Questions otherwise; a batch where `what` is the batch.
+        batch_size: Questions per batch otherwise.
+        attention: Backend of ours.
+        repeats: Rounds at each value; many questions are answered once.
+        report: Is told what is being done.
+    """
+    check_growth(what, values)
+    points = []
+    for value in values:
+        report(f"growth: {what} = {value}")
+        work = _work(loaded, what, value, shape, num_questions, batch_size)
+        rivals = make_rivals(work, names, attention=attention)
+        if what == "questions":
+            measured = [measure_once(work, rival) for rival in rivals]
+        else:
+            measured = measure(work, rivals, ceilings, repeats=repeats)
+        points += [Point(value, row) for row in summarise(work, measured, ceilings)]
+    return points
+
+
+def _work(
+    loaded: LoadedModel,
+    what: str,
+    value: int,
+    shape: Shape,
+    num_questions: int,
+    batch_size: int,
+) -> Work:
+    if what == "num_paraphrases":
+        shape = shape._replace(num_wordings=value)
+    elif what == "prefix":
+        shape = shape._replace(prefix=value)
+    elif what == "questions":
+        num_questions = value
+    else:
+        num_questions = batch_size = value
+    return shape_work(loaded, shape, num_questions=num_questions, batch_size=batch_size)
+
+
+def memory_growth(points: Sequence[Point]) -> dict[str, float]:
+    """Bytes of peak memory that each further question costs, by rival; about 0 is right."""
+    names = dict.fromkeys(row.name for _, row in points)
+    return {
+        name: bytes_per_question(
+            [value for value, row in points if row.name == name],
+            [row.peak_bytes for _, row in points if row.name == name],
+        )
+        for name in names
+    }

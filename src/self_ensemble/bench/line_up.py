@@ -1,0 +1,57 @@
+"""The rivals by name."""
+
+from collections.abc import Callable, Sequence
+
+from self_ensemble.bench.ours import ours
+from self_ensemble.bench.plain import generate, published
+from self_ensemble.bench.rival import Rival
+from self_ensemble.bench.work import Work
+from self_ensemble.errors import unknown_name
+from self_ensemble.methods import KINDS, resolve_methods
+
+PLAIN = ("published", "generate_one", "generate_five")
+OURS = ("flex_attention", "avg", "per_prompt", "vote", "all")
+RIVALS = (*PLAIN, *OURS)
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Refuse what is no rival.
+
+    Raises:
+        UserError: An unknown name.
+    """
+    for name in names:
+        if name not in RIVALS and name not in KINDS and ":" not in name:
+            raise unknown_name("rival", name, {*RIVALS, *KINDS, "module:function"})
+
+
+def make_rivals(
+    work: Work,
+    names: Sequence[str] = RIVALS,
+    *,
+    attention: str | None = None,
+    published_questions: int = 1,
+) -> list[Rival]:
+    """Make rivals by name.
+
+    Args:
+        work: What they answer.
+        names: `PLAIN` ones, or methods of ours; "all" is every method in one go.
+        attention: Backend of ours; None for the model's.
+        published_questions: Questions that the published loop answers; it takes far longer.
+
+    Raises:
+        UserError: An unknown name.
+    """
+    makers: dict[str, Callable[[], Rival]] = {
+        "published": lambda: published(work, published_questions),
+        "generate_one": lambda: generate(work, "generate_one", 1),
+        "generate_five": lambda: generate(work, "generate_five", work.num_wordings),
+    }
+    check_names(names)
+    return [
+        makers[name]()
+        if name in makers
+        else ours(work, name, resolve_methods([name], has_weights=False), attention)
+        for name in names
+    ]

@@ -1,0 +1,68 @@
+"""This engine as a rival."""
+
+from collections.abc import Iterator, Sequence
+
+from self_ensemble.asking import Answer
+from self_ensemble.bench.rival import Rival, Walks, tokens_through
+from self_ensemble.bench.roofline import Needed, packed_passes, prefix_pass
+from self_ensemble.bench.work import FUSED, PRIOR, Walk, Work
+from self_ensemble.methods import Method
+
+
+def ours(
+    work: Work, name: str, methods: Sequence[Method], attention: str | None = None
+) -> Rival:  # fmt: skip
+    """This engine with one or several methods."""
+    # One for full answers and one for first tokens: the length of an answer is a setting.
+    ensembles = {
+        num_tokens: work.ensemble(methods, num_tokens, attention)
+        for num_tokens in {1, work.max_new_tokens}
+    }
+    full = ensembles[work.max_new_tokens]
+
+    def answer(num_tokens: int) -> Iterator[dict[str, list[Answer]]]:
+        for batch in work.batches():
+            yield ensembles[num_tokens].run(work.requests(batch))
+
+    def needed(walks: Walks) -> Needed:
+        prefills, decode = [], []
+        for batch in work.batches():
+            prefill, steps = packed_passes(work.parts[batch], walks[batch])
+            prefills.append(prefill)
+            decode += steps
+        return Needed(prefix_pass(len(work.frame.prefix)), tuple(prefills), tuple(decode))
+
+    def encode_prefix() -> None:
+        # The ensemble keeps its own; this is the work that every new run has.
+        full.engine.encode_prefix(work.frame.prefix)
+
+    return Rival(
+        name=name,
+        is_ours=True,
+        num_questions=len(work.parts),
+        num_batches=len(list(work.batches())),
+        prepare=full.engine.attach,
+        encode_prefix=encode_prefix,
+        answer=answer,
+        walks=lambda answers: answer_walks(methods, answers, work.num_wordings),
+        needed=needed,
+        num_tokens=lambda: tokens_through(full.counters),
+    )
+
+
+def answer_walks(
+    methods: Sequence[Method], answers: dict[str, list[Answer]], num_wordings: int
+) -> Walks:
+    """Our answers of one batch as tokens of streams."""
+    walks: list[list[Walk]] = [[] for _ in next(iter(answers.values()))]
+    for method in methods:
+        for found, answer in zip(walks, answers[method.name], strict=True):
+            if method.kind == "fused":
+                found.append(Walk(FUSED, answer.token_ids))
+            elif method.kind == "tied":
+                streams = [*range(num_wordings), *([PRIOR] if method.reads_prior else [])]
+                found += [Walk(stream, answer.token_ids) for stream in streams]
+            else:
+                members = answer.members or (answer,)
+                found += [Walk(index, one.token_ids) for index, one in enumerate(members)]
+    return [tuple(found) for found in walks]

@@ -1,0 +1,80 @@
+"""The picture: milliseconds per question of every rival, and the floor of each."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from self_ensemble.bench.summary import Row
+from self_ensemble.errors import UserError
+
+OURS_COLOUR, RIVAL_COLOUR, FLOOR_COLOUR = "#1b6ca8", "#8a8f98", "#d1495b"
+
+
+def plot_rows(path: Path, rows: Sequence[Row], title: str, footer: str) -> None:
+    """Write the picture as PNG.
+
+    Args:
+        path: Where to.
+        rows: The rivals, the slowest on top.
+        title: First line.
+        footer: Small print: machine, versions.
+
+    Raises:
+        UserError: Matplotlib is missing, or the file cannot be written.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+        from matplotlib.lines import Line2D
+    except ImportError as error:
+        raise UserError(
+            "--plot needs matplotlib. Run: pip install 'self-ensemble[plots]'"
+        ) from error
+    ordered = sorted(rows, key=lambda row: row.ms_per_question.median)
+    figure = Figure(figsize=(9.0, 1.7 + 0.48 * len(ordered)), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    for place, row in enumerate(ordered):
+        colour = OURS_COLOUR if row.is_ours else RIVAL_COLOUR
+        median, p10, p90 = row.ms_per_question
+        axes.plot([p10, p90], [place, place], color=colour, linewidth=5, alpha=0.35)
+        axes.plot([median], [place], "o", color=colour, markersize=8)
+        floor = row.floor_ms_per_question
+        axes.plot([floor, median], [place, place], color=colour, linewidth=1, alpha=0.5)
+        axes.plot([floor], [place], "|", color=FLOOR_COLOUR, markersize=14, markeredgewidth=2.5)
+        axes.annotate(
+            _label(median), (max(median, p90), place), xytext=(9, 0), textcoords="offset points",
+            va="center", fontsize=9, color=colour, fontweight="bold" if row.is_ours else "normal",
+        )  # fmt: skip
+    axes.set_yticks(range(len(ordered)), [row.name for row in ordered])
+    for label, row in zip(axes.get_yticklabels(), ordered, strict=True):
+        label.set_color(OURS_COLOUR if row.is_ours else "#444444")
+        label.set_fontweight("bold" if row.is_ours else "normal")
+    axes.set_xscale("log")
+    axes.margins(x=0.16, y=0.5 / len(ordered))
+    axes.set_xlabel("milliseconds per question (logarithmic), less is better")
+    axes.grid(visible=True, axis="x", which="major", color="#dddddd")
+    axes.set_axisbelow(True)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    marks = [
+        Line2D([], [], marker="o", linestyle="", color=OURS_COLOUR, label="this engine"),
+        Line2D([], [], marker="o", linestyle="", color=RIVAL_COLOUR, label="rivals"),
+        Line2D([], [], marker="|", linestyle="", color=FLOOR_COLOUR, markersize=12,
+               markeredgewidth=2.5, label="least time for the same work (roofline)"),
+    ]  # fmt: skip
+    figure.suptitle(title, fontsize=11, x=0.01, ha="left")
+    figure.legend(handles=marks, loc="outside upper left", ncols=3, frameon=False, fontsize=9)
+    figure.supxlabel(footer, fontsize=7, color="#777777", x=0.01, ha="left")
+    try:
+        figure.savefig(path, dpi=150)
+    except OSError as error:
+        raise UserError(
+            f"Cannot write {path}: {error.strerror}. Choose another --plot."
+        ) from error
+
+
+def _label(milliseconds: float) -> str:
+    if milliseconds >= 1e3:
+        return f"{milliseconds / 1e3:,.1f} s"
+    return f"{milliseconds:.0f} ms" if milliseconds >= 10 else f"{milliseconds:.2f} ms"

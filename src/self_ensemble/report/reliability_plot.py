@@ -1,0 +1,208 @@
+"""Reliability diagrams and risk-coverage curves of one data set and model, as one PNG.
+
+    estimators     [diagram] [diagram] [diagram] [diagram]     a diagram is a bar of accuracy per
+    result files   [diagram] [diagram]                         bin over a strip of answers per bin
+    risk-coverage  [ estimators      ] [ result files    ]
+
+Figures are made without pyplot, so nothing global is set and no window system is asked for.
+"""
+
+from collections.abc import Sequence
+from itertools import cycle
+from math import ceil
+from pathlib import Path
+from textwrap import wrap
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.ticker import PercentFormatter
+
+from self_ensemble.errors import UserError
+from self_ensemble.report.cells import decimal, percent
+from self_ensemble.scoring.calibration import Bins, risk_coverage
+from self_ensemble.scoring.calibration_table import CalibrationRow
+
+# A bar of fewer answers is pale: its height says little.
+FEW_ANSWERS = 10
+
+_DPI = 160
+_MOST_COLUMNS = 4
+_WIDTH, _HEIGHT, _CURVES_HEIGHT, _TITLE_HEIGHT = 3.1, 3.1, 4.0, 0.9  # inches
+_LEFT = 0.012  # of the figure's width
+_NAME_LENGTH = 32  # letters in a line
+_BAR_SHARE = 0.9
+# Numbers over the bars of the strip fit up to so many bins; beyond, the largest is numbered.
+_MOST_COUNTED_BINS = 12
+_INK, _FAINT, _GRID = "#22303c", "#6b7a87", "#e3e8ec"
+_BAR, _OVER, _UNDER, _STRIP = "#3f7cac", "#f0b6bc", "#8fcfb4", "#a9b8c4"
+# Okabe and Ito's colours without yellow; every dash pattern goes through all of them.
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#4d4d4d")
+_DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
+
+
+def write_reliability_plot(path: Path, rows: Sequence[CalibrationRow]) -> None:
+    """Draw all rows of one data set and model and write the PNG.
+
+    Raises:
+        UserError: The file cannot be written.
+    """
+    figure = reliability_figure(rows)
+    try:
+        figure.savefig(path, dpi=_DPI, format="png")
+    except OSError as error:
+        raise UserError(f"Cannot write {path} ({error.strerror}). Name another file.") from error
+
+
+def reliability_figure(rows: Sequence[CalibrationRow]) -> Figure:
+    """Draw a reliability diagram of every row, and the risk-coverage curves below.
+
+    Args:
+        rows: At least one, all of the same data set and model.
+    """
+    kinds = {
+        "Estimators of confidence, each wording alone": [r for r in rows if r.estimator],
+        "Result files, confidence exp(mean log-probability)": [r for r in rows if not r.estimator],
+    }
+    sections = {title: members for title, members in kinds.items() if members}
+    num_columns = min(_MOST_COLUMNS, max(2, *map(len, sections.values())))
+    heights = [
+        _TITLE_HEIGHT,
+        *(_HEIGHT * ceil(len(members) / num_columns) for members in sections.values()),
+        _CURVES_HEIGHT,
+    ]
+    figure = Figure(figsize=(_WIDTH * num_columns, sum(heights)), facecolor="white")
+    FigureCanvasAgg(figure)
+    figure.set_layout_engine("constrained", w_pad=0.06, h_pad=0.05, hspace=0.0, wspace=0.03)
+    title, *diagrams, curves = figure.subfigures(
+        len(heights), 1, squeeze=False, height_ratios=heights
+    )[:, 0]
+    _draw_title(title, rows[0])
+    for part, (name, members) in zip(diagrams, sections.items(), strict=True):
+        _section_title(part, name)
+        _draw_diagrams(part, members, num_columns)
+    _section_title(curves, "Risk and coverage: error rate if only the surest answers are kept")
+    _draw_curves(curves, list(sections.values()))
+    return figure
+
+
+def _draw_title(part: SubFigure, row: CalibrationRow) -> None:
+    title = f"Calibration: {row.dataset} / {row.model}"
+    part.text(_LEFT, 0.92, title, fontsize=15, color=_INK, fontweight="bold", va="top")
+    part.text(
+        _LEFT,
+        0.5,
+        "Dark lines: share of right answers of each bin of confidence; on the diagonal the two "
+        "are equal. From there to the bin's mean\nconfidence: red is overconfident, green "
+        f"underconfident. Pale: fewer than {FEW_ANSWERS} answers. Numbers below: answers.",
+        fontsize=8.5,
+        color=_FAINT,
+        va="top",
+        linespacing=1.5,
+    )
+
+
+def _section_title(part: SubFigure, title: str) -> None:
+    part.suptitle(title, x=_LEFT, ha="left", fontsize=11.5, color=_INK)
+
+
+def _draw_diagrams(part: SubFigure, rows: Sequence[CalibrationRow], num_columns: int) -> None:
+    num_lines = ceil(len(rows) / num_columns)
+    grid = part.add_gridspec(2 * num_lines, num_columns, height_ratios=[4.2, 1] * num_lines)
+    for index, row in enumerate(rows):
+        line, column = divmod(index, num_columns)
+        main = part.add_subplot(grid[2 * line, column])
+        strip = part.add_subplot(grid[2 * line + 1, column], sharex=main)
+        _draw_diagram(main, row)
+        _draw_strip(strip, row.bins)
+        if column == 0:
+            main.set_ylabel("accuracy", fontsize=8, color=_FAINT)
+
+
+def _draw_diagram(axes: Axes, row: CalibrationRow) -> None:
+    _plain(axes)
+    bins = row.bins
+    width = 1 / len(bins.num_answers)
+    columns = (bins.edges[:-1], bins.num_answers, bins.accuracy, bins.confidence)
+    for left, count, accuracy, confidence in zip(*map(np.ndarray.tolist, columns), strict=True):
+        if not count:
+            continue
+        alpha = 1.0 if count >= FEW_ANSWERS else 0.3
+        center, bar_width = left + width / 2, _BAR_SHARE * width
+        base, gap = min(accuracy, confidence), abs(accuracy - confidence)
+        gap_colour = _OVER if confidence > accuracy else _UNDER
+        axes.bar(center, base, bar_width, color=_BAR, alpha=alpha)
+        axes.bar(center, gap, bar_width, base, color=gap_colour, alpha=alpha)
+        ends = (center - bar_width / 2, center + bar_width / 2)
+        axes.plot(ends, (accuracy, accuracy), color=_INK, alpha=alpha, linewidth=1.5)
+    axes.plot([0, 1], [0, 1], color=_INK, linewidth=1, linestyle=(0, (4, 3)))
+    quarters = (0, 0.25, 0.5, 0.75, 1)
+    # A bar at 0 or 1 keeps its cap.
+    axes.set(xlim=(0, 1), ylim=(-0.01, 1.01), xticks=quarters, yticks=quarters)
+    axes.tick_params(labelbottom=False)
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    name = "\n".join(wrap(row.name, _NAME_LENGTH))
+    axes.set_title(name, fontsize=9.5, color=_INK, fontweight="bold", pad=17)
+    axes.text(
+        0.5,
+        1.03,
+        f"ECE {percent(row.ece.value)} %    AUROC {decimal(row.auroc.value)}",
+        transform=axes.transAxes,
+        ha="center",
+        va="bottom",
+        fontsize=8,
+        color=_FAINT,
+    )
+
+
+def _draw_strip(axes: Axes, bins: Bins) -> None:
+    _plain(axes)
+    width = 1 / len(bins.num_answers)
+    centers, counts = bins.edges[:-1] + width / 2, bins.num_answers
+    axes.bar(centers, counts, _BAR_SHARE * width, color=_STRIP)
+    fits = len(counts) <= _MOST_COUNTED_BINS
+    for center, count in zip(centers.tolist(), counts.tolist(), strict=True):
+        if count and (fits or count == counts.max()):
+            text = f"{count:.0f}"
+            axes.text(center, count, text, ha="center", va="bottom", fontsize=5.5, color=_FAINT)
+    axes.set(ylim=(0, 1.5 * counts.max()), yticks=[])
+    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.set_xlabel("confidence", fontsize=8, color=_FAINT)
+
+
+def _draw_curves(part: SubFigure, sections: Sequence[Sequence[CalibrationRow]]) -> None:
+    styles = [(colour, dash) for dash in _DASHES for colour in _COLOURS]
+    for place, rows in enumerate(sections):
+        axes = part.add_subplot(1, len(sections), place + 1)
+        _plain(axes)
+        for row, (colour, dash) in zip(rows, cycle(styles), strict=False):
+            # The error rate of a handful of answers jumps between 0 and 1.
+            coverage, risk = (values[FEW_ANSWERS - 1 :] for values in risk_coverage(row.levels))
+            label = f"{row.name}  ({decimal(row.aurc.value)})"
+            axes.plot(coverage, risk, color=colour, linestyle=dash, linewidth=1.6, label=label)
+        axes.set(xlim=(0, 1), ylim=(0, None))
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axes.set_xlabel("coverage (share of answers kept)", fontsize=8, color=_FAINT)
+        axes.set_ylabel("risk (error rate)", fontsize=8, color=_FAINT)
+        legend = axes.legend(
+            title="name  (AURC, lower is better)",
+            title_fontsize=7.5,
+            fontsize=7.5,
+            loc="upper left",
+            bbox_to_anchor=(1.01, 1.0),
+            labelcolor=_INK,
+            alignment="left",
+            frameon=False,
+        )
+        legend.get_title().set_color(_FAINT)
+
+
+def _plain(axes: Axes) -> None:
+    axes.set_axisbelow(True)
+    axes.grid(color=_GRID, linewidth=0.8)
+    axes.tick_params(length=0, pad=5, labelsize=7.5, labelcolor=_FAINT)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    axes.spines["bottom"].set_color(_STRIP)

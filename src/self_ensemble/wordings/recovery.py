@@ -1,0 +1,52 @@
+"""How well a wording leads back to its original: log p(original | wording)."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from self_ensemble.ensemble import Ensemble
+from self_ensemble.packing.layout import build_layout
+from self_ensemble.prompts.tokens import encode_text
+
+
+@torch.inference_mode()
+def mean_logprobs(ensemble: Ensemble, pairs: Sequence[tuple[str, str]]) -> list[float]:
+    """Mean log-probability of given continuations.
+
+    Args:
+        ensemble: Whose prompt the texts are put into.
+        pairs: A wording, and the text whose probability behind the cue is asked.
+
+    Returns:
+        For each pair the mean over the tokens of the text and its line end.
+    """
+    if not pairs:
+        return []
+    frame = ensemble.frame
+    layouts = [
+        build_layout(frame.parts((wording,)), fused=False, alone=(0,)) for wording, _ in pairs
+    ]
+    targets = [torch.tensor(encode_text(frame.tokenizer, f" {text}\n")) for _, text in pairs]
+    batch, frontier = ensemble.engine.prefill(layouts, ensemble.prefix())
+    # All but the last token of each target are read; each predicts the next one.
+    steps = torch.cat([torch.arange(len(target) - 1) for target in targets])
+    rows = torch.repeat_interleave(torch.tensor([len(target) - 1 for target in targets]))
+    logits = batch.feed(
+        torch.cat([target[:-1] for target in targets]),
+        rows,
+        frontier.groups_M[rows],
+        frontier.positions_M[rows] + steps,
+        None,
+    )
+    found: list[float] = []
+    for row, target in enumerate(targets):
+        of_text = torch.cat([frontier.logits_MV[row : row + 1], logits[rows == row]])
+        found.append(_mean_logprob(of_text, target.to(of_text.device)))
+    return found
+
+
+def _mean_logprob(logits: Tensor, target: Tensor) -> float:
+    """Mean over the tokens `(T,)` of a text, from the logits `(T, V)` that predict them."""
+    chosen = logits.gather(-1, target[:, None])[:, 0] - logits.logsumexp(dim=-1)
+    return chosen.mean().item()

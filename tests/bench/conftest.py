@@ -1,0 +1,27 @@
+"""A tiny random model, and work for it, that all tests of the benchmark share."""
+
+import pytest
+import torch
+
+from self_ensemble.bench.random_models import random_model
+from self_ensemble.bench.work import Shape, Work, shape_work
+from self_ensemble.models.load import LoadedModel
+
+SHAPE = Shape(prefix=11, num_wordings=3, segment=5, new_tokens=6)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Threads only get into each other's way in models this small."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def random_tiny() -> LoadedModel:
+    return random_model("tiny", device="cpu")
+
+
+@pytest.fixture(scope="session")
+def work(random_tiny) -> Work:
+    """Five questions in batches of two: the last batch is not full."""
+    return shape_work(random_tiny, SHAPE, num_questions=5, batch_size=2)

@@ -1,0 +1,134 @@
+"""The command: tables, files, one JSON document at the end, and what it refuses."""
+
+import json
+import subprocess
+import sys
+from math import isclose
+
+import pytest
+import typer
+
+from self_ensemble.bench.line_up import RIVALS
+from self_ensemble.cli.bench import bench
+from self_ensemble.errors import UserError
+
+TINY = ["--random-weights", "tiny", "--shape", "9,2,4,3", "--batch-size", "2", "--repeats", "2"]
+
+
+def run(*arguments: str) -> None:
+    app = typer.Typer()
+    app.command()(bench)
+    app(list(arguments), standalone_mode=False)
+
+
+def document(capsys) -> dict:
+    return json.loads(capsys.readouterr().out.splitlines()[-1])
+
+
+def test_the_last_line_is_a_json_document_with_every_rival(capsys):
+    run(*TINY, "--questions", "3")
+    found = document(capsys)
+    assert list(found["fixed"]["rivals"]) == list(RIVALS)
+    assert found["work"] | {"questions": 3, "batch_size": 2, "wordings": 2} == found["work"]
+    assert found["check"]["num_tokens"] == 2 * (1 + 1 + 2) * 3
+    assert found["ending_early"] is None
+    assert found["growth"] is None
+    assert found["versions"]["torch"]
+    for name, row in found["fixed"]["rivals"].items():
+        assert row["num_repeats"] == (1 if name == "published" else 2)
+        assert row["num_questions"] == (1 if name == "published" else 3)
+        low, median, high = (row["ms_per_question"][key] for key in ("p10", "median", "p90"))
+        assert 0 < low <= median <= high
+        share = row["floor_ms_per_question"] / median
+        assert isclose(row["roofline_share"], share, rel_tol=1e-6)
+    ours = found["fixed"]["rivals"]["flex_attention"]
+    # The prefix once in three questions; two wordings, a cue and two fed-back tokens in each.
+    assert isclose(ours["tokens_per_question"], 9 / 3 + 2 * 4 + 1 + 2)
+
+
+def test_ratios_are_those_of_the_medians(capsys):
+    run(*TINY, "--rivals", "generate_one,flex_attention")
+    fixed = document(capsys)["fixed"]
+    ms = {name: row["ms_per_question"]["median"] for name, row in fixed["rivals"].items()}
+    assert fixed["ratios"] == {
+        "flex_attention against generate_one": ms["generate_one"] / ms["flex_attention"]
+    }
+
+
+def test_text_is_run_a_second_time_with_stop_strings(capsys, tmp_path, tiny_model, tiny_tokenizer):
+    tiny_model("llama").save_pretrained(tmp_path)
+    tiny_tokenizer.save_pretrained(tmp_path)
+    # 512 positions: one example is all that fits.
+    few = ["--num-shots", "0", "--num-paraphrases", "2", "--max-new-tokens", "4"]
+    small = ["--batch-size", "2", "--repeats", "1", "--check-questions", "1", "--rivals", "avg"]
+    run("--model", str(tmp_path), *few, *small)
+    found = document(capsys)
+    assert list(found["ending_early"]["rivals"]) == ["avg"]
+    assert found["ending_early"]["rivals"]["avg"]["step_ms"]["median"] is None
+    run("--model", str(tmp_path), *few, *small, "--skip-stop-run")
+    assert document(capsys)["ending_early"] is None
+
+
+def test_results_are_appended_and_the_picture_is_written(capsys, tmp_path):
+    results, picture = tmp_path / "RESULTS.md", tmp_path / "bench.png"
+    results.write_text("# Results\n")
+    few = [*TINY, "--rivals", "generate_one,flex_attention"]
+    run(*few, "--write-results", str(results), "--plot", str(picture))
+    run(*few, "--write-results", str(results))
+    text = results.read_text()
+    assert text.startswith("# Results\n\n## 20")
+    assert text.count("| flex_attention |") == 2
+    assert text.count("- flex_attention against generate_one: ") == 2
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("what", "values", "tokens"),
+    [
+        # Prefix once in two questions, wordings, cue, and two tokens that are fed back.
+        ("num_paraphrases", (1, 3), [9 / 2 + 4 + 3, 9 / 2 + 12 + 3]),
+        ("prefix", (5, 50), [5 / 2 + 8 + 3, 50 / 2 + 8 + 3]),
+        ("batch", (1, 4), [9 / 1 + 8 + 3, 9 / 4 + 8 + 3]),
+        ("questions", (2, 6), [9 / 2 + 8 + 3, 9 / 6 + 8 + 3]),
+    ],
+)
+def test_one_thing_grows_and_the_rest_stays(capsys, what, values, tokens):
+    joined = ",".join(map(str, values))
+    run(*TINY, "--rivals", "flex_attention", "--grow", what, "--grow-values", joined)
+    growth = document(capsys)["growth"]
+    assert [point["value"] for point in growth["points"]] == list(values)
+    found = [point["tokens_per_question"] for point in growth["points"]]
+    assert all(isclose(one, two) for one, two in zip(found, tokens, strict=True))
+    assert (growth["peak_bytes_per_question"] is None) == (what != "questions")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--rivals", "flex"], "Unknown rival 'flex'. Did you mean 'flex_attention'"),
+        (["--rivals", ","], "Give at least one name"),
+        (["--repeats", "0"], "Got --repeats 0. Give 1 or more"),
+        (["--shape", "1,2"], "Give four whole numbers"),
+        (["--shape", "9,2,4,3", "--num-shots", "2"], "--num-shots is for the bundled questions"),
+        (["--random-weights", "tiny", "--model", "x"], "Give one of them"),
+        (["--random-weights", "llama9"], "Unknown architecture for random weights 'llama9'"),
+        (["--grow", "speed"], "Unknown growth 'speed'"),
+        (["--grow-values", "1,2"], "--grow-values needs --grow"),
+        (["--grow", "batch", "--grow-values", "1,x"], "Give whole numbers"),
+        (["--grow", "batch", "--grow-values", "0"], "Give whole numbers from 1"),
+        (["--grow", "batch", "--plot", "x.png"], "Leave out --plot"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_before_a_model_is_loaded(arguments, message):
+    with pytest.raises(UserError, match=message):
+        run(*arguments)
+
+
+def test_importing_the_command_does_not_load_torch():
+    code = (
+        "import sys, self_ensemble.cli.bench; "
+        "print([n for n in ('torch', 'transformers', 'matplotlib') if n in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,51 @@
+"""The script for a GPU runs with the same switches on a CPU."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "gpu.py"
+
+
+@pytest.fixture(scope="module")
+def script():
+    spec = importlib.util.spec_from_file_location("benchmark_gpu", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+TINY = ["--device", "cpu", "--tiny", "--backends", "sdpa", "--repeats", "1"]
+
+
+def test_it_checks_times_and_traces(script, capsys):
+    assert script.main([*TINY, "--batch-sizes", "1,3", "--shape", "9,2,4,3"]) == 0
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert [check["gqa_ratio"] for check in found["correctness"]] == [3, 4, 7]
+    assert all(check["num_tokens"] == 2 * 5 * 8 for check in found["correctness"])
+    assert list(found["batch_sizes"]) == ["1", "3"]
+    assert set(found["batch_sizes"]["3"]["sdpa"]) == set(script.RIVALS)
+    shares = [kernel["share"] for kernel in found["trace"]["top"]]
+    assert shares == sorted(shares, reverse=True)
+    assert 0 < sum(shares) <= 1
+    assert found["skipped"] == []
+
+
+def test_what_would_not_end_in_time_is_left_out_and_named(script, capsys):
+    assert script.main([*TINY, "--minutes", "0.001"]) == 0
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert found["skipped"] == ["batch size 1", "batch size 4", "trace"]
+    assert found["batch_sizes"] == {}
+    assert found["trace"] is None
+
+
+def test_a_backend_that_cannot_run_stops_it_with_one_line(script, capsys):
+    assert script.main(["--device", "cpu", "--tiny", "--backends", "sdpas"]) == 1
+    assert capsys.readouterr().err.splitlines()[-1].startswith("Error: Unknown attention backend")
+
+
+@pytest.mark.gpu
+def test_flex_and_sdpa_equal_the_oracle_on_a_gpu(script):
+    assert len(script.correctness("cuda", ["sdpa", "flex"])) == 6

@@ -1,0 +1,110 @@
+"""The rivals answer what they say they do, and count what they do."""
+
+import pytest
+import torch
+from test_fixed_work import answered
+
+from self_ensemble.asking import Request, Settings
+from self_ensemble.bench.line_up import RIVALS, make_rivals
+from self_ensemble.bench.published import prompt_mask
+from self_ensemble.bench.work import FUSED, Walk, model_as_it_was
+from self_ensemble.ensemble import Ensemble
+from self_ensemble.errors import UserError
+from self_ensemble.prompts.build import PromptFrame
+
+
+def walks_of(work, name):
+    (rival,) = make_rivals(work, [name], published_questions=2)
+    with model_as_it_was(work.loaded):
+        return answered(rival, work.max_new_tokens)
+
+
+def dense_recompute(work, prompts):
+    """Greedy tokens of the published sequence, its mask filled by loops, eager attention."""
+    loaded, generated = work.loaded, []
+    owners = [index for index, prompt in enumerate(prompts) for _ in prompt]
+    with model_as_it_was(loaded), torch.inference_mode():
+        loaded.model.set_attn_implementation("eager")
+        for _ in range(work.max_new_tokens):
+            tokens = [token for prompt in prompts for token in prompt] + generated
+            mask = torch.full((1, 1, len(tokens), len(tokens)), torch.finfo(torch.float32).min)
+            for q in range(len(tokens)):
+                for k in range(q + 1):
+                    if q >= len(owners) or (k < len(owners) and owners[q] == owners[k]):
+                        mask[0, 0, q, k] = 0.0
+            logits = loaded.model(
+                input_ids=torch.tensor([tokens]), attention_mask=mask,
+                position_ids=torch.arange(len(tokens))[None], use_cache=False,
+            ).logits  # fmt: skip
+            generated.append(int(logits[0, -1].argmax()))
+    return tuple(generated)
+
+
+def test_the_published_loop_equals_a_dense_recompute_of_its_description(work):
+    for parts, (walk,) in zip(work.parts, walks_of(work, "published"), strict=False):
+        prompts = [parts.alone(index) for index in range(3)]
+        assert walk == Walk(FUSED, dense_recompute(work, prompts))
+
+
+def test_the_published_loop_equals_our_contiguous_last_segment_without_a_shared_prefix(work):
+    frame = PromptFrame(work.frame.tokenizer, (), work.frame.cue, "{}")
+    prefix = " ".join(map(str, work.frame.prefix))
+    ensemble = Ensemble(
+        work.loaded, "flex_attention", frame=frame,
+        settings=Settings(
+            max_new_tokens=work.max_new_tokens, stop=(), positions="contiguous",
+            fusion_point="last_segment", segment_weights="none",
+        ),
+    )  # fmt: skip
+    wordings = [[f"{prefix} {text}" for text in question] for question in work.wordings[:2]]
+    with model_as_it_was(work.loaded):
+        found = ensemble.run([Request(str(n), tuple(q)) for n, q in enumerate(wordings)])
+    ours = [answer.token_ids for answer in found["flex_attention"]]
+    assert [walk.token_ids for (walk,) in walks_of(work, "published")] == ours
+
+
+def test_the_mask_of_the_published_loop_is_causal_inside_each_prompt():
+    owner = torch.tensor([0, 0, 1, 1, 2])
+    assert prompt_mask(owner, 2, None).int().tolist() == [
+        [1, 0, 0, 0, 0],
+        [1, 1, 0, 0, 0],
+        [0, 0, 1, 0, 0],
+        [0, 0, 1, 1, 0],
+        [1, 1, 1, 1, 1],
+    ]
+    assert prompt_mask(owner, 2, window=2)[4].int().tolist() == [0, 0, 0, 1, 1]
+
+
+def test_generate_one_equals_origin(work):
+    assert walks_of(work, "generate_one") == walks_of(work, "origin")
+
+
+def test_generate_five_equals_per_prompt(work):
+    assert walks_of(work, "generate_five") == walks_of(work, "per_prompt")
+
+
+def test_the_published_loop_differs_from_our_fusion_point(work):
+    # The first token comes from the last wording alone there; or the tests above compare nothing.
+    assert walks_of(work, "published") != walks_of(work, "flex_attention")[:2]
+
+
+@pytest.mark.parametrize("name", [*RIVALS, "origin"])
+def test_counted_tokens_are_those_that_reach_the_embedding(work, name):
+    (rival,) = make_rivals(work, [name], published_questions=2)
+    seen = []
+    with model_as_it_was(work.loaded):
+        answered(rival, work.max_new_tokens)
+        before = rival.num_tokens()
+        hook = work.loaded.model.get_input_embeddings().register_forward_hook(
+            lambda module, inputs, output: seen.append(inputs[0].numel())
+        )
+        if rival.encode_prefix is not None:
+            rival.encode_prefix()
+        answered(rival, work.max_new_tokens)
+        hook.remove()
+    assert rival.num_tokens() - before == sum(seen)
+
+
+def test_an_unknown_rival_is_refused(work):
+    with pytest.raises(UserError, match="Unknown rival 'generat_one'. Did you mean"):
+        make_rivals(work, ["generat_one"])

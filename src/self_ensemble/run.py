@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import pyarrow as pa
 import torch
@@ -86,6 +86,7 @@ class Outcome:
     signal_exit_code: int
 
 
+T = TypeVar("T")
 Weights = dict[str, tuple[float, ...]]
 
 
@@ -173,29 +174,60 @@ def run_questions(
     """
     done = frozenset.intersection(*(file.done for file in files.values()))
     todo = [question for question in question_set.questions if question.uuid not in done]
-    total, spent = 0, 0.0
+    outcome = run_batches(
+        todo,
+        lambda batch: _run_batch(ensemble, batch, choice, files, weights, segment_weights),
+        batch_size=batch_size,
+        may_shrink=may_shrink,
+        on_batch=on_batch,
+    )
+    if not outcome.signal_exit_code:
+        for file in files.values():
+            file.finish([question.uuid for question in question_set.questions])
+    return outcome
+
+
+def run_batches(
+    todo: Sequence[T],
+    run_batch: Callable[[Sequence[T]], Progress],
+    *,
+    batch_size: int,
+    may_shrink: bool,
+    on_batch: Callable[[Progress], None] = lambda progress: None,
+) -> Outcome:
+    """Work through a list in batches, until it is done or a signal says to stop.
+
+    Args:
+        todo: What is to be done.
+        run_batch: Does one batch and puts what came of it on disk.
+        batch_size: Entries of a batch.
+        may_shrink: Whether a batch that does not fit into memory is tried again at half the
+            size; what is computed must not depend on it.
+        on_batch: Called after each batch.
+
+    Raises:
+        UserError: A batch does not fit into memory and may not shrink, or one entry does not fit.
+    """
+    total, spent, start = 0, 0.0, 0
     with finish_batch_on_signal() as interruption:
-        while todo:
-            batch = todo[:batch_size]
+        while start < len(todo):
+            batch = todo[start : start + batch_size]
             try:
-                progress = _run_batch(ensemble, batch, choice, files, weights, segment_weights)
+                progress = run_batch(batch)
             except torch.OutOfMemoryError as error:
                 if not may_shrink or batch_size == 1:
                     raise UserError(
-                        f"{batch_size} questions at once do not fit into memory "
-                        f"({ensemble.model.device}). What is done is kept; use a smaller "
-                        "--batch-size."
+                        f"{batch_size} questions at once do not fit into memory. What is done is "
+                        "kept; use a smaller --batch-size."
                     ) from error
-                batch_size //= 2
+                batch_size = -(-batch_size // 2)
                 continue
-            todo = todo[batch_size:]
+            start += len(batch)
             total += progress.num_questions - progress.num_errors
             spent += progress.seconds
             on_batch(progress)
             if interruption.received is not None:
                 return Outcome(total, spent, interruption.exit_code)
-    for file in files.values():
-        file.finish([question.uuid for question in question_set.questions])
     return Outcome(total, spent, 0)
 
 

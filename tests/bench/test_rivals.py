@@ -106,5 +106,5 @@ def test_counted_tokens_are_those_that_reach_the_embedding(work, name):
 
 
 def test_an_unknown_rival_is_refused(work):
-    with pytest.raises(UserError, match="Unknown rival 'generat_one'. Did you mean"):
+    with pytest.raises(UserError, match=r"Unknown rival 'generat_one'\. Did you mean"):
         make_rivals(work, ["generat_one"])

@@ -9,7 +9,7 @@ from torch import Tensor
 
 MATRIX_SIZE = {"cpu": 2048, "cuda": 8192, "mps": 4096}
 COPY_BYTES = {"cpu": 2**28, "cuda": 2**31, "mps": 2**29}
-PRODUCTS, COPIES = 3, 5
+PRODUCTS, COPIES = 2, 3
 
 
 @dataclass(slots=True)

@@ -7,6 +7,12 @@ from self_ensemble.bench.summary import Row
 from self_ensemble.errors import UserError
 
 OURS_COLOUR, RIVAL_COLOUR, FLOOR_COLOUR = "#1b6ca8", "#8a8f98", "#d1495b"
+LABELS = {
+    "published": "published loop",
+    "generate_one": "generate, one wording",
+    "generate_five": "generate, all wordings",
+    "all": "all methods in one go",
+}
 
 
 def plot_rows(path: Path, rows: Sequence[Row], title: str, footer: str) -> None:
@@ -30,7 +36,7 @@ def plot_rows(path: Path, rows: Sequence[Row], title: str, footer: str) -> None:
             "--plot needs matplotlib. Run: pip install 'self-ensemble[plots]'"
         ) from error
     ordered = sorted(rows, key=lambda row: row.ms_per_question.median)
-    figure = Figure(figsize=(9.0, 1.7 + 0.48 * len(ordered)), layout="constrained")
+    figure = Figure(figsize=(9.0, 2.0 + 0.42 * len(ordered)), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     for place, row in enumerate(ordered):
@@ -45,13 +51,14 @@ def plot_rows(path: Path, rows: Sequence[Row], title: str, footer: str) -> None:
             _label(median), (max(median, p90), place), xytext=(9, 0), textcoords="offset points",
             va="center", fontsize=9, color=colour, fontweight="bold" if row.is_ours else "normal",
         )  # fmt: skip
-    axes.set_yticks(range(len(ordered)), [row.name for row in ordered])
+    axes.set_yticks(range(len(ordered)), [LABELS.get(row.name, row.name) for row in ordered])
     for label, row in zip(axes.get_yticklabels(), ordered, strict=True):
         label.set_color(OURS_COLOUR if row.is_ours else "#444444")
         label.set_fontweight("bold" if row.is_ours else "normal")
     axes.set_xscale("log")
     axes.margins(x=0.16, y=0.5 / len(ordered))
     axes.set_xlabel("milliseconds per question (logarithmic), less is better")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,g}")
     axes.grid(visible=True, axis="x", which="major", color="#dddddd")
     axes.set_axisbelow(True)
     for side in ("top", "right", "left"):
@@ -63,8 +70,11 @@ def plot_rows(path: Path, rows: Sequence[Row], title: str, footer: str) -> None:
         Line2D([], [], marker="|", linestyle="", color=FLOOR_COLOUR, markersize=12,
                markeredgewidth=2.5, label="least time for the same work (roofline)"),
     ]  # fmt: skip
-    figure.suptitle(title, fontsize=11, x=0.01, ha="left")
-    figure.legend(handles=marks, loc="outside upper left", ncols=3, frameon=False, fontsize=9)
+    figure.suptitle(title.replace(": ", "\n", 1), fontsize=11, x=0.01, ha="left")
+    axes.legend(
+        handles=marks, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=3, frameon=False,
+        fontsize=9, borderaxespad=0.2,
+    )  # fmt: skip
     figure.supxlabel(footer, fontsize=7, color="#777777", x=0.01, ha="left")
     try:
         figure.savefig(path, dpi=150)

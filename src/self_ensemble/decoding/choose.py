@@ -105,15 +105,27 @@ def _first_beyond(ends_AK: Tensor, targets_A1: Tensor) -> Tensor:
 def _nucleus(probs_MV: Tensor, top_p: float) -> tuple[Tensor, Tensor]:
     """Probabilities of the nucleus in falling order, 0 behind its end, and their tokens."""
     vocabulary = probs_MV.shape[-1]
-    for size in (min(NUCLEUS_GUESS, vocabulary), vocabulary):
-        top, index = probs_MV.topk(size, dim=-1)
-        # Of equals the lower token id first, which topk does not promise.
-        index, by_id = index.sort(dim=-1)
-        top, falling = top.gather(-1, by_id).sort(dim=-1, descending=True, stable=True)
-        index = index.gather(-1, falling)
-        before = top.cumsum(dim=-1) - top
-        kept = top.where(before < top_p, 0.0)
-        # Complete where it ends before the last place and that place's equals.
-        if size == vocabulary or not bool(((kept > 0) & (kept == top[:, -1:])).any()):
-            return kept, index
-    raise AssertionError("the whole vocabulary holds every nucleus")
+    size = min(NUCLEUS_GUESS, vocabulary)
+    top, tokens = _largest(probs_MV, size)
+    kept = _up_to(top, top_p)
+    # Complete where it ends before the last place, and before that place's equals.
+    unsure = ((kept > 0) & (kept == top[:, -1:])).any(dim=-1)
+    if size < vocabulary and bool(unsure.any()):
+        pad = torch.nn.functional.pad
+        kept, tokens = pad(kept, (0, vocabulary - size)), pad(tokens, (0, vocabulary - size))
+        top, tokens[unsure] = _largest(probs_MV[unsure], vocabulary)
+        kept[unsure] = _up_to(top, top_p)
+    return kept, tokens
+
+
+def _largest(probs_MV: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """The largest probabilities and their tokens; of equals the lower token id first."""
+    _, index = probs_MV.topk(size, dim=-1)
+    index = index.sort(dim=-1).values  # topk promises no order of equals
+    top, falling = probs_MV.gather(-1, index).sort(dim=-1, descending=True, stable=True)
+    return top, index.gather(-1, falling)
+
+
+def _up_to(falling_MK: Tensor, mass: float) -> Tensor:
+    """Zero behind the place where the cumulated probability reaches the mass."""
+    return falling_MK.where(falling_MK.cumsum(dim=-1) - falling_MK < mass, 0.0)

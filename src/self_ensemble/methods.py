@@ -2,14 +2,17 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from self_ensemble.decoding.fusion import (
+    CONTRAST,
     READS_PRIOR,
     RULES,
     WEIGHTED,
     FusionRule,
     checked_rule,
+    contrast,
     load_rule,
 )
 from self_ensemble.errors import UserError
@@ -67,13 +70,16 @@ def resolve_method(method: "str | Method | Callable[..., object]") -> Method:
     return Method(method, kind, load_rule(method, list(KINDS)) if kind == "tied" else None)
 
 
-def resolve_methods(names: Sequence[str], *, has_weights: bool) -> tuple[Method, ...]:
+def resolve_methods(
+    names: Sequence[str], *, has_weights: bool, contrast_strength: float = CONTRAST
+) -> tuple[Method, ...]:
     """Several methods by name; "all" stands for every built-in one that can run.
 
     Args:
         names: Names, `module:function`, or "all".
         has_weights: Whether the run has weights. Without them "all" leaves out the weighted
             methods, and asking for one by name is an error.
+        contrast_strength: How much of the prompt without the question `contrast` takes away.
 
     Raises:
         UserError: An unknown name, or a weighted method without weights.
@@ -82,7 +88,12 @@ def resolve_methods(names: Sequence[str], *, has_weights: bool) -> tuple[Method,
     for name in names:
         every = [known for known in KINDS if has_weights or known not in WEIGHTED]
         asked += every if name == "all" else [name]
-    methods = tuple(resolve_method(name) for name in dict.fromkeys(asked))
+    methods = tuple(
+        Method(name, "tied", partial(contrast, strength=contrast_strength))
+        if name == "contrast"
+        else resolve_method(name)
+        for name in dict.fromkeys(asked)
+    )
     if not methods:
         raise UserError(f"No method given. Choose from: {', '.join(KINDS)}, all.")
     for method in methods:

@@ -23,7 +23,7 @@ def question_rows() -> list[dict[str, object]]:
             "question": f"Who built bridge number {n}?",
             "paraphrases": [f"Bridge {n} was built by whom?", f"Name the builder of bridge {n}?"],
             "answers": ["Paris"],
-            "confidence": [0.5, 0.2 + n / 10, 0.1],
+            "trust": [0.5, 0.2 + n / 10, 0.1],
         }
         for n in range(NUM_QUESTIONS)
     ]

@@ -43,7 +43,7 @@ def all_methods(tmp_path_factory, tiny_folder) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("run")
     path = folder / "bridges.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in question_rows()))
-    code = main(arguments(path, tiny_folder, folder, "--method", "all", "--weights", "confidence"))
+    code = main(arguments(path, tiny_folder, folder, "--method", "all", "--weights", "trust"))
     assert code == 0
     return path, folder
 
@@ -70,7 +70,7 @@ def test_rows_on_disk_are_the_ensembles_own_answers(
     table = result(output, name)
     assert list(table["uuid"]) == [question.uuid for question in questions.questions]
     for question, (_, row) in zip(questions.questions, table.iterrows(), strict=True):
-        weights = tuple(question.extra["confidence"])
+        weights = tuple(question.extra["trust"])
         alone = ensemble.run([Request(question.uuid, question.wordings, weights)])[method][0]
         assert row["generation"] == alone.generation
         assert list(row["token_ids"]) == list(alone.token_ids)
@@ -263,7 +263,7 @@ def test_origin_answers_what_it_answers_alone_beside_methods_that_cannot(
 def test_weights_go_with_their_wordings_whatever_the_order(
     questions, tiny_folder, tmp_path
 ) -> None:
-    options = ["--method", "weighted_max,per_prompt", "--weights", "confidence"]
+    options = ["--method", "weighted_max,per_prompt", "--weights", "trust"]
     code = main(arguments(questions, tiny_folder, tmp_path, *options, "--indices", "2,1,0"))
     assert code == 0
     folder = "diversity/"
@@ -271,7 +271,7 @@ def test_weights_go_with_their_wordings_whatever_the_order(
     alone = result(tmp_path, folder + "per_prompt-2,1,0").set_index(["uuid", "paraphrase_index"])
     for row in map(json.loads, questions.read_text().splitlines()):
         if row["uuid"] in fused.index:
-            best = max((2, 1, 0), key=lambda index: row["confidence"][index])
+            best = max((2, 1, 0), key=lambda index: row["trust"][index])
             key = (row["uuid"], best)
             assert fused.loc[row["uuid"], "generation"] == alone.loc[key, "generation"]
             wordings = [row["question"], *row["paraphrases"]]

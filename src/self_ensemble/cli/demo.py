@@ -5,24 +5,23 @@ from typing import Annotated
 
 import typer
 
+from self_ensemble.cli import options
+
 SHOWN = ("flex_attention", "avg", "vote")
 
 
 def demo(
-    model: Annotated[
-        str, typer.Option(help="Alias, hub id, folder or .gguf file.")
-    ] = "smollm2_135m_it",
+    model: options.Model = "smollm2_135m_it",
     max_samples: Annotated[int | None, typer.Option(help="Only the first M questions.")] = None,
-    output_dir: Annotated[Path, typer.Option(help="Folder of all results.")] = Path("results"),
+    output_dir: options.OutputDir = Path("results"),
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Answer again over old results.")
     ] = False,
 ) -> int:
     """Answer the bundled questions with every method and compare the methods."""
     # Here, not above: torch would make every `--help` wait.
-    from rich.console import Console
-
     from self_ensemble.cli.jobs import Job, run_job
+    from self_ensemble.cli.setup import DataOptions, ModelOptions, page_console
     from self_ensemble.report.examples import choose_examples, example_view, make_examples
     from self_ensemble.report.tables import score_view
     from self_ensemble.results.disk import read_table
@@ -32,19 +31,16 @@ def demo(
     from self_ensemble.scoring.score_table import score_table
 
     job = Job(
-        dataset="demo",
+        DataOptions("demo", max_samples=max_samples),
+        ModelOptions(model),
         methods=("all",),
-        model=model,
-        max_samples=max_samples,
         output_dir=output_dir,
         overwrite=overwrite,
     )
     code = run_job(job)
     if code not in (0, 3):
         return code
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=120)
+    console = page_console()
     paths = {
         method: result_path(output_dir, "demo", model, method, job.num_paraphrases, None)
         for method in ("per_prompt", *SHOWN)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from self_ensemble.cli.generate import one_of
+from self_ensemble.cli.options import one_of
 from self_ensemble.errors import UserError
 
 if TYPE_CHECKING:

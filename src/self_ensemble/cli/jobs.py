@@ -3,32 +3,28 @@
 import inspect
 import json
 import sys
-import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-)
 
 from self_ensemble.asking import Settings
+from self_ensemble.cli.setup import (
+    DataOptions,
+    ModelOptions,
+    count,
+    default_batch_size,
+    message_console,
+    progress_bar,
+    prompt_frame,
+)
 from self_ensemble.decoding.choose import Sampling
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError
 from self_ensemble.methods import Method, resolve_methods
-from self_ensemble.models.devices import device_table, layer_devices
-from self_ensemble.models.load import LoadedModel, load_model
-from self_ensemble.prompts.build import PromptFrame, chat_frame, plain_frame
-from self_ensemble.questions.load import load_questions
 from self_ensemble.questions.schema import QuestionSet
-from self_ensemble.questions.weights import load_weights
 from self_ensemble.results.disk import check_writable, read_table
 from self_ensemble.results.manifest import Manifest
 from self_ensemble.results.paths import result_path
@@ -44,33 +40,23 @@ from self_ensemble.run import (
     run_questions,
     sha256_of,
 )
-from self_ensemble.run import Progress as BatchProgress
+from self_ensemble.weighting.sources import BUILT_IN, weights_from
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
     """The options of `generate`, under their long names."""
 
-    dataset: str
+    data: DataOptions
+    model: ModelOptions
     methods: tuple[str, ...]
-    model: str = "smollm2_135m_it"
     output_dir: Path = Path("results")
-    data: Path | None = None
-    paraphrases: Path | None = None
-    max_samples: int | None = None
-    num_shots: int = 5
-    num_manual: int | None = None
-    num_auto: int = 0
-    attention: str = "auto"
-    device: str = "auto"
-    dtype: str = "auto"
-    trust_remote_code: bool = False
-    aliases: Path | None = None
     num_paraphrases: int = 5
     indices: tuple[int, ...] | None = None
     manual_read_each_other: bool = False
     weights: str | None = None
     segment_weights: str = "uniform"
+    contrast_strength: float = 0.25
     positions: str = "aligned"
     fusion_point: str = "cue"
     chat_template: str = "off"
@@ -78,10 +64,24 @@ class Job:
     stop: tuple[str, ...] | None = None
     temperature: float = 0.0
     top_p: float = 1.0
-    seed: int = 0
     batch_size: int | None = None
     overwrite: bool = False
     as_json: bool = False
+
+    def options(self) -> dict[str, object]:
+        """All options in one level, for the manifest."""
+        return asdict(self) | asdict(self.data) | asdict(self.model)
+
+    @property
+    def own_segment_weights(self) -> str | None:
+        """Source of the weights inside attention, where they are neither uniform nor none."""
+        return None if self.segment_weights in ("uniform", "none") else self.segment_weights
+
+    def weights_of(self, method: Method) -> str | None:
+        """Source of the weights that a method reads."""
+        if method.kind == "fused":
+            return self.own_segment_weights
+        return self.weights if method.may_read_weights else None
 
 
 # Options that only the fused stream notices.
@@ -89,50 +89,31 @@ FUSED_ONLY = ("segment_weights", "positions", "fusion_point", "manual_read_each_
 # How and where a run works, which the manifest records by what came of it or not at all.
 NOT_IN_MANIFEST = {
     "dataset", "methods", "model", "output_dir", "data", "attention", "device", "dtype",
-    "aliases", "overwrite", "as_json", "max_new_tokens", "stop", "weights",
+    "aliases", "overwrite", "as_json", "max_new_tokens", "stop", "weights", "offset",
+    "contrast_strength",
 }  # fmt: skip
 
 
 def run_job(job: Job) -> int:
     """Answer a data set; returns the exit code."""
-    console = Console(stderr=True, quiet=job.as_json, highlight=False, soft_wrap=True)
-    question_set = load_questions(
-        job.dataset,
-        data_dir=job.data,
-        max_samples=job.max_samples,
-        num_shots=job.num_shots,
-        seed=job.seed,
-        num_manual=job.num_manual,
-        num_auto=job.num_auto,
-        paraphrases=job.paraphrases,
+    console = message_console(as_json=job.as_json)
+    question_set = job.data.load()
+    methods = resolve_methods(
+        job.methods, has_weights=job.weights is not None, contrast_strength=job.contrast_strength
     )
-    methods = resolve_methods(job.methods, has_weights=job.weights is not None)
     if job.indices is not None and "all" in job.methods:
         methods = tuple(method for method in methods if method.kind != "original")
     _refuse_ignored(job, methods)
     choice = _choice(job, methods, question_set)
-    weights = _weights(job.weights, question_set, choice)
-    own_segments = job.segment_weights not in ("uniform", "none")
-    segment_weights = _weights(job.segment_weights if own_segments else None, question_set, choice)
+    weights = _weights(job, job.weights, question_set, choice)
+    segment_weights = _weights(job, job.own_segment_weights, question_set, choice)
     settings = _settings(job, question_set)
-    folder = job.output_dir / question_set.name
-    check_writable(folder)
+    check_writable(job.output_dir / question_set.name)
 
-    with console.status(f"Loading {job.model} ..."):
-        model = load_model(
-            job.model,
-            device=job.device,
-            dtype=job.dtype,
-            attention=job.attention,
-            trust_remote_code=job.trust_remote_code,
-            aliases=job.aliases,
-        )
-    devices = layer_devices(model.model)
-    if len(devices) > 1:
-        console.print(device_table(devices))
+    model = job.model.load(console)
     ensemble = Ensemble(
-        model, methods,
-        frame=_frame(job, model, question_set), settings=settings,
+        model, methods, settings=settings,
+        frame=prompt_frame(job.chat_template, model, question_set),
     )  # fmt: skip
     with ExitStack() as closing:
         files = {
@@ -152,7 +133,7 @@ def run_job(job: Job) -> int:
             total = len(question_set.questions)
             if done:
                 console.print(f"Going on after {done} of {total} questions.")
-            with _progress(console, total, done) as on_batch:
+            with progress_bar(console, "answering", total, done) as on_batch:
                 outcome = run_questions(
                     ensemble, question_set, choice, unfinished,
                     weights=weights, segment_weights=segment_weights,
@@ -168,14 +149,9 @@ def run_job(job: Job) -> int:
     return 3 if num_errors else 0
 
 
-def default_batch_size(model: LoadedModel) -> int:
-    """Questions per batch where the user names none: 16 on a CPU, 64 on an accelerator."""
-    return 16 if model.device.type == "cpu" else 64
-
-
 def _refuse_ignored(job: Job, methods: tuple[Method, ...]) -> None:
     """An option that would change nothing is refused: it would seem to have been measured."""
-    standard = Job(dataset=job.dataset, methods=job.methods)
+    standard = Job(job.data, job.model, job.methods)
     if not any(method.kind == "fused" for method in methods):
         for name in FUSED_ONLY:
             if getattr(job, name) != getattr(standard, name):
@@ -188,6 +164,13 @@ def _refuse_ignored(job: Job, methods: tuple[Method, ...]) -> None:
         raise UserError(
             "--weights is for weighted methods, and none is among the methods. Leave it out, or "
             "add weighted_avg or weighted_max; inside attention it is --segment-weights."
+        )
+    if job.contrast_strength != standard.contrast_strength and not any(
+        method.reads_prior for method in methods
+    ):
+        raise UserError(
+            "--contrast-strength is for contrast, which is not among the methods. Leave it out, "
+            "or add the method."
         )
     if job.top_p != 1.0 and job.temperature == 0.0:
         raise UserError("--top-p needs sampling. Give --temperature above 0 as well.")
@@ -209,29 +192,23 @@ def _choice(job: Job, methods: tuple[Method, ...], question_set: QuestionSet) ->
 
 
 def _weights(
-    source: str | None, question_set: QuestionSet, choice: WordingChoice
+    job: Job, source: str | None, question_set: QuestionSet, choice: WordingChoice
 ) -> Weights | None:
-    return None if source is None else load_weights(source, question_set, choice.chosen())
+    if source is None:
+        return None
+    return weights_from(
+        source, question_set, choice.chosen(), output_dir=job.output_dir, model=job.model.model
+    )
 
 
 def _settings(job: Job, question_set: QuestionSet) -> Settings:
-    own_segments = job.segment_weights not in ("uniform", "none")
     return Settings(
         max_new_tokens=job.max_new_tokens or question_set.max_new_tokens,
         stop=question_set.stop if job.stop is None else job.stop,
         positions=cast(Any, job.positions),
         fusion_point=cast(Any, job.fusion_point),
-        segment_weights=cast(Any, "given" if own_segments else job.segment_weights),
-        sampling=Sampling(job.temperature, job.top_p, job.seed),
-    )
-
-
-def _frame(job: Job, model: LoadedModel, question_set: QuestionSet) -> PromptFrame:
-    chat = job.chat_template == "on" or (job.chat_template == "auto" and model.has_chat_template)
-    if chat:
-        return chat_frame(model.tokenizer, question_set.instruction, question_set.shots)
-    return plain_frame(
-        model.tokenizer, question_set.instruction, question_set.shots, question_set.framing
+        segment_weights=cast(Any, "given" if job.own_segment_weights else job.segment_weights),
+        sampling=Sampling(job.temperature, job.top_p, job.data.seed),
     )
 
 
@@ -246,10 +223,11 @@ def _open(
 ) -> ResultFile:
     options = {
         "method": method.name,
-        **{name: value for name, value in asdict(job).items() if name not in NOT_IN_MANIFEST},
+        **{name: value for name, value in job.options().items() if name not in NOT_IN_MANIFEST},
         "max_new_tokens": settings.max_new_tokens,
         "stop": settings.stop,
         "weights_sha256": sha256_of(weights) if method.needs_weights else None,
+        "contrast_strength": job.contrast_strength if method.reads_prior else None,
     }
     if method.kind == "fused":
         options["segment_weights_sha256"] = sha256_of(segment_weights)
@@ -261,35 +239,17 @@ def _open(
     if method.rule is not None and ":" in method.name:
         options["rule_sha256"] = sha256_of(inspect.getsource(method.rule))
     fields = manifest_fields(ensemble, question_set, options)
+    source = job.weights_of(method)
     path = result_path(
-        job.output_dir, question_set.name, job.model, method.name, job.num_paraphrases, job.indices
-    )
+        job.output_dir, question_set.name, job.model.model, method.name, job.num_paraphrases,
+        job.indices, source if source in BUILT_IN else None,
+    )  # fmt: skip
     # Through JSON, so that what is compared on resume is what was written.
     manifest = Manifest(json.loads(json.dumps(fields, default=str)))
     schema = result_schema(method.name)
     return ResultFile.open(
         path, manifest, schema=schema, may_differ=MAY_DIFFER, overwrite=job.overwrite
     )
-
-
-@contextmanager
-def _progress(console: Console, total: int, done: int) -> Any:
-    bar = Progress(
-        TextColumn("answering"), BarColumn(), MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"), TimeRemainingColumn(),
-        console=console, disable=not console.is_terminal,
-    )  # fmt: skip
-    with bar:
-        task = bar.add_task("answering", total=total, completed=done, rate="")
-        started, answered = time.perf_counter(), 0
-
-        def on_batch(batch: BatchProgress) -> None:
-            nonlocal answered
-            answered += batch.num_questions
-            rate = answered / (time.perf_counter() - started)
-            bar.update(task, advance=batch.num_questions, rate=f"{rate:.1f} questions/s")
-
-        yield on_batch
 
 
 def _num_errors(paths: dict[str, Path]) -> int:
@@ -300,10 +260,6 @@ def _num_errors(paths: dict[str, Path]) -> int:
         if row["error"] is not None
     }
     return len(failed)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _report(
@@ -330,10 +286,10 @@ def _report(
     console.print(f"  in {next(iter(paths.values())).parent}")
     if per_question is not None:
         console.print(
-            f"{_count(outcome.num_questions, 'question')}, {_count(len(paths), 'method')}, "
+            f"{count(outcome.num_questions, 'question')}, {count(len(paths), 'method')}, "
             f"{per_question:.2f} s per question for all of them, "
             f"attention backend {ensemble.engine.backend_name}."
         )
     if num_errors:
-        failed = _count(num_errors, "question")
+        failed = count(num_errors, "question")
         console.print(f"{failed} could not be asked; see the column 'error'.")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from self_ensemble.cli.generate import one_of, parse_indices
+from self_ensemble.cli.options import at_least, one_of, parse_indices
 from self_ensemble.errors import UserError
 
 SOURCES = ("--dataset", "--text", "--lengths")
@@ -191,12 +191,6 @@ def parse_lengths(text: str) -> tuple[int, ...]:
             "Give one number per segment, such as 40,38,45."
         )
     return tuple(int(part) for part in parts)
-
-
-def at_least(option: str, value: int | None, least: int) -> None:
-    """Refuse a number that is too small."""
-    if value is not None and value < least:
-        raise UserError(f"Got {option} {value}. Give {least} or more.")
 
 
 def _refuse_unfit(source: str, fitting: tuple[str, ...], options: Mapping[str, object]) -> None:

@@ -19,6 +19,7 @@ def load_questions(
     *,
     data_dir: Path | None = None,
     max_samples: int | None = None,
+    offset: int = 0,
     num_shots: int = 5,
     seed: int = 0,
     num_manual: int | None = None,
@@ -33,6 +34,7 @@ def load_questions(
         data_dir: Folder with webqa's or myriadlama's files; without it they come from the hub.
         max_samples: How many questions to keep, from the first on. The few-shot examples do not
             depend on it.
+        offset: How many questions to leave out before those.
         num_shots: Number of few-shot examples.
         seed: Seed of their choice.
         num_manual: Manual templates per fact of myriadlama; None means all.
@@ -44,7 +46,7 @@ def load_questions(
         UserError: The name is unknown, the data cannot be used, or an option does not fit.
     """
     choice = TemplateChoice(num_manual, num_auto)
-    _check_counts(max_samples, num_shots, choice)
+    _check_counts(max_samples, offset, num_shots, choice)
     _check_fit(dataset, data_dir, choice)
     question_set = _load(dataset, data_dir, choice, num_shots, seed)
     question_set = replace(question_set, questions=question_set.questions[:max_samples])
@@ -80,10 +82,13 @@ def _as_path(dataset: str) -> Path:
     return path
 
 
-def _check_counts(max_samples: int | None, num_shots: int, choice: TemplateChoice) -> None:
+def _check_counts(
+    max_samples: int | None, offset: int, num_shots: int, choice: TemplateChoice
+) -> None:
     if max_samples is not None and max_samples < 1:
         raise UserError(f"Got --max-samples {max_samples}. Give 1 or more, or leave it out.")
     for option, value in (
+        ("--offset", offset),
         ("--num-shots", num_shots),
         ("--num-manual", choice.num_manual or 0),
         ("--num-auto", choice.num_auto),

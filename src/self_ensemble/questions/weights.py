@@ -72,4 +72,6 @@ def _weights_of(
         raise UserError(
             f"{where} has weights {value} for row {uuid!r}. Give finite numbers from 0."
         )
+    if not any(numbers):
+        raise UserError(f"{where} has only zeros for row {uuid!r}. Give one weight above 0.")
     return tuple(numbers)

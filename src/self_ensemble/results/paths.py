@@ -3,6 +3,7 @@
 <output_dir>/<dataset>/<model>/flex_attention-5.feather
                                ensemble_avg-5.feather
                                ensemble_my_module.rule-5.feather
+                               ensemble_weighted_avg-5-logprob.feather    with that weight source
                                vote-5.feather
                                origin.feather
                                per_prompt.feather
@@ -31,6 +32,7 @@ LOGIT_METHODS = frozenset(
         "weighted_max",
     }
 )
+ESTIMATORS = ("sampling", "logprob", "margin", "entropy", "agreement", "p_true")
 ONE_WORDING_METHODS = frozenset({"origin", "per_prompt"})
 METHODS = LOGIT_METHODS | ONE_WORDING_METHODS | {"flex_attention", "vote"}
 
@@ -42,6 +44,7 @@ def result_path(
     method: str,
     num_paraphrases: int,
     indices: tuple[int, ...] | None,
+    weights: str | None = None,
 ) -> Path:
     """Name the result file of one method on one data set with one model.
 
@@ -52,17 +55,20 @@ def result_path(
         method: A built-in method, or the user's own rule as `module:function`.
         num_paraphrases: Number of wordings asked; not used where `indices` are given.
         indices: The chosen wordings, where the user chose them.
+        weights: Name of the estimator that the method's weights come from; None where it reads
+            none, or those of a file or column.
 
     Raises:
         UserError: The method does not exist, or the model name is no name for a folder.
     """
     folder = output_dir / dataset_name / _model_folder(model_name)
     stem = _method_stem(method)
+    source = "" if weights is None else f"-{weights}"
     if indices is not None:
-        return folder / "diversity" / f"{stem}-{','.join(map(str, indices))}.feather"
+        return folder / "diversity" / f"{stem}-{','.join(map(str, indices))}{source}.feather"
     if method in ONE_WORDING_METHODS:
         return folder / f"{stem}.feather"
-    return folder / f"{stem}-{num_paraphrases}.feather"
+    return folder / f"{stem}-{num_paraphrases}{source}.feather"
 
 
 def confidence_path(output_dir: Path, dataset_name: str, model_name: str, estimator: str) -> Path:

@@ -1,0 +1,157 @@
+"""Options that several commands share, each declared once; the default stands at the command."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from self_ensemble.errors import UserError, unknown_name
+
+DATA, MODEL, METHOD, RESULT = "Data", "Model", "Method", "Results"
+
+Dataset = Annotated[
+    str, typer.Option(help="webqa, myriadlama, demo, or your own file.", rich_help_panel=DATA)
+]
+DataFolder = Annotated[
+    Path | None, typer.Option(help="Folder with the data set's files.", rich_help_panel=DATA)
+]
+Paraphrases = Annotated[
+    Path | None,
+    typer.Option(help="File with wordings for the questions.", rich_help_panel=DATA),
+]
+MaxSamples = Annotated[
+    int | None, typer.Option(help="Only the first M questions.", rich_help_panel=DATA)
+]
+Offset = Annotated[
+    int,
+    typer.Option(help="Leave out the first K questions, before --max-samples.",
+                 rich_help_panel=DATA),
+]  # fmt: skip
+NumShots = Annotated[
+    int, typer.Option(help="Few-shot examples in the prefix.", rich_help_panel=DATA)
+]
+NumManual = Annotated[
+    int | None,
+    typer.Option(help="Manual templates per fact (myriadlama).", rich_help_panel=DATA),
+]
+NumAuto = Annotated[
+    int, typer.Option(help="Automatic templates per fact (myriadlama).", rich_help_panel=DATA)
+]
+Seed = Annotated[
+    int, typer.Option(help="Of few-shot choice and sampling.", rich_help_panel=METHOD)
+]
+NumParaphrases = Annotated[
+    int | None,
+    typer.Option(
+        help="Wordings per question, N. Default: 5; with --num-manual or --num-auto, their "
+        "sum (5 manual ones where not given).",
+        rich_help_panel=METHOD,
+    ),
+]
+Indices = Annotated[
+    str | None,
+    typer.Option(
+        "--indices",
+        "--indexs",
+        help="These wordings instead, for example 0,2,4.",
+        rich_help_panel=METHOD,
+    ),
+]
+ChatTemplate = Annotated[str, typer.Option(help="auto, on or off.", rich_help_panel=METHOD)]
+MaxNewTokens = Annotated[
+    int | None,
+    typer.Option(help="Longest answer; default: the data set's.", rich_help_panel=METHOD),
+]
+Stop = Annotated[
+    list[str] | None,
+    typer.Option(
+        help=r"String that ends an answer, \n for a line break; repeatable. Default: the "
+        'data set\'s; "" for none.',
+        rich_help_panel=METHOD,
+    ),
+]
+Temperature = Annotated[float, typer.Option(help="0 is greedy.", rich_help_panel=METHOD)]
+TopP = Annotated[float, typer.Option(help="Nucleus.", rich_help_panel=METHOD)]
+Model = Annotated[
+    str, typer.Option(help="Alias, hub id, folder or .gguf file.", rich_help_panel=MODEL)
+]
+Attention = Annotated[str, typer.Option(help="auto, sdpa, flex or eager.", rich_help_panel=MODEL)]
+Device = Annotated[
+    str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", rich_help_panel=MODEL)
+]
+Dtype = Annotated[
+    str, typer.Option(help="auto, float32, bfloat16 or float16.", rich_help_panel=MODEL)
+]
+TrustRemoteCode = Annotated[
+    bool,
+    typer.Option(
+        "--trust-remote-code",
+        help="Run code that comes with the model.",
+        rich_help_panel=MODEL,
+    ),
+]
+Aliases = Annotated[
+    Path | None, typer.Option(help="TOML file with your aliases.", rich_help_panel=MODEL)
+]
+BatchSize = Annotated[
+    str, typer.Option(help="Questions per batch, or auto.", rich_help_panel=MODEL)
+]
+OutputDir = Annotated[Path, typer.Option(help="Folder of all results.", rich_help_panel=RESULT)]
+Overwrite = Annotated[
+    bool,
+    typer.Option("--overwrite", help="Start anew over old results.", rich_help_panel=RESULT),
+]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="One JSON line, no progress.", rich_help_panel=RESULT)
+]
+
+
+def one_of(kind: str, given: str, known: list[str]) -> None:
+    """Refuse a value that is not in the list, with the nearest one."""
+    if given not in known:
+        raise unknown_name(kind, given, known)
+
+
+def at_least(option: str, value: int | None, least: int) -> None:
+    """Refuse a number that is too small."""
+    if value is not None and value < least:
+        raise UserError(f"Got {option} {value}. Give {least} or more.")
+
+
+def parse_indices(text: str | None) -> tuple[int, ...] | None:
+    """Read "0,2,4"."""
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in parts) or len(set(parts)) != len(parts):
+        raise UserError(f"Got --indices {text!r}. Give different numbers from 0, such as 0,2,4.")
+    return tuple(int(part) for part in parts)
+
+
+def parse_batch_size(text: str) -> int | None:
+    """Read "auto" (None) or a number."""
+    if text == "auto":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise UserError(f"Got --batch-size {text!r}. Give auto or a number from 1.")
+    return int(text)
+
+
+def parse_stop(strings: list[str] | None) -> tuple[str, ...] | None:
+    r"""Read stop strings, in which the two characters \n stand for a line break."""
+    return None if strings is None else tuple(s.replace("\\n", "\n") for s in strings if s)
+
+
+def parse_names(values: list[str]) -> tuple[str, ...]:
+    """Read a repeatable option whose values may be comma-separated."""
+    return tuple(name.strip() for part in values for name in part.split(",") if name.strip())
+
+
+def wordings_per_question(
+    num_paraphrases: int | None, num_manual: int | None, num_auto: int
+) -> int:
+    """N: as asked, else all templates that are chosen, 5 by default."""
+    at_least("--num-paraphrases", num_paraphrases, 1)
+    if num_paraphrases is not None:
+        return num_paraphrases
+    return (5 if num_manual is None else num_manual) + num_auto

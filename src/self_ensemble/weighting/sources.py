@@ -1,0 +1,101 @@
+"""Weights by the name of their source: an estimator's confidences, learned ones, a file, a column.
+
+The larger an estimator's confidence in a wording, the larger its weight; the confidences are the
+weights. Where an estimator gives every wording of a question 0, it does not tell them apart, and
+they weigh the same.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from self_ensemble.errors import UserError
+from self_ensemble.questions.schema import Question, QuestionSet
+from self_ensemble.questions.weights import load_weights
+from self_ensemble.results.disk import read_table
+from self_ensemble.results.paths import ESTIMATORS, confidence_path
+
+# "confidence" is the published name of the sampling estimator's column.
+BUILT_IN = ("confidence", *ESTIMATORS)
+_Cells = dict[tuple[str, int], tuple[str, float]]
+
+
+def weights_from(
+    source: str,
+    question_set: QuestionSet,
+    chosen: Sequence[int],
+    *,
+    output_dir: Path,
+    model: str,
+) -> dict[str, tuple[float, ...]]:
+    """One weight per chosen wording of every question.
+
+    Args:
+        source: One of `BUILT_IN`, the path of a file, or a column of the data set.
+        question_set: The questions.
+        chosen: Indices of the wordings that are asked.
+        output_dir: Folder of all results, where confidences lie.
+        model: Name of the model, as the user gives it.
+
+    Returns:
+        Weights by uuid, `(len(chosen),)` each; empty for a question that cannot be asked.
+
+    Raises:
+        UserError: No such source, or a row without fitting weights; the message names the row.
+    """
+    if source not in BUILT_IN:
+        return load_weights(source, question_set, chosen)
+    if any(source in question.extra for question in question_set.questions):
+        raise UserError(
+            f"{source!r} is both an estimator and a column of {question_set.name}. "
+            "Rename the column, or give the weights as a file."
+        )
+    estimator = "sampling" if source == "confidence" else source
+    path = confidence_path(output_dir, question_set.name, model, estimator)
+    if not path.exists():
+        raise UserError(
+            f"There is no {path} with the weights. Run `self-ensemble confidence --estimator "
+            f"{estimator}` with the same data and model first."
+        )
+    cells = _read_confidences(path)
+    return {
+        question.uuid: _weights_of(question, cells, path, chosen)
+        for question in question_set.questions
+    }
+
+
+def _read_confidences(path: Path) -> _Cells:
+    columns = ["uuid", "paraphrase_index", "paraphrase", "confidence"]
+    table = read_table(path)
+    missing = [name for name in columns if name not in table.column_names]
+    if missing:
+        raise UserError(f"{path} has no column {missing[0]!r}. Make it with `confidence`.")
+    rows = table.select(columns).to_pylist()
+    return {
+        (row["uuid"], row["paraphrase_index"]): (row["paraphrase"], row["confidence"])
+        for row in rows
+    }
+
+
+def _weights_of(
+    question: Question, cells: _Cells, path: Path, chosen: Sequence[int]
+) -> tuple[float, ...]:
+    if len(question.wordings) <= max(chosen):
+        return ()  # Too few wordings: the run makes an error row of it.
+    weights = []
+    for index in chosen:
+        if (question.uuid, index) not in cells:
+            raise UserError(
+                f"{path} has no confidence in wording {index} of row {question.uuid!r}. Run "
+                "`self-ensemble confidence` over the same rows and wordings."
+            )
+        paraphrase, confidence = cells[question.uuid, index]
+        if paraphrase != question.wordings[index]:
+            raise UserError(
+                f"{path} has row {question.uuid!r} with wording {index} {paraphrase!r}; the "
+                f"question now reads {question.wordings[index]!r}. Run `self-ensemble confidence` "
+                "with the same wordings."
+            )
+        weights.append(confidence)
+    if any(weight != weight for weight in weights):
+        return ()  # A wording that could not be asked then cannot be asked now.
+    return tuple(weights) if any(weights) else (1.0,) * len(weights)

@@ -196,7 +196,7 @@ class Ensemble:
         first_logits = frontier.logits_MV.cpu()
         keys = [request.key for request in requests]
         weights = torch.ones(len(requests), 1)
-        decoded = decode(batch, frontier, tracks, weights, keys, self._stop)
+        decoded = decode(batch, frontier, tracks, weights, keys, self._stop) if tracks else []
         by_track = {
             track.name: [[self._single(track.name, one) for one in found] for found in rows]
             for track, rows in zip(tracks, decoded, strict=True)

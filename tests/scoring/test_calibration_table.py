@@ -77,13 +77,14 @@ def test_confidence_of_a_fused_answer_is_its_length_normalised_likelihood(tmp_pa
             # Nothing was generated, so there is no likelihood.
             record("c", "", mean_logprob=nan),
             record("d", None, mean_logprob=-1.0),
+            record("e", "Rome", mean_logprob=-1.0, error="stopped half-way"),
         ],
     )
     (row,) = table_of(tmp_path).rows
     geometric_mean = np.prod(token_probs) ** (1 / 3)
     assert exp(mean_logprob) == pytest.approx(geometric_mean)
     assert row.mean_confidence.value == pytest.approx((geometric_mean + 1) / 2)
-    assert (row.num_answers, row.num_left_out, row.accuracy.value) == (2, 2, 0.5)
+    assert (row.num_answers, row.num_left_out, row.accuracy.value) == (2, 3, 0.5)
 
 
 def test_file_of_a_published_notebook_is_read(tmp_path):
@@ -142,6 +143,21 @@ def test_file_of_right_answers_only_has_no_auroc_and_no_interval_of_it(tmp_path)
     (row,) = table_of(tmp_path).rows
     assert all(map(isnan, row.auroc[:3]))
     assert row.accuracy[:3] == (1, 1, 1)
+
+
+def test_resamples_of_one_class_are_left_out_of_the_interval(tmp_path):
+    # A third of the resamples of three questions have no right answer or nothing else.
+    confidence_file(tmp_path / "d" / "m" / "confidence.feather", "101", [0.9, 0.6, 0.3])
+    (row,) = table_of(tmp_path).rows
+    assert row.auroc[:3] == (0.5, 0, 1)
+
+
+def test_error_row_is_left_out_whatever_its_confidence(tmp_path):
+    rows = [confidence_record("a", "1", 0.8), confidence_record("b", "1", 0.4)]
+    rows[1]["error"] = "stopped half-way"
+    write_file(tmp_path / "d" / "m" / "confidence.feather", rows)
+    (row,) = table_of(tmp_path).rows
+    assert (row.num_answers, row.num_left_out) == (1, 1)
 
 
 def test_number_of_bins_changes_the_calibration_error(tmp_path):

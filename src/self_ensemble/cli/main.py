@@ -8,6 +8,7 @@ import typer
 
 from self_ensemble import __version__
 from self_ensemble.cli.analyze import analyze
+from self_ensemble.cli.confidence import confidence
 from self_ensemble.cli.demo import demo
 from self_ensemble.cli.doctor import doctor
 from self_ensemble.cli.generate import generate
@@ -27,6 +28,7 @@ app = typer.Typer(
 )
 app.command("demo")(demo)
 app.command("generate")(generate)
+app.command("confidence")(confidence)
 app.command("analyze")(analyze)
 app.command("mask")(mask)
 app.command("doctor")(doctor)

@@ -129,5 +129,5 @@ def progress_bar(
 
 
 def count(number: int, noun: str) -> str:
-    """ "1 question", "2 questions"."""
+    """A number with its noun, in the plural unless it is one."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -7,8 +7,8 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from self_ensemble.scoring.lemmas import Lemmatiser, answer_lemmas, predict_lemma
-from self_ensemble.scoring.match import partial_match
+from self_ensemble.scoring.lemmas import Lemmatiser
+from self_ensemble.scoring.scores import is_right
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +62,7 @@ def make_examples(
 
     def verdict(asked: object, row: Mapping[str, object]) -> Verdict:
         prediction, answers = str(row["prediction"]), list(_texts(row["answers"]))
-        right = partial_match(
-            prediction,
-            answers,
-            predict_lemma(prediction, lemmatiser),
-            answer_lemmas(answers, lemmatiser),
-        )
+        right = is_right(prediction, answers, lemmatiser)
         return Verdict(str(asked), prediction.strip(), right)
 
     by_uuid: dict[str, list[Verdict]] = {}

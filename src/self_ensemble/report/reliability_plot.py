@@ -28,8 +28,12 @@ from self_ensemble.scoring.calibration_table import CalibrationRow
 FEW_ANSWERS = 10
 
 _DPI = 160
-_MOST_COLUMNS = 4
-_WIDTH, _HEIGHT, _CURVES_HEIGHT, _TITLE_HEIGHT = 3.1, 3.1, 4.0, 0.9  # inches
+_LEAST_COLUMNS, _MOST_COLUMNS = 3, 4
+# In inches:
+_WIDTH, _HEIGHT, _CURVES_HEIGHT = 3.1, 3.1, 4.0
+_MARGIN, _TITLE_LINE, _TEXT_LINE = 0.1, 0.28, 0.19
+# Letters in an inch, a little fewer than fit; and in the longest line that reads well.
+_TITLE_LETTERS, _TEXT_LETTERS, _LONGEST_LINE = 6.5, 12, 120
 _LEFT = 0.012  # of the figure's width
 _NAME_LENGTH = 32  # letters in a line
 _BAR_SHARE = 0.9
@@ -66,19 +70,21 @@ def reliability_figure(rows: Sequence[CalibrationRow]) -> Figure:
         "Result files, confidence exp(mean log-probability)": [r for r in rows if not r.estimator],
     }
     sections = {title: members for title, members in kinds.items() if members}
-    num_columns = min(_MOST_COLUMNS, max(2, *map(len, sections.values())))
+    num_columns = min(_MOST_COLUMNS, max(_LEAST_COLUMNS, *map(len, sections.values())))
+    width = _WIDTH * num_columns
+    lines = _title_lines(rows[0], width)
     heights = [
-        _TITLE_HEIGHT,
+        3 * _MARGIN + _TITLE_LINE * len(lines[0]) + _TEXT_LINE * len(lines[1]),
         *(_HEIGHT * ceil(len(members) / num_columns) for members in sections.values()),
         _CURVES_HEIGHT,
     ]
-    figure = Figure(figsize=(_WIDTH * num_columns, sum(heights)), facecolor="white")
+    figure = Figure(figsize=(width, sum(heights)), facecolor="white")
     FigureCanvasAgg(figure)
     figure.set_layout_engine("constrained", w_pad=0.06, h_pad=0.05, hspace=0.0, wspace=0.03)
     title, *diagrams, curves = figure.subfigures(
         len(heights), 1, squeeze=False, height_ratios=heights
     )[:, 0]
-    _draw_title(title, rows[0])
+    _draw_title(title, lines, heights[0])
     for part, (name, members) in zip(diagrams, sections.items(), strict=True):
         _section_title(part, name)
         _draw_diagrams(part, members, num_columns)
@@ -87,20 +93,28 @@ def reliability_figure(rows: Sequence[CalibrationRow]) -> Figure:
     return figure
 
 
-def _draw_title(part: SubFigure, row: CalibrationRow) -> None:
+def _title_lines(row: CalibrationRow, width: float) -> tuple[list[str], list[str]]:
+    """Title and explanation, each in lines that fit a width in inches."""
     title = f"Calibration: {row.dataset} / {row.model}"
-    part.text(_LEFT, 0.92, title, fontsize=15, color=_INK, fontweight="bold", va="top")
-    part.text(
-        _LEFT,
-        0.5,
+    explanation = (
         "Dark lines: share of right answers of each bin of confidence; on the diagonal the two "
-        "are equal. From there to the bin's mean\nconfidence: red is overconfident, green "
-        f"underconfident. Pale: fewer than {FEW_ANSWERS} answers. Numbers below: answers.",
-        fontsize=8.5,
-        color=_FAINT,
-        va="top",
-        linespacing=1.5,
+        "are equal. From there to the bin's mean confidence: red is overconfident, green "
+        f"underconfident. Pale: fewer than {FEW_ANSWERS} answers. Numbers below: answers."
     )
+    return (
+        wrap(title, int(_TITLE_LETTERS * width)),
+        wrap(explanation, min(_LONGEST_LINE, int(_TEXT_LETTERS * width))),
+    )
+
+
+def _draw_title(part: SubFigure, lines: tuple[list[str], list[str]], height: float) -> None:
+    title, explanation = map("\n".join, lines)
+    top = 1 - _MARGIN / height
+    below = 1 - (2 * _MARGIN + _TITLE_LINE * len(lines[0])) / height
+    big = part.text(_LEFT, top, title, fontsize=15, fontweight="bold", color=_INK, va="top")
+    big.set_linespacing(1.3)
+    small = part.text(_LEFT, below, explanation, fontsize=8.5, color=_FAINT, va="top")
+    small.set_linespacing(1.5)
 
 
 def _section_title(part: SubFigure, title: str) -> None:

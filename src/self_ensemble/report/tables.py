@@ -17,10 +17,15 @@ from rich.table import Table
 from rich.text import Text
 
 from self_ensemble.errors import UserError
+from self_ensemble.report.cells import (
+    MISSING,
+    empty_if_unknown,
+    markdown_line,
+    none_if_unknown,
+    percent,
+    percent_interval,
+)
 from self_ensemble.scoring.score_table import ScoreRow, ScoreTable
-from self_ensemble.scoring.statistics import Estimate
-
-_MISSING = "-"
 
 CSV_COLUMNS = (
     "dataset",
@@ -56,9 +61,9 @@ def markdown_text(table: ScoreTable) -> str:
     lines: list[str] = []
     for rows in _blocks(table):
         header = _header(table, rows)
-        lines += [f"**{_title(rows)}**", "", _markdown_line(header)]
-        lines.append(_markdown_line(["---", *["---:"] * (len(header) - 1)]))
-        lines += [*(_markdown_line(_cells(row)) for row in rows), ""]
+        lines += [f"**{_title(rows)}**", "", markdown_line(header)]
+        lines.append(markdown_line(["---", *["---:"] * (len(header) - 1)]))
+        lines += [*(markdown_line(_cells(row)) for row in rows), ""]
     for sentence in (*_legend(table), *table.notes):
         lines += [sentence, ""]
     return "\n".join(lines[:-1]) + "\n"
@@ -74,7 +79,7 @@ def csv_text(table: ScoreTable) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)
     for row in (*table.rows, *table.wordings):
-        writer.writerow(_empty_if_unknown(_values(row)))
+        writer.writerow(empty_if_unknown(_values(row)))
     return text.getvalue()
 
 
@@ -139,11 +144,11 @@ def _cells(row: ScoreRow) -> list[str]:
         str(row.num_scored),
         str(row.num_errors),
         str(row.num_no_answer),
-        _interval(row.accuracy),
-        _percent(row.exact_match),
-        _percent(row.token_f1),
-        _MISSING if isnan(row.seconds) else f"{row.seconds:.3g}",
-        _MISSING if row.difference is None else _interval(row.difference, signed=True),
+        percent_interval(row.accuracy),
+        percent(row.exact_match),
+        percent(row.token_f1),
+        MISSING if isnan(row.seconds) else f"{row.seconds:.3g}",
+        MISSING if row.difference is None else percent_interval(row.difference, signed=True),
     ]
 
 
@@ -192,33 +197,13 @@ def _view(table: ScoreTable, rows: Sequence[ScoreRow]) -> Table:
     return view
 
 
-def _markdown_line(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
-
-
-def _percent(fraction: float, *, signed: bool = False) -> str:
-    if isnan(fraction):
-        return _MISSING
-    # Adding 0.0 turns the -0.0 of a rounded small negative into 0.0.
-    percent = round(100 * fraction, 1) + 0.0
-    return f"{percent:+.1f}" if signed and percent else f"{percent:.1f}"
-
-
-def _interval(estimate: Estimate, *, signed: bool = False) -> str:
-    value = _percent(estimate.value, signed=signed)
-    if isnan(estimate.low):
-        return value
-    low, high = _percent(estimate.low, signed=signed), _percent(estimate.high, signed=signed)
-    return f"{value} [{low}, {high}]"
-
-
 def _values(row: ScoreRow) -> list[object]:
-    difference: Sequence[object] = row.difference or ("", "", "", "")
+    difference: Sequence[object] = row.difference or (None, None, None, None)
     return [
         row.dataset,
         row.model,
         row.file,
-        "" if row.paraphrase_index is None else row.paraphrase_index,
+        row.paraphrase_index,
         row.num_scored,
         row.num_errors,
         row.num_no_answer,
@@ -230,13 +215,5 @@ def _values(row: ScoreRow) -> list[object]:
     ]
 
 
-def _empty_if_unknown(values: Iterable[object]) -> list[object]:
-    return ["" if isinstance(value, float) and isnan(value) else value for value in values]
-
-
 def _record(row: ScoreRow) -> dict[str, object]:
-    return dict(zip(CSV_COLUMNS, _none_if_unknown(_values(row)), strict=True))
-
-
-def _none_if_unknown(values: Iterable[object]) -> list[object]:
-    return [None if value == "" else value for value in _empty_if_unknown(values)]
+    return dict(zip(CSV_COLUMNS, none_if_unknown(_values(row)), strict=True))

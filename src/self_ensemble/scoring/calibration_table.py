@@ -17,7 +17,13 @@ import numpy as np
 from self_ensemble.errors import UserError
 from self_ensemble.scoring import calibration
 from self_ensemble.scoring.calibration import Floats, Levels
-from self_ensemble.scoring.files import ResultFolder, ResultRow, read_confidences, read_rows
+from self_ensemble.scoring.files import (
+    ConfidenceRow,
+    ResultFolder,
+    ResultRow,
+    read_confidences,
+    read_rows,
+)
 from self_ensemble.scoring.lemmas import Lemmatiser
 from self_ensemble.scoring.scores import is_right
 from self_ensemble.scoring.statistics import Estimate
@@ -141,47 +147,29 @@ def _judged_files(
 ) -> Iterator[tuple[str, list[JudgedAnswer | None]]]:
     """Of every file the name and its rows judged; None for a row that is left out."""
     for name in folder.confidences:
-        confidence_rows = read_confidences(folder.path / f"{name}.feather")
-        yield (
-            name,
-            [
-                _judge(row.uuid, row.prediction, row.answers, row.confidence, lemmatiser)
-                for row in confidence_rows
-            ],
-        )
+        confidences = read_confidences(folder.path / f"{name}.feather")
+        yield name, [_judge(row, row.confidence, lemmatiser) for row in confidences]
     for name in folder.names:
         path = folder.path / f"{name}.feather"
-        yield (
-            name,
-            [
-                _judge(row.uuid, row.prediction, row.answers, _likelihood(path, row), lemmatiser)
-                for row in read_rows(path)
-            ],
-        )
+        yield name, [_judge(row, _likelihood(path, row), lemmatiser) for row in read_rows(path)]
 
 
 def _judge(
-    uuid: str,
-    prediction: str | None,
-    answers: Sequence[str],
-    confidence: float,
-    lemmatiser: Lemmatiser,
+    row: ConfidenceRow | ResultRow, confidence: float, lemmatiser: Lemmatiser
 ) -> JudgedAnswer | None:
-    if prediction is None or isnan(confidence):
+    if row.error is not None or row.prediction is None or isnan(confidence):
         return None
-    return JudgedAnswer(uuid, confidence, is_right(prediction, answers, lemmatiser))
+    return JudgedAnswer(row.uuid, confidence, is_right(row.prediction, row.answers, lemmatiser))
 
 
 def _likelihood(path: Path, row: ResultRow) -> float:
-    """Length-normalised likelihood of the answer; nan in an error row."""
-    if row.error is not None:
-        return nan
+    """Length-normalised likelihood of the answer; nan where no token was generated."""
     if row.mean_logprob > _ROUNDING:
         raise UserError(
             f"{path}: row {row.uuid!r} has mean_logprob {row.mean_logprob}, which is above 0 and "
             "no log-probability. Generate it again."
         )
-    return exp(min(row.mean_logprob, 0.0))
+    return nan if isnan(row.mean_logprob) else exp(min(row.mean_logprob, 0.0))
 
 
 def _row(

@@ -50,6 +50,14 @@ def exact_match(prediction: str, answers: Sequence[str]) -> bool:
     return bool(text) and any(text == normalise(answer) for answer in answers)
 
 
+def lemmas_agree(ours: Sequence[str], theirs: Sequence[str]) -> bool:
+    """Whether one answer's lemmas stand as a run of whole words in the other's.
+
+    Two answers agree where one says no more than the other; an empty one agrees with none.
+    """
+    return _contains_run(ours, theirs) or _contains_run(theirs, ours)
+
+
 def token_f1(prediction: str, answers: Sequence[str]) -> float:
     """Overlap of normalised words with the nearest answer (SQuAD), between 0 and 1."""
     predicted = Counter(normalise(prediction).split())

@@ -1,0 +1,215 @@
+"""What `confidence` does once its options are read."""
+
+import json
+import sys
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from math import isnan
+from pathlib import Path
+from statistics import fmean
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from self_ensemble.asking import Settings
+from self_ensemble.cli.setup import (
+    DataOptions,
+    ModelOptions,
+    count,
+    default_batch_size,
+    message_console,
+    page_console,
+    progress_bar,
+    prompt_frame,
+)
+from self_ensemble.confidence.estimators import ESTIMATORS, check_names
+from self_ensemble.confidence.run import ConfidenceRun
+from self_ensemble.confidence.self_report import TrueOrFalse
+from self_ensemble.decoding.choose import Sampling
+from self_ensemble.ensemble import Ensemble
+from self_ensemble.errors import UserError
+from self_ensemble.questions.schema import QuestionSet
+from self_ensemble.results.disk import check_writable, read_table
+from self_ensemble.results.manifest import Manifest
+from self_ensemble.results.paths import confidence_path
+from self_ensemble.results.schema import CONFIDENCE_SCHEMA
+from self_ensemble.results.store import ResultFile
+from self_ensemble.run import (
+    MAY_DIFFER,
+    Outcome,
+    WordingChoice,
+    fewest_wordings_message,
+    manifest_fields,
+    run_batches,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ConfidenceJob:
+    """The options of `confidence`, under their long names."""
+
+    data: DataOptions
+    model: ModelOptions
+    estimators: tuple[str, ...]
+    num_samples: int
+    temperature: float
+    top_p: float
+    num_paraphrases: int
+    indices: tuple[int, ...] | None
+    chat_template: str
+    max_new_tokens: int | None
+    stop: tuple[str, ...] | None
+    batch_size: int | None
+    output_dir: Path
+    overwrite: bool
+    as_json: bool
+
+
+def run_confidence_job(job: ConfidenceJob) -> int:
+    """Estimate confidences over a data set; returns the exit code."""
+    console = message_console(as_json=job.as_json)
+    names = _estimators(job)
+    sampling = Sampling(job.temperature, job.top_p, job.data.seed)
+    question_set = job.data.load()
+    choice = WordingChoice(job.num_paraphrases, job.indices)
+    problem = fewest_wordings_message(question_set, choice)
+    if problem is not None:
+        raise UserError(problem)
+    if "agreement" in names and len(choice.chosen()) < 2:
+        raise UserError("The estimator agreement compares wordings. Ask two or more.")
+    if "sampling" in names and sampling.temperature == 0.0:
+        raise UserError("Got --temperature 0, at which all samples are equal. Give more than 0.")
+    check_writable(job.output_dir / question_set.name)
+    model = job.model.load(console)
+    settings = Settings(
+        max_new_tokens=job.max_new_tokens or question_set.max_new_tokens,
+        stop=question_set.stop if job.stop is None else job.stop,
+    )
+    frame = prompt_frame(job.chat_template, model, question_set)
+    ensemble = Ensemble(model, "per_prompt", frame=frame, settings=settings)
+    with ExitStack() as closing:
+        files = {
+            name: closing.enter_context(_open(job, name, ensemble, question_set)) for name in names
+        }
+        unfinished = {name: file for name, file in files.items() if not file.finished}
+        outcome = Outcome(0, 0.0, 0)
+        if unfinished:
+            run = ConfidenceRun(
+                ensemble, choice, unfinished, job.num_samples, sampling,
+                TrueOrFalse(model) if "p_true" in unfinished else None,
+            )  # fmt: skip
+            outcome = _fill(job, run, question_set, console)
+        paths = {name: file.path for name, file in files.items()}
+    if outcome.signal_exit_code:
+        console.print("Stopped after a whole batch. Run the same command again to go on.")
+        return outcome.signal_exit_code
+    return _report(job, ensemble, outcome, paths)
+
+
+def _estimators(job: ConfidenceJob) -> tuple[str, ...]:
+    names = tuple(
+        dict.fromkeys(
+            name
+            for asked in job.estimators
+            for name in (ESTIMATORS if asked == "all" else [asked])
+        )
+    )
+    check_names(names)
+    if not names:
+        raise UserError(f"No estimator given. Choose from: {', '.join(ESTIMATORS)}, all.")
+    return names
+
+
+def _fill(
+    job: ConfidenceJob, run: ConfidenceRun, question_set: QuestionSet, console: Console
+) -> Outcome:
+    done = frozenset.intersection(*(file.done for file in run.files.values()))
+    todo = [question for question in question_set.questions if question.uuid not in done]
+    total = len(question_set.questions)
+    if done:
+        console.print(f"Going on after {len(done)} of {total} questions.")
+    with progress_bar(console, "exploring", total, len(done)) as on_batch:
+        outcome = run_batches(
+            todo,
+            run.run_batch,
+            batch_size=job.batch_size or default_batch_size(run.ensemble.model),
+            may_shrink=job.batch_size is None,
+            on_batch=on_batch,
+        )
+    if not outcome.signal_exit_code:
+        for file in run.files.values():
+            file.finish([question.uuid for question in question_set.questions])
+    return outcome
+
+
+def _open(
+    job: ConfidenceJob, estimator: str, ensemble: Ensemble, question_set: QuestionSet
+) -> ResultFile:
+    sampled = estimator == "sampling"
+    options = {
+        "estimator": estimator,
+        "num_paraphrases": job.num_paraphrases,
+        "indices": job.indices,
+        "num_shots": job.data.num_shots,
+        "num_manual": job.data.num_manual,
+        "num_auto": job.data.num_auto,
+        "chat_template": job.chat_template,
+        "max_new_tokens": ensemble.settings.max_new_tokens,
+        "stop": ensemble.settings.stop,
+        "num_samples": job.num_samples if sampled else None,
+        "temperature": job.temperature if sampled else None,
+        "top_p": job.top_p if sampled else None,
+        "seed": job.data.seed if sampled else None,
+    }
+    return ResultFile.open(
+        confidence_path(job.output_dir, question_set.name, job.model.model, estimator),
+        Manifest(manifest_fields(ensemble, question_set, options)),
+        schema=CONFIDENCE_SCHEMA,
+        may_differ=MAY_DIFFER,
+        overwrite=job.overwrite,
+    )
+
+
+def _report(
+    job: ConfidenceJob, ensemble: Ensemble, outcome: Outcome, paths: dict[str, Path]
+) -> int:
+    rows = {
+        name: read_table(path).select(["uuid", "confidence"]).to_pylist()
+        for name, path in paths.items()
+    }
+    failed = {row["uuid"] for found in rows.values() for row in found if isnan(row["confidence"])}
+    per_question = outcome.seconds / outcome.num_questions if outcome.num_questions else None
+    means = {
+        name: fmean(values) if values else None
+        for name, found in rows.items()
+        for values in [[row["confidence"] for row in found if not isnan(row["confidence"])]]
+    }
+    if job.as_json:
+        document = {
+            "files": {name: str(path) for name, path in paths.items()},
+            "mean_confidence": means,
+            "errors": len(failed),
+            "seconds_per_question": per_question,
+            "counters": asdict(ensemble.counters),
+        }
+        sys.stdout.write(json.dumps(document) + "\n")
+        return 3 if failed else 0
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("estimator")
+    table.add_column("wordings", justify="right")
+    table.add_column("mean confidence", justify="right")
+    table.add_column("file")
+    for name, mean in means.items():
+        shown = "-" if mean is None else f"{mean:.3f}"
+        table.add_row(name, str(len(rows[name])), shown, paths[name].name)
+    page = page_console()
+    page.print(table)
+    page.print(f"in {next(iter(paths.values())).parent}", soft_wrap=True, highlight=False)
+    if per_question is not None:
+        done = count(outcome.num_questions, "question")
+        page.print(f"{done}, {per_question:.2f} s per question.", highlight=False)
+    if failed:
+        page.print(f"{count(len(failed), 'question')} could not be asked; see column 'error'.")
+    page.print("How far they can be trusted: self-ensemble analyze --calibration", highlight=False)
+    return 3 if failed else 0

@@ -1,0 +1,189 @@
+"""`self-ensemble paraphrase`: N new wordings of every question, checked and kept in a file."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from self_ensemble.cli import options as opt
+from self_ensemble.errors import UserError
+
+WORDINGS = "Wordings"
+CHECKS = ["none", "answer", "nli"]
+
+
+def paraphrase(
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            help="webqa, myriadlama, demo, or your own file. Without it, --output FILE --show K "
+            "shows a finished file.",
+            rich_help_panel=opt.DATA,
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            help="File for the wordings, .jsonl or .feather; generate --paraphrases takes it.",
+            rich_help_panel=opt.RESULT,
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Alias, hub id, folder or .gguf file. Default: smollm2_135m_it.",
+            rich_help_panel=opt.MODEL,
+        ),
+    ] = None,
+    num: Annotated[
+        int | None,
+        typer.Option(
+            help="New wordings per question, N. Default: 5; with --human, all that pass.",
+            rich_help_panel=WORDINGS,
+        ),
+    ] = None,
+    human: Annotated[
+        bool,
+        typer.Option(
+            "--human",
+            help="Take the wordings that the data set has, instead of drawing new ones.",
+            rich_help_panel=WORDINGS,
+        ),
+    ] = False,
+    check: Annotated[
+        str,
+        typer.Option(
+            help="Meaning check of each wording: none; answer (the model answers it as it answers "
+            "the original); nli (original and wording entail each other).",
+            rich_help_panel=WORDINGS,
+        ),
+    ] = "none",
+    nli_model: Annotated[
+        str | None,
+        typer.Option(
+            help="Entailment model for --check nli: hub id or folder.", rich_help_panel=WORDINGS
+        ),
+    ] = None,
+    nli_threshold: Annotated[
+        float | None,
+        typer.Option(
+            help="Least probability of entailment, both ways. Default: 0.5.",
+            rich_help_panel=WORDINGS,
+        ),
+    ] = None,
+    tries: Annotated[
+        int | None,
+        typer.Option(
+            help="Most rounds of drawing, each in another style. Default: 16.",
+            rich_help_panel=WORDINGS,
+        ),
+    ] = None,
+    temperature: Annotated[
+        float | None,
+        typer.Option(help="Of drawing. Default: 0.7.", rich_help_panel=WORDINGS),
+    ] = None,
+    top_p: Annotated[
+        float | None, typer.Option(help="Nucleus. Default: 0.9.", rich_help_panel=WORDINGS)
+    ] = None,
+    show: Annotated[
+        int,
+        typer.Option(
+            help="Show the first K questions, kept and rejected wordings side by side.",
+            rich_help_panel=opt.RESULT,
+        ),
+    ] = 0,
+    data: opt.DataFolder = None,
+    max_samples: opt.MaxSamples = None,
+    offset: opt.Offset = 0,
+    num_shots: opt.NumShots = 5,
+    seed: opt.Seed = 0,
+    attention: opt.Attention = "auto",
+    device: opt.Device = "auto",
+    dtype: opt.Dtype = "auto",
+    trust_remote_code: opt.TrustRemoteCode = False,
+    aliases: opt.Aliases = None,
+    batch_size: opt.BatchSize = "auto",
+    overwrite: opt.Overwrite = False,
+    as_json: opt.AsJson = False,
+) -> int:
+    """Reword every question N times, refuse what is no good, and keep the rest in a file.
+
+    The questions are those that generate asks with the same --dataset, --max-samples,
+    --num-shots and --seed. Rows are on disk batch by batch: a stopped or killed run goes on when
+    started again. Exit code 3: some questions could not be reworded.
+    """
+    if output is None:
+        raise UserError("Give --output FILE, the file for the wordings (.jsonl or .feather).")
+    opt.at_least("--show", show, 0)
+    opt.at_least("--num", num, 1)
+    opt.at_least("--tries", tries, 1)
+    opt.one_of("check", check, CHECKS)
+    if show and as_json:
+        raise UserError("--show prints tables and --json one line. Give one of them.")
+    if dataset is None and not show:
+        raise UserError("Give --dataset to write wordings, or --show K to look at a file.")
+    if temperature == 0:
+        raise UserError("Got --temperature 0: all draws would be alike. Give more than 0.")
+    if human:
+        drawing = {"--temperature": temperature, "--top-p": top_p, "--tries": tries}
+        _refuse_ignored("--human draws nothing", drawing)
+        if check != "answer":
+            _refuse_ignored("--human without --check answer asks no model", {"--model": model})
+    _check_entailment(check, nli_model, nli_threshold)
+    # Here, not above: torch would make every `--help` wait.
+    from self_ensemble.cli.paraphrase_job import ParaphraseJob, run_paraphrase_job, show_file
+    from self_ensemble.cli.setup import DataOptions, ModelOptions
+
+    if dataset is None:
+        return show_file(output, show)
+    return run_paraphrase_job(
+        ParaphraseJob(
+            data=DataOptions(
+                dataset=dataset,
+                data=data,
+                max_samples=max_samples,
+                offset=offset,
+                num_shots=num_shots,
+                seed=seed,
+            ),
+            model=ModelOptions(
+                model=model or "smollm2_135m_it",
+                attention=attention,
+                device=device,
+                dtype=dtype,
+                trust_remote_code=trust_remote_code,
+                aliases=aliases,
+            ),
+            output=output,
+            num=num if human else num or 5,
+            human=human,
+            check=check,
+            nli_model=nli_model,
+            nli_threshold=0.5 if nli_threshold is None else nli_threshold,
+            tries=16 if tries is None else tries,
+            temperature=0.7 if temperature is None else temperature,
+            top_p=0.9 if top_p is None else top_p,
+            batch_size=opt.parse_batch_size(batch_size),
+            overwrite=overwrite,
+            as_json=as_json,
+            show=show,
+        )
+    )
+
+
+def _check_entailment(check: str, nli_model: str | None, nli_threshold: float | None) -> None:
+    if check != "nli":
+        given = {"--nli-model": nli_model, "--nli-threshold": nli_threshold}
+        _refuse_ignored("it belongs to --check nli", given)
+    elif nli_model is None:
+        raise UserError("--check nli needs an entailment model. Name one with --nli-model.")
+    if nli_threshold is not None and not 0 < nli_threshold <= 1:
+        raise UserError(f"Got --nli-threshold {nli_threshold}. Give a number above 0, up to 1.")
+
+
+def _refuse_ignored(why: str, given: Mapping[str, object]) -> None:
+    """Refuse options that would change nothing."""
+    for option, value in given.items():
+        if value is not None:
+            raise UserError(f"{option} would change nothing: {why}. Leave it out.")

@@ -1,0 +1,70 @@
+"""P(true): the model is shown its own answer and asked whether it is true.
+
+Source: Kadavath et al. 2022, "Language Models (Mostly) Know What They Know", arXiv 2207.05221.
+Their prompt lets the model choose between (A) True and (B) False; here it says the word, because
+small models choose letters by habit.
+"""
+
+from collections.abc import Sequence
+
+import torch
+
+from self_ensemble.asking import Request, Settings
+from self_ensemble.decoding.choose import Sampling
+from self_ensemble.ensemble import Ensemble
+from self_ensemble.errors import UserError
+from self_ensemble.models.load import LoadedModel
+from self_ensemble.prompts.build import plain_frame
+from self_ensemble.prompts.tokens import encode_text
+from self_ensemble.questions.schema import Framing, Shot
+
+INSTRUCTION = "Say whether the proposed answer to each question is true or false.\n\n"
+FRAMING = Framing(wording="{}\n", cue="The proposed answer is", answer=" {}.\n\n")
+EXAMPLES = (
+    ("At what temperature does water boil at sea level?", "100 degrees Celsius", "true"),
+    ("Who painted the ceiling of the Sistine Chapel?", "Claude Monet", "false"),
+    ("Which metal is liquid at room temperature?", "iron", "false"),
+    ("How many legs does a spider have?", "eight", "true"),
+)
+
+
+class TrueOrFalse:
+    """Asks a model whether proposed answers are true."""
+
+    def __init__(self, model: LoadedModel, attention: str | None = None) -> None:
+        shots = [Shot(statement(question, answer), truth) for question, answer, truth in EXAMPLES]
+        frame = plain_frame(model.tokenizer, INSTRUCTION, shots, FRAMING)
+        self.ensemble = Ensemble(
+            model, "origin", frame=frame, settings=Settings(max_new_tokens=1), attention=attention
+        )
+        self._words = [encode_text(model.tokenizer, f" {word}")[0] for word in ("true", "false")]
+        if self._words[0] == self._words[1]:
+            raise UserError(
+                f"In the vocabulary of {model.name} the words true and false begin with the same "
+                "token, so p_true cannot be read off. Use another --estimator."
+            )
+
+    def probabilities(
+        self, questions: Sequence[str], answers: Sequence[str], batch_size: int
+    ) -> list[float]:
+        """Probability of "true" against "false" for each proposed answer.
+
+        Raises:
+            UserError: The prompt is too long for the model.
+        """
+        requests = [
+            Request(key=str(n), wordings=(statement(question, answer),))
+            for n, (question, answer) in enumerate(zip(questions, answers, strict=True))
+        ]
+        found: list[float] = []
+        for start in range(0, len(requests), batch_size):
+            batch = requests[start : start + batch_size]
+            for explored in self.ensemble.explore(batch, 0, Sampling(), greedy=False):
+                both = explored.first_logits[torch.tensor(self._words)]
+                found.append(float(both.softmax(dim=-1)[0]))
+        return found
+
+
+def statement(question: str, answer: str) -> str:
+    """The question with its proposed answer, as the model is shown them."""
+    return f"Question: {question}\nProposed answer: {answer or '(no answer)'}"

@@ -58,14 +58,17 @@ def request_layout(
         UserError: See `checked_parts`.
     """
     mixed = streams.fused and not streams.num_alone
+    positions = settings.positions if mixed else "aligned"
+    readable = request.readable if mixed else ()
     return build_layout(
         checked_parts(request, methods, frame, settings, context_length),
         fused=streams.fused,
         alone=(*range(streams.num_alone), *((None,) if streams.prior else ())),
         segment_weights=_segment_weights(request, settings) if streams.fused else None,
-        positions=settings.positions if mixed else "aligned",
+        positions=positions,
         fusion_point=settings.fusion_point,
-        readable=request.readable if mixed else (),
+        readable=readable,
+        share=positions == "aligned" and not readable,
     )
 
 

@@ -31,6 +31,8 @@ def _walkers(answers):
                 found += [((row, n), m.token_ids) for n, m in enumerate(answer.members)]
             else:
                 found += [((row, n), answer.token_ids) for n in range(N)]
+            if method == "contrast":
+                found.append(((row, "prior"), answer.token_ids))
     return found
 
 
@@ -48,7 +50,7 @@ def test_every_different_continuation_is_computed_once(loaded, sampling):
     answers = asked.run(requests())
     steps = _nodes_by_step(_walkers(answers))
     counters = asked.counters
-    num_streams = len(QUESTIONS) * (1 + N)
+    num_streams = len(QUESTIONS) * (1 + N + 1)
     assert counters.decode_tokens == sum(steps)
     assert counters.logit_rows == num_streams + sum(steps)
     # Prefix, prefill, and one pass for each step at which some answer goes on.
@@ -64,18 +66,24 @@ def test_answers_that_have_ended_are_not_decoded_further(loaded):
     assert asked.counters.decode_tokens == sum(length - 1 for length in lengths)
 
 
-def test_prompt_tokens_are_counted_without_padding(loaded):
+def _distinct_beginnings(segments):
+    return {segment[:end] for segment in segments for end in range(1, len(segment) + 1)}
+
+
+def test_tokens_that_wordings_begin_with_alike_go_through_the_model_once(loaded):
     asked = ensemble(loaded("llama"), "flex_attention", max_new_tokens=1)
     asked.run(requests())
     parts = [asked.frame.parts(wordings) for wordings in QUESTIONS]
-    expected = sum(sum(map(len, one.segments)) + len(one.cue) for one in parts)
+    expected = sum(len(_distinct_beginnings(one.segments)) + len(one.cue) for one in parts)
+    assert expected < sum(sum(map(len, one.segments)) + len(one.cue) for one in parts)
     assert asked.counters.prompt_tokens == expected
     assert asked.counters.padding_tokens == 0
     assert asked.counters.decode_tokens == 0
 
 
 @pytest.mark.parametrize(
-    ("method", "num_streams"), [("flex_attention", 1), ("origin", 1), ("avg", N)]
+    ("method", "num_streams"),
+    [("flex_attention", 1), ("origin", 1), ("avg", N), ("contrast", N + 1)],
 )
 def test_a_method_by_itself_lays_out_its_own_streams_only(loaded, method, num_streams):
     asked = ensemble(loaded("llama"), method, max_new_tokens=1)

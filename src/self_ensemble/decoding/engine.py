@@ -15,7 +15,7 @@ from self_ensemble.decoding.cache import RowCache, rank_within
 from self_ensemble.errors import UserError
 from self_ensemble.models.load import LoadedModel
 from self_ensemble.models.support import attention_backends
-from self_ensemble.packing.layout import Layout
+from self_ensemble.packing.layout import Layout, stacked_tables
 from self_ensemble.packing.visibility import NEVER, FlatTokens, dense_bias
 
 FLEX_BUCKET = 128  # FlexAttention's block; a flat prefill is padded to a power of two of it
@@ -104,7 +104,7 @@ class Engine:
         """Encode the segments and cues of a batch behind the prefix.
 
         Args:
-            layouts: One per question, all with the same streams and number of wordings.
+            layouts: One per question, all with the same streams.
             prefix: The run's encoded prefix.
 
         Returns:
@@ -113,8 +113,8 @@ class Engine:
         """
         length = len(prefix.token_ids)
         cache = RowCache(num_rows=len(layouts), prefix=prefix.layers)
-        bias_BGG = torch.stack([layout.bias_GG for layout in layouts])
-        batch = Batch(self, cache, bias_BGG, padding_group=layouts[0].padding_group)
+        bias_BGG = stacked_tables(layouts)
+        batch = Batch(self, cache, bias_BGG, padding_group=bias_BGG.shape[1] - 1)
         batch.used_B += length
         batch.key_group_BS = torch.zeros(len(layouts), length, dtype=torch.long)
         batch.key_position_BS = torch.arange(length).repeat(len(layouts), 1)

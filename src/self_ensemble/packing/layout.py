@@ -1,11 +1,12 @@
 """Where every token of a question stands: groups, positions, the visibility table, streams.
 
-    group      0       1 .. N      N + 1          N + 2 ..
+    group      0       1 .. K      K + 1          K + 2 ..
     tokens   prefix | segments | fused cue | cue of wording i | ...
 
-The prefix is encoded once per run, so a layout lists the tokens behind it. A *stream* is one
-continuation: the fused stream reads every segment, stream i reads wording i alone. Each stream
-has a group of its own for its cue and for what it generates.
+Segments are K = N runs, one per wording, or fewer tokens in more runs where wordings begin alike
+(`packing/runs.py`). The prefix is encoded once for all questions, so a layout lists the tokens
+behind it. A *stream* is one continuation: the fused stream reads every segment, stream i reads
+wording i alone. Each stream has a group of its own for its cue and for what it generates.
 """
 
 import math
@@ -16,6 +17,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from self_ensemble.packing.runs import Run, separate_runs, shared_runs
 from self_ensemble.packing.visibility import NEVER
 from self_ensemble.prompts.parts import PromptParts
 
@@ -71,6 +73,17 @@ class Layout:
         return self.bias_GG.shape[0] - 1
 
 
+def stacked_tables(layouts: Sequence[Layout]) -> Tensor:
+    """The visibility tables of a batch, `(B, G, G)`; the last group is padding in all of them."""
+    size = max(layout.bias_GG.shape[0] for layout in layouts)
+    tables = torch.full((len(layouts), size, size), NEVER)
+    for table, layout in zip(tables, layouts, strict=True):
+        used = layout.padding_group
+        table[:used, :used] = layout.bias_GG[:used, :used]
+        table[-1, :used] = layout.bias_GG[used, :used]
+    return tables
+
+
 def build_layout(
     parts: PromptParts,
     *,
@@ -80,6 +93,7 @@ def build_layout(
     positions: Positions = "aligned",
     fusion_point: FusionPoint = "cue",
     readable: Sequence[tuple[int, int]] = (),
+    share: bool = False,
 ) -> Layout:
     """Pack one question.
 
@@ -95,15 +109,20 @@ def build_layout(
         fusion_point: `cue`: the cue reads every wording and predicts the first answer token.
             `last_segment`: the cue is part of each wording and the last wording predicts it.
         readable: Pairs (i, j): segment i may also read segment j, for j before i.
+        share: Whether the tokens that wordings begin with alike are laid out once. Every stream
+            has the same logits either way. Not with `contiguous` or `readable`, where a wording's
+            keys and values depend on its place.
 
     Returns:
         The layout; its streams are ready to be decoded after one prefill.
     """
     assert positions == "aligned" or not alone, "a wording continued alone needs aligned positions"
-    num_segments = len(parts.segments)
-    fused_group = num_segments + 1
-    weights = [1.0] * num_segments if segment_weights is None else segment_weights
-    bias = _visibility_table(weights, alone, readable)
+    assert not share or (positions == "aligned" and not readable), "nothing to share"
+    cue_in_segment = fusion_point == "last_segment"
+    spans = [segment + parts.cue if cue_in_segment else segment for segment in parts.segments]
+    runs = shared_runs(spans) if share else separate_runs(spans)
+    weights = [1.0] * len(spans) if segment_weights is None else segment_weights
+    fused_group = len(runs) + 1
 
     tokens: list[int] = []
     groups: list[int] = []
@@ -114,14 +133,14 @@ def build_layout(
         groups.extend([group] * len(part))
         places.extend(range(start, start + len(part)))
 
-    cue_in_segment = fusion_point == "last_segment"
-    ends: list[tuple[int, int]] = []  # (index of the last token, position behind it)
+    # Of each wording (index of its last token, position behind it).
+    ends = [(0, 0)] * len(spans)
     start = len(parts.prefix)
-    for index, segment in enumerate(parts.segments):
-        span = segment + parts.cue if cue_in_segment else segment
-        place(span, index + 1, start)
-        ends.append((len(tokens) - 1, places[-1] + 1))
-        if positions == "contiguous" and weights[index] > 0:
+    for number, run in enumerate(runs, start=1):
+        place(run.token_ids, number, start + run.start)
+        for index in run.wordings:
+            ends[index] = (len(tokens) - 1, places[-1] + 1)
+        if positions == "contiguous" and weights[number - 1] > 0:
             start = places[-1] + 1
 
     def cue(group: int, position: int) -> Stream:
@@ -143,28 +162,33 @@ def build_layout(
         token_ids=tuple(tokens),
         groups=tuple(groups),
         positions=tuple(places),
-        bias_GG=bias,
+        bias_GG=_visibility_table(runs, weights, alone, readable),
     )
 
 
 def _visibility_table(
+    runs: Sequence[Run],
     weights: Sequence[float],
     alone: Sequence[int | None],
     readable: Sequence[tuple[int, int]],
 ) -> Tensor:
-    """Prefix, segments, fused tail, tails alone, padding: what a row's group reads, `(G, G)`."""
-    num_segments = len(weights)
-    fused_group, padding_group = num_segments + 1, num_segments + 2 + len(alone)
+    """Prefix, runs, fused tail, tails alone, padding: what a row's group reads, `(G, G)`."""
+    fused_group, padding_group = len(runs) + 1, len(runs) + 2 + len(alone)
     bias = torch.full((padding_group + 1, padding_group + 1), NEVER)
     bias[:, 0] = 0.0
     bias[range(padding_group), range(padding_group)] = 0.0
     bias[padding_group, 1] = 0.0
     for reader, read in readable:
-        assert 0 <= read < reader < num_segments, "a segment may read earlier segments only"
+        assert 0 <= read < reader < len(weights), "a segment may read earlier segments only"
         bias[reader + 1, read + 1] = 0.0
-    for index, weight in enumerate(weights):
-        bias[fused_group, index + 1] = math.log(weight) if weight > 0 else NEVER
-    for n, wording in enumerate(alone):
-        if wording is not None:
-            bias[fused_group + 1 + n, wording + 1] = 0.0
+    for group, run in enumerate(runs, start=1):
+        # Each wording's share of a token that several have in common: the shares add up.
+        weight = sum(weights[index] for index in run.wordings)
+        bias[fused_group, group] = math.log(weight) if weight > 0 else NEVER
+        for child, other in enumerate(runs, start=1):
+            if run.end <= other.start and set(other.wordings) <= set(run.wordings):
+                bias[child, group] = 0.0
+        for n, wording in enumerate(alone):
+            if wording in run.wordings:
+                bias[fused_group + 1 + n, group] = 0.0
     return bias

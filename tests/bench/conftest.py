@@ -5,6 +5,7 @@ import torch
 
 from self_ensemble.bench.random_models import random_model
 from self_ensemble.bench.work import Shape, Work, shape_work
+from self_ensemble.models.aliases import ModelSource
 from self_ensemble.models.load import LoadedModel
 
 SHAPE = Shape(prefix=11, num_wordings=3, segment=5, new_tokens=6)
@@ -25,3 +26,15 @@ def random_tiny() -> LoadedModel:
 def work(random_tiny) -> Work:
     """Five questions in batches of two: the last batch is not full."""
     return shape_work(random_tiny, SHAPE, num_questions=5, batch_size=2)
+
+
+@pytest.fixture
+def talking(tiny_model, tiny_tokenizer) -> LoadedModel:
+    """A tiny model with a tokenizer for text, whose every other token ends an answer."""
+    model = tiny_model("llama")
+    model.generation_config.eos_token_id = list(range(0, len(tiny_tokenizer), 2))
+    return LoadedModel(
+        name="tiny", model=model, tokenizer=tiny_tokenizer,
+        source=ModelSource("tiny", "folder", "."), revision="", device=torch.device("cpu"),
+        dtype=torch.float32, attention="sdpa", has_chat_template=False, context_length=4096,
+    )  # fmt: skip

@@ -1,32 +1,18 @@
 """The timed work is the same for everyone: same prompts, same number of tokens."""
 
 import pytest
-import torch
 
 from conftest import SHAPE
 from self_ensemble.bench.line_up import RIVALS, make_rivals
 from self_ensemble.bench.rival import Rival, Walks
 from self_ensemble.bench.work import Shape, demo_work, generation_config, model_as_it_was
 from self_ensemble.errors import UserError
-from self_ensemble.models.aliases import ModelSource
 from self_ensemble.models.load import LoadedModel
 
 
 def answered(rival: Rival, num_tokens: int) -> Walks:
     rival.prepare()
     return [walks for batch in rival.answer(num_tokens) for walks in rival.walks(batch)]
-
-
-@pytest.fixture
-def talking(tiny_model, tiny_tokenizer) -> LoadedModel:
-    """A tiny model with a tokenizer for text, whose every other token ends an answer."""
-    model = tiny_model("llama")
-    model.generation_config.eos_token_id = list(range(0, len(tiny_tokenizer), 2))
-    return LoadedModel(
-        name="tiny", model=model, tokenizer=tiny_tokenizer,
-        source=ModelSource("tiny", "folder", "."), revision="", device=torch.device("cpu"),
-        dtype=torch.float32, attention="sdpa", has_chat_template=False, context_length=4096,
-    )  # fmt: skip
 
 
 @pytest.mark.parametrize("name", RIVALS)

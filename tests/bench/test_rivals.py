@@ -7,7 +7,7 @@ from test_fixed_work import answered
 from self_ensemble.asking import Request, Settings
 from self_ensemble.bench.line_up import RIVALS, make_rivals
 from self_ensemble.bench.published import prompt_mask
-from self_ensemble.bench.work import FUSED, Walk, model_as_it_was
+from self_ensemble.bench.work import FUSED, Walk, demo_work, model_as_it_was
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError
 from self_ensemble.prompts.build import PromptFrame
@@ -81,6 +81,16 @@ def test_generate_one_equals_origin(work):
 
 def test_generate_five_equals_per_prompt(work):
     assert walks_of(work, "generate_five") == walks_of(work, "per_prompt")
+
+
+@pytest.mark.parametrize(
+    ("theirs", "mine"), [("generate_one", "origin"), ("generate_five", "per_prompt")]
+)
+def test_padding_on_the_left_changes_no_answer_of_generate(talking, theirs, mine):
+    # Bundled questions and their wordings have different lengths; random ones have not.
+    work = demo_work(talking, num_questions=4, num_wordings=3, num_shots=1, max_new_tokens=6)
+    assert len({len(parts.alone(0)) for parts in work.parts}) > 1
+    assert walks_of(work, theirs) == walks_of(work, mine)
 
 
 def test_the_published_loop_differs_from_our_fusion_point(work):

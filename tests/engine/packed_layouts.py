@@ -15,7 +15,7 @@ class Variant:
 
     num_segments: int
     fused: bool
-    alone: tuple[int, ...]
+    alone: tuple[int | None, ...]  # None: the prompt without any wording
     weights: tuple[float, ...]
     positions: str
     fusion_point: str
@@ -40,7 +40,7 @@ def _spans(length: int) -> st.SearchStrategy[tuple[int, ...]]:
 @st.composite
 def variants(draw: st.DrawFn) -> Variant:
     size = draw(st.integers(1, 4))
-    alone = tuple(draw(st.sets(st.integers(0, size - 1))))
+    alone = tuple(draw(st.lists(st.sampled_from([*range(size), None]), unique=True)))
     pairs = [(i, j) for i in range(size) for j in range(i)]
     weights = draw(
         st.lists(st.sampled_from([0.0, 0.25, 1.0, 3.0]), min_size=size, max_size=size).filter(any)
@@ -69,21 +69,27 @@ def packed_batches(draw: st.DrawFn) -> tuple[Variant, list[PromptParts]]:
     return variant, questions
 
 
-def owners(variant: Variant, parts: PromptParts) -> list[tuple[str, int]]:
-    """Whose each packed token is: the prefix's, a segment's, the fused tail's, an own tail's."""
+def owners(variant: Variant, parts: PromptParts) -> list[tuple[str, int | None]]:
+    """Whose each packed token is: the prefix's, a segment's, the fused tail's, an own tail's.
+
+    A stream without a wording has a cue of its own wherever the others have theirs.
+    """
     cue = len(parts.cue)
     in_segment = variant.fusion_point == "last_segment"
     tokens = [("prefix", 0)] * len(parts.prefix)
     for n, segment in enumerate(parts.segments):
         tokens += [("segment", n)] * (len(segment) + (cue if in_segment else 0))
-    if not in_segment:
-        tokens += [("fused", 0)] * (cue if variant.fused else 0)
-        for n in variant.alone:
-            tokens += [("own", n)] * cue
+    if not in_segment and variant.fused:
+        tokens += [("fused", 0)] * cue
+    for wording in variant.alone:
+        if wording is None or not in_segment:
+            tokens += [("own", wording)] * cue
     return tokens
 
 
-def attention_bias(variant: Variant, reader: tuple[str, int], read: tuple[str, int]) -> float:
+def attention_bias(
+    variant: Variant, reader: tuple[str, int | None], read: tuple[str, int | None]
+) -> float:
     """What a token adds to its score on an earlier token, from their owners."""
     if read[0] == "prefix" or reader == read:
         return 0.0

@@ -11,6 +11,7 @@ from asking import (
     WEIGHTS,
     combine_slowly,
     ensemble,
+    greedy_tied_slowly,
     requests,
     tokens,
 )
@@ -49,12 +50,8 @@ def test_the_fused_answer_equals_the_full_recompute(answered):
 def test_a_tied_answer_equals_the_full_recompute(answered, method):
     asked, untouched, answers = answered
     for wordings, weights, answer in zip(QUESTIONS, WEIGHTS, answers[method], strict=True):
-        expected = greedy_tied(
-            untouched,
-            asked.frame.parts(wordings),
-            lambda each, weights=weights: combine_slowly(method, each, weights),
-            len(answer.token_ids),
-        )
+        parts = asked.frame.parts(wordings)
+        expected = greedy_tied_slowly(untouched, parts, method, weights, len(answer.token_ids))
         assert list(answer.token_ids) == expected
 
 

@@ -1,13 +1,16 @@
 """The choice of a token: greedy, by temperature, inside the nucleus."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import torch
 from asking import ensemble, requests, tokens
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
+import self_ensemble.decoding.choose as module
 from self_ensemble.decoding.choose import Sampling, choose
 from self_ensemble.errors import UserError
 
@@ -31,6 +34,112 @@ def _nucleus(probs, top_p):
         kept.append(n)
         mass += probs[n]
     return kept
+
+
+def _search(probs, draw, top_p):
+    """Inverse transform sampling from its definition, with exact sums.
+
+    Tokens are gone through in vocabulary order, or from the most probable where there is a
+    nucleus, up to the one at which the cumulated probability passes the draw.
+    """
+    whole = top_p == 1.0
+    order = range(len(probs)) if whole else _nucleus(probs, top_p)
+    kept = [(Fraction(probs[n]), n) for n in order if probs[n] > 0]
+    target, mass = Fraction(draw) * sum(p for p, _ in kept), Fraction(0)
+    for p, n in kept:
+        mass += p
+        if mass > target:
+            return n
+    raise AssertionError("a draw is below 1")
+
+
+def _searches(probs, draw, top_p):
+    """What the search may give where sums are rounded."""
+    near = 1e-11
+    draws = {max(0.0, draw - near), draw, min(LAST_DRAW, draw + near)}
+    ends = {top_p} if top_p == 1.0 else {top_p * (1 - near), top_p, top_p * (1 + near)}
+    return {_search(probs, one, end) for one in draws for end in ends}
+
+
+@st.composite
+def tied_rows(draw: st.DrawFn) -> torch.Tensor:
+    """Distributions of one vocabulary with many equal probabilities, and some that are 0."""
+    vocabulary, num_rows = draw(st.integers(1, 20)), draw(st.integers(1, 4))
+    values = st.sampled_from([-torch.inf, -2.0, 0.0, 0.0, 1.5])
+    row = st.lists(values, min_size=vocabulary, max_size=vocabulary).filter(
+        lambda row: max(row) > -torch.inf
+    )
+    return torch.tensor(draw(st.lists(row, min_size=num_rows, max_size=num_rows)))
+
+
+DRAWS = st.one_of(st.floats(0, LAST_DRAW), st.sampled_from([0.0, 0.25, 0.5, LAST_DRAW]))
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        {"BLOCK": 4, "NUCLEUS_GUESS": 5, "SAMPLED_AT_ONCE": 2},
+        {"BLOCK": 1, "NUCLEUS_GUESS": 1, "SAMPLED_AT_ONCE": 1},
+        {"BLOCK": 16, "NUCLEUS_GUESS": 20},
+        {},
+    ],
+    ids=["small", "ones", "vocabulary", "built_in"],
+)
+@given(
+    rows=tied_rows(),
+    draws=st.lists(DRAWS, min_size=1, max_size=6),
+    top_p=st.one_of(st.just(1.0), st.floats(0.01, 0.99), st.sampled_from([0.25, 0.5, 0.75])),
+    data=st.data(),
+)
+@example(rows=torch.zeros(1, 9), draws=[0.5], top_p=0.5, data=None)  # ends between equals
+def test_choosing_equals_a_plain_search(sizes, rows, draws, top_p, data):
+    one = st.integers(0, len(rows) - 1)
+    of = data.draw(st.lists(one, min_size=len(draws), max_size=len(draws))) if data else [0]
+    sampling = Sampling(temperature=1.0, top_p=top_p)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, size in sizes.items():
+            patch.setattr(module, name, size)
+        chosen, logprobs = choose(
+            rows, torch.tensor(draws, dtype=torch.float64), sampling, torch.tensor(of)
+        )
+    probs = rows.softmax(dim=-1).tolist()
+    for token, logprob, row, draw in zip(
+        chosen.tolist(), logprobs.tolist(), of, draws, strict=True
+    ):
+        assert token in _searches(probs[row], draw, top_p)
+        assert logprob == pytest.approx(np.log(probs[row][token]), abs=1e-5)
+
+
+@pytest.mark.parametrize("vocabulary", [255, 256, 257, 512, 1023, 1024, 1025, 3000])
+@pytest.mark.parametrize("top_p", [1.0, 0.3, 0.999])
+def test_choosing_equals_a_plain_search_around_the_built_in_sizes(vocabulary, top_p):
+    generator = torch.Generator().manual_seed(vocabulary)
+    row = torch.randn(1, vocabulary, generator=generator).round(decimals=1)
+    row[0, ::3] = -torch.inf
+    draws = torch.linspace(0, 1, 40, dtype=torch.float64).clamp_max(LAST_DRAW)
+    of = torch.zeros(len(draws), dtype=torch.long)
+    chosen, _ = choose(row, draws, Sampling(1.0, top_p), of)
+    probs = row.softmax(dim=-1)[0].tolist()
+    for token, draw in zip(chosen.tolist(), draws.tolist(), strict=True):
+        assert token in _searches(probs, draw, top_p)
+
+
+@pytest.mark.parametrize(
+    "sampling", [Sampling(), Sampling(0.7), Sampling(1.3, top_p=0.8)], ids=str
+)
+def test_answers_that_share_a_distribution_are_chosen_as_by_themselves(sampling, monkeypatch):
+    monkeypatch.setattr(module, "SAMPLED_AT_ONCE", 3)
+    rows = 2.0 * torch.randn(8, 40, generator=torch.Generator().manual_seed(0))
+    # Not every distribution is drawn from, and not in order.
+    of = torch.tensor([7, 0, 2, 2, 5, 0, 3, 3, 3, 2, 6, 0])
+    draws = torch.from_numpy(Sampling(seed=5).uniforms("q", len(of)))
+    chosen, logprobs = choose(rows, draws, sampling, of)
+    for n, row in enumerate(of.tolist()):
+        token, logprob = choose(rows[row : row + 1], draws[n : n + 1], sampling)
+        assert (chosen[n], logprobs[n]) == (token, logprob)
+    together, same_logprobs = choose(rows[of], draws, sampling)
+    assert torch.equal(chosen, together)
+    assert torch.equal(logprobs, same_logprobs)
 
 
 @given(scores(), st.floats(0, LAST_DRAW), st.floats(0.01, 1.0), st.floats(0.2, 5.0))
@@ -80,6 +189,26 @@ def test_frequencies_match_the_distribution(temperature, top_p):
     expected = probs[kept] / probs[kept].sum() * num_draws
     # One seed, so this does not flicker; a wrong distribution gives p below 1e-10.
     assert chisquare(counts[kept], expected).pvalue > 0.01
+
+
+@pytest.mark.parametrize(("scale", "top_p"), [(1.0, 1.0), (1.0, 0.9), (0.05, 0.8)])
+def test_frequencies_match_a_distribution_over_a_large_vocabulary(scale, top_p):
+    # Larger than a block and, where it is flat, a nucleus larger than the first guess.
+    num_draws, num_bins = 20_000, 50
+    row = scale * torch.randn(1, 1500, generator=torch.Generator().manual_seed(2))
+    draws = torch.from_numpy(Sampling(seed=4).uniforms("q", num_draws))
+    of = torch.zeros(num_draws, dtype=torch.long)
+    chosen, _ = choose(row, draws, Sampling(1.0, top_p), of)
+    probs = row.double().softmax(dim=-1)[0].numpy()
+    kept = _nucleus(probs.tolist(), top_p)
+    if scale < 1.0:
+        assert len(kept) > module.NUCLEUS_GUESS
+    counts = np.bincount(chosen.numpy(), minlength=row.shape[1])
+    assert counts[kept].sum() == num_draws
+    # Rare tokens by themselves would be too few for the test.
+    bins = np.array_split(np.array(kept), num_bins)
+    expected = np.array([probs[one].sum() for one in bins]) / probs[kept].sum() * num_draws
+    assert chisquare([counts[one].sum() for one in bins], expected).pvalue > 0.01
 
 
 def test_logprobs_are_those_at_temperature_one():

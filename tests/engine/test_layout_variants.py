@@ -175,8 +175,10 @@ def test_positions_of_a_wording_are_those_it_has_alone(batch):
             own = [p for p, g in zip(layout.positions, layout.groups, strict=True) if g == n + 1]
             assert own == [len(parts.prefix) + m for m in range(len(own))]
         for stream, n in zip(layout.alone, variant.alone, strict=True):
-            assert stream.position == len(parts.alone(n))
+            alone = parts.prefix + parts.cue if n is None else parts.alone(n)
+            assert stream.position == len(alone)
             assert layout.positions[stream.predictor] == stream.position - 1
+            assert layout.token_ids[stream.predictor] == parts.cue[-1]
 
 
 @given(packed_batches())

@@ -12,6 +12,8 @@ from asking import (
     tokens,
 )
 
+# What the prompt says without the question moves contrast's answer, however many wordings.
+OWN_ANSWER = [method for method in METHODS if method != "contrast"]
 ALONE = [wordings[:1] for wordings in QUESTIONS]
 WINDOWED = ("qwen2", "mistral", "gemma2", "gemma3", "phi3")
 
@@ -30,8 +32,8 @@ def test_one_wording_equals_plain_generate_by_every_method(
     expected = [
         plain_generate(untouched, asked.frame.parts(wordings).alone(0), 8) for wordings in ALONE
     ]
-    assert {method: tokens(answers[method]) for method in METHODS} == dict.fromkeys(
-        METHODS, expected
+    assert {method: tokens(answers[method]) for method in OWN_ANSWER} == dict.fromkeys(
+        OWN_ANSWER, expected
     )
 
 

@@ -34,7 +34,7 @@ def test_answers_are_compared_by_text_and_lemmas(one: str, other: str, same: boo
 
 
 def test_a_wording_passes_if_it_is_answered_as_the_original_is(long_model: LoadedModel) -> None:
-    ensemble = Ensemble(long_model, "origin", settings=Settings(max_new_tokens=3))
+    ensemble = Ensemble(long_model, "origin", settings=Settings(max_new_tokens=12))
     check = AnswerCheck(ensemble)
     verdicts = check([(QUESTION, wording) for wording in WORDINGS] + [(OTHER, WORDINGS[0])])
     texts = [QUESTION.wordings[0], *WORDINGS, OTHER.wordings[0]]
@@ -52,7 +52,7 @@ def test_a_wording_passes_if_it_is_answered_as_the_original_is(long_model: Loade
 
 
 def test_a_wording_too_long_to_be_asked_does_not_pass(long_model: LoadedModel) -> None:
-    check = AnswerCheck(Ensemble(long_model, "origin", settings=Settings(max_new_tokens=3)))
+    check = AnswerCheck(Ensemble(long_model, "origin", settings=Settings(max_new_tokens=12)))
     verdict, fine = check([(QUESTION, "why? " * 4000), (QUESTION, QUESTION.wordings[0])])
     assert not verdict.passed
     assert fine.passed

@@ -76,3 +76,8 @@ def test_distance_is_a_metric_on_sets_of_words() -> None:
         assert distance(a, b) == distance(b, a)
         assert distance(a, c) <= distance(a, b) + distance(b, c) + 1e-12
     assert not math.isnan(distance("", ""))
+
+
+def test_a_likely_wording_that_does_not_lead_back_is_not_the_best() -> None:
+    likely, faithful = Candidate("who", "end", -0.2, -3.0), Candidate("who did", "end", -0.9, -0.9)
+    assert choose(ORIGINAL, [likely, faithful], 1) == [faithful]

@@ -2,9 +2,11 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
+from transformers import LlamaForCausalLM
 
 from self_ensemble.decoding.choose import Sampling
 from self_ensemble.ensemble import Ensemble
@@ -71,7 +73,10 @@ def test_a_question_longer_than_the_context_is_an_error(long_model: LoadedModel)
     assert "the model has 4096" in str(pool.error)
 
 
-def test_the_score_is_that_of_a_plain_forward_pass(long_model: LoadedModel) -> None:
+def test_the_score_is_that_of_a_plain_forward_pass(
+    long_model: LoadedModel, long_folder: Path
+) -> None:
+    plain = LlamaForCausalLM.from_pretrained(long_folder).eval()
     tokenizer = long_model.tokenizer
     prompt = PLAIN.questions.reversed()
     frame = plain_frame(tokenizer, prompt.instruction, prompt.shots, prompt.framing)
@@ -81,7 +86,7 @@ def test_the_score_is_that_of_a_plain_forward_pass(long_model: LoadedModel) -> N
         before, target = frame.parts([wording]).alone(0), encode_text(tokenizer, f" {text}\n")
         ids = torch.tensor([[*before, *target]])
         with torch.inference_mode():
-            logits = long_model.model(ids, attention_mask=torch.ones_like(ids)).logits[0]
+            logits = plain(ids, attention_mask=torch.ones_like(ids)).logits[0]
         logprobs = logits.log_softmax(-1)[len(before) - 1 : -1]
         expected = logprobs[torch.arange(len(target)), torch.tensor(target)].mean().item()
         assert score == pytest.approx(expected, abs=1e-4)  # float32, another order of sums

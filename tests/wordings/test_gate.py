@@ -38,7 +38,7 @@ POE = "where did edgar allan poe die in 1849?"
         ("What is the tallest mountain?", "Which mountain is the highest?", None),
         # Titles keep their words, however they are written.
         ('Who sang "Let It Be"?', "Which singer performed let it be?", None),
-        ('Who sang "Let It Be"?', "Which singer sang be it?", "lost_entity"),
+        ('who sang "let it be"?', "Which singer sang be it?", "lost_entity"),
         ("Who wrote Heidi?", "Who was the writer of a book?", "lost_entity"),
         # Another ending of a name is no other name.
         ("What do people in Russia speak?", "What do Russian people speak?", None),
@@ -89,6 +89,7 @@ def test_part_of_a_word_and_a_very_short_alias_are_no_leak() -> None:
     original, wording = "Who built the bridge?", "Who was the builder of the bridge in town?"
     assert rejection(original, wording, ["own", "C", "in"]) is None
     assert rejection(original, wording, ["town"]) == "answer_leaked"
+    assert rejection(original, "Whose is the bridge, Ada's?", ["Ada"]) == "answer_leaked"
 
 
 @given(st.text(max_size=40), st.text(max_size=40), st.lists(st.text(max_size=8), max_size=3))

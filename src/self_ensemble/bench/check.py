@@ -16,8 +16,8 @@ from self_ensemble.asking import Answer
 from self_ensemble.bench.ours import answer_walks
 from self_ensemble.bench.plain import generate
 from self_ensemble.bench.rival import Walks
-from self_ensemble.bench.work import FUSED, Work, model_as_it_was
-from self_ensemble.decoding.reference import next_logits_alone, next_logits_fused
+from self_ensemble.bench.work import Work, model_as_it_was
+from self_ensemble.decoding.reference import eager_attention, next_logits_alone, next_logits_fused
 from self_ensemble.errors import UserError
 from self_ensemble.methods import Method, resolve_method
 from self_ensemble.models.load import LoadedModel
@@ -78,16 +78,14 @@ def check_answers(
         answers = _answers(exact, asked, first, attention)
         for index, parts in enumerate(exact.parts[:num_questions]):
             for name in ("flex_attention", "avg"):
-                tally.compare(
-                    f"{name}, question {index}",
-                    answers[name][index].token_ids,
-                    _oracle(loaded, parts, name),
-                )
+                tokens = answers[name][index].token_ids
+                oracle = _oracle(loaded, parts, name, tokens)
+                tally.compare(f"{name}, question {index}", tokens, oracle)
             for member, answer in enumerate(answers["per_prompt"][index].members):
                 tally.compare(
                     f"per_prompt, question {index}, wording {member}",
                     answer.token_ids,
-                    _oracle_alone(loaded, parts, member),
+                    _oracle_alone(loaded, parts, member, answer.token_ids),
                 )
         num_tokens = tally.num_tokens
         for name, rival, width in (
@@ -99,12 +97,11 @@ def check_answers(
             walks = answer_walks([asked[name]], {name: answers[name]}, work.num_wordings)
             for index, (mine, other) in enumerate(zip(walks, theirs, strict=True)):
                 for one, two in zip(mine, other, strict=True):
+                    what = f"{name} against {rival}, question {index}, wording {one.stream}"
                     tally.compare_with_row(
-                        f"{name} against {rival}, question {index}, wording {one.stream}",
-                        one.token_ids,
-                        two.token_ids,
-                        _oracle_alone(loaded, work.parts[index], one.stream),
-                    )
+                        what, loaded, work.parts[index].alone(one.stream),
+                        one.token_ids, two.token_ids,
+                    )  # fmt: skip
     return Check(
         num_questions=min(num_questions, len(work.parts[first])),
         num_tokens=num_tokens,
@@ -141,7 +138,12 @@ class _Tally:
             self.num_tokens += 1
 
     def compare_with_row(
-        self, what: str, mine: Sequence[int], other: Sequence[int], next_logits: NextLogits
+        self,
+        what: str,
+        loaded: LoadedModel,
+        prompt: Sequence[int],
+        mine: Sequence[int],
+        other: Sequence[int],
     ) -> None:
         """Two answers must be equal; up to rounding, where they part."""
         self.num_rows += 1
@@ -153,7 +155,7 @@ class _Tally:
         )
         if place == min(len(mine), len(other)):
             raise _refusal(what, place, "the answers have different lengths")
-        logits = next_logits(mine[:place])
+        logits = next_logits_alone(loaded, [*prompt, *mine[:place]])
         for token in (mine[place], other[place]):
             self._accept(what, place, token, logits)
 
@@ -176,19 +178,32 @@ def _refusal(what: str, place: int, reason: str) -> UserError:
     )
 
 
-def _oracle(loaded: LoadedModel, parts: PromptParts, name: str) -> NextLogits:
+def _oracle(
+    loaded: LoadedModel, parts: PromptParts, name: str, answer: Sequence[int]
+) -> NextLogits:
     num_wordings = len(parts.segments)
     if name == "flex_attention":
         uniform = [1.0 / num_wordings] * num_wordings
         return lambda tokens: next_logits_fused(loaded, parts, tokens, uniform)
-    each = [_oracle_alone(loaded, parts, index) for index in range(num_wordings)]
+    each = [_oracle_alone(loaded, parts, index, answer) for index in range(num_wordings)]
     return lambda tokens: torch.stack([one(tokens) for one in each]).mean(dim=0)
 
 
-def _oracle_alone(loaded: LoadedModel, parts: PromptParts, index: int) -> NextLogits:
-    assert index != FUSED
+@torch.inference_mode()
+def _oracle_alone(
+    loaded: LoadedModel, parts: PromptParts, index: int, answer: Sequence[int]
+) -> NextLogits:
+    """Logits after the prompt of one wording and any of the answer's beginnings.
+
+    One pass of an ordinary causal sequence through transformers' own eager attention has them
+    all, and they are what `next_logits_alone` gives one after the other.
+    """
+    assert index >= 0, "a stream that is no wording has no prompt of its own"
     prompt = parts.alone(index)
-    return lambda tokens: next_logits_alone(loaded, [*prompt, *tokens])
+    ids = torch.tensor([[*prompt, *answer]], device=loaded.device)
+    with eager_attention(loaded):
+        logits = loaded.model(input_ids=ids, use_cache=False).logits[0, len(prompt) - 1 :].float()
+    return lambda tokens: logits[len(tokens)]
 
 
 def _answers(

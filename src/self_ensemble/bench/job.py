@@ -79,8 +79,15 @@ def run_bench(job: BenchJob, command: list[str]) -> dict[str, object]:
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     if job.threads is not None:
         torch.set_num_threads(job.threads)
-    with console.status("Loading the model ...") as status:
-        outcome = measure_all(job, _load(job), lambda line: status.update(f"{line} ..."))
+    with console.status("loading the model ...") as status:
+
+        def report(line: str) -> None:
+            if console.is_terminal:
+                status.update(f"{line} ...")
+            else:
+                console.print(f"{line} ...")
+
+        outcome = measure_all(job, _load(job), report)
     document = make_document(outcome, job.attention, command)
     _show(job, outcome)
     if job.plot is not None:

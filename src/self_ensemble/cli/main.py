@@ -8,11 +8,14 @@ import typer
 
 from self_ensemble import __version__
 from self_ensemble.cli.analyze import analyze
+from self_ensemble.cli.bench import bench
 from self_ensemble.cli.confidence import confidence
 from self_ensemble.cli.demo import demo
 from self_ensemble.cli.doctor import doctor
 from self_ensemble.cli.generate import generate
+from self_ensemble.cli.learn_weights import learn_weights
 from self_ensemble.cli.mask import mask
+from self_ensemble.cli.paraphrase import paraphrase
 from self_ensemble.errors import UserError
 
 # Options of published scripts are written with underscores; both forms work.
@@ -26,11 +29,15 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+# In the order of the work.
 app.command("demo")(demo)
-app.command("generate")(generate)
+app.command("paraphrase")(paraphrase)
 app.command("confidence")(confidence)
+app.command("learn-weights")(learn_weights)
+app.command("generate")(generate)
 app.command("analyze")(analyze)
 app.command("mask")(mask)
+app.command("bench")(bench)
 app.command("doctor")(doctor)
 
 

@@ -153,7 +153,8 @@ def _maker(job: ParaphraseJob, question_set: QuestionSet, console: Console) -> _
     rewriter = Rewriter(model, num=job.num or 0, tries=job.tries, sampling=sampling, check=check)
     options |= {"tries": job.tries, **asdict(sampling)}
     manifest = wordings_manifest(question_set, model, rewriter.backend, options, human=False)
-    return _Maker(rewriter.draw, manifest, default_batch_size(model))
+    # Twice: most of a round's samples end early, and the few that go on fill no batch.
+    return _Maker(rewriter.draw, manifest, 2 * default_batch_size(model))
 
 
 def _answering(model: LoadedModel, question_set: QuestionSet) -> Ensemble:

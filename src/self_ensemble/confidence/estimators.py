@@ -91,11 +91,11 @@ def agreement(wordings: Sequence[Evidence]) -> list[float]:
     return [
         sum(
             lemmas_agree(one.greedy_lemma, other.greedy_lemma)
-            for other in wordings
-            if other is not one
+            for place, other in enumerate(wordings)
+            if place != own_place
         )
         / (len(wordings) - 1)
-        for one in wordings
+        for own_place, one in enumerate(wordings)
     ]
 
 

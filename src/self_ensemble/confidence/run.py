@@ -16,6 +16,8 @@ from self_ensemble.results.store import ResultFile
 from self_ensemble.run import Progress, WordingChoice, make_request
 from self_ensemble.scoring.lemmas import answer_lemmas, predict_lemma
 
+TOO_LONG = "The question with its proposed answer is too long for the model to be asked about."
+
 
 @dataclass(frozen=True, slots=True)
 class ConfidenceRun:
@@ -110,7 +112,7 @@ class ConfidenceRun:
                 "greedy_lemma": list(seen.greedy_lemma),
                 "sample_lemmas": list(seen.sample_lemmas) if sampled else [],
                 "confidence": confidence,
-                "error": None,
+                "error": TOO_LONG if math.isnan(confidence) else None,
             }
             for index, wording, (one, _), seen, confidence in zip(
                 self.choice.chosen(), request.wordings, found, evidence, confidences, strict=True

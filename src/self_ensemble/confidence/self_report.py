@@ -5,6 +5,7 @@ Their prompt lets the model choose between (A) True and (B) False; here it says 
 small models choose letters by habit.
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -49,19 +50,21 @@ class TrueOrFalse:
     ) -> list[float]:
         """Probability of "true" against "false" for each proposed answer.
 
-        Raises:
-            UserError: The prompt is too long for the model.
+        This prompt is another than the data set's, so it may be too long for the model where
+        that one is not: then there is no probability, nan.
         """
+        found = [math.nan] * len(questions)
         requests = [
-            Request(key=str(n), wordings=(statement(question, answer),))
-            for n, (question, answer) in enumerate(zip(questions, answers, strict=True))
+            (place, Request(key=str(place), wordings=(statement(question, answer),)))
+            for place, (question, answer) in enumerate(zip(questions, answers, strict=True))
         ]
-        found: list[float] = []
+        requests = [one for one in requests if self.ensemble.problem(one[1]) is None]
         for start in range(0, len(requests), batch_size):
-            batch = requests[start : start + batch_size]
-            for explored in self.ensemble.explore(batch, 0, Sampling(), greedy=False):
+            places, batch = zip(*requests[start : start + batch_size], strict=True)
+            seen = self.ensemble.explore(batch, 0, Sampling(), greedy=False)
+            for place, explored in zip(places, seen, strict=True):
                 both = explored.first_logits[torch.tensor(self._words)]
-                found.append(float(both.softmax(dim=-1)[0]))
+                found[place] = float(both.softmax(dim=-1)[0])
         return found
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-GROWTH = 64  # slots added at a time; attention only reads the slots in use
+GROWTH = 64  # slots come in multiples of it; attention only reads the slots in use
 
 
 @dataclass(slots=True)
@@ -83,23 +83,29 @@ class RowCache:
 
     def _with_prefix(self, new_THD: Tensor, layer_idx: int, index: int) -> Tensor:
         # Zeros, not empty: a masked slot has weight 0, and 0 x nan is nan.
-        buffer = new_THD.new_zeros(self.num_rows, self._capacity(), *new_THD.shape[1:])
+        slots = _rounded(self.num_slots)
+        buffer = new_THD.new_zeros(self.num_rows, slots, *new_THD.shape[1:])
         if self.prefix:
             prefix = self.prefix[layer_idx][index]
             buffer[:, : prefix.shape[0]] = prefix
         return buffer
 
     def _grown(self, buffer: Tensor) -> Tensor:
-        larger = buffer.new_zeros(self.num_rows, self._capacity(), *buffer.shape[2:])
-        larger[:, : buffer.shape[1]] = buffer
+        # By half at least, so that a long run of growing answers copies each key a few times.
+        old = buffer.shape[1]
+        slots = _rounded(max(self.num_slots, old + old // 2))
+        larger = buffer.new_empty(self.num_rows, slots, *buffer.shape[2:])
+        larger[:, :old] = buffer
+        larger[:, old:] = 0.0
         return larger
-
-    def _capacity(self) -> int:
-        return -(-self.num_slots // GROWTH) * GROWTH
 
     def _flat(self, new_THD: Tensor, layer_idx: int, index: int) -> Tensor:
         parts = [self.prefix[layer_idx][index], new_THD] if self.prefix else [new_THD]
         return torch.cat(parts).transpose(0, 1)[None]
+
+
+def _rounded(num_slots: int) -> int:
+    return -(-num_slots // GROWTH) * GROWTH
 
 
 def rank_within(sorted_rows: Tensor) -> Tensor:

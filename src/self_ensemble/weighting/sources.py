@@ -2,7 +2,7 @@
 
 The larger an estimator's confidence in a wording, the larger its weight; the confidences are the
 weights. Where an estimator gives every wording of a question 0, it does not tell them apart, and
-they weigh the same.
+they weigh the same. Learned weights come from a file that `self-ensemble learn-weights` wrote.
 """
 
 from collections.abc import Sequence
@@ -12,10 +12,12 @@ from self_ensemble.errors import UserError
 from self_ensemble.questions.schema import Question, QuestionSet
 from self_ensemble.questions.weights import load_weights
 from self_ensemble.results.disk import read_table
-from self_ensemble.results.paths import ESTIMATORS, confidence_path
+from self_ensemble.results.paths import ESTIMATORS, confidence_path, learned_weights_path
+from self_ensemble.weighting.learned_file import is_learned_file, learned_weights_for
 
+LEARNED = "learned"
 # "confidence" is the published name of the sampling estimator's column.
-BUILT_IN = ("confidence", *ESTIMATORS)
+BUILT_IN = ("confidence", *ESTIMATORS, LEARNED)
 _Cells = dict[tuple[str, int], tuple[str, float]]
 
 
@@ -30,7 +32,8 @@ def weights_from(
     """One weight per chosen wording of every question.
 
     Args:
-        source: One of `BUILT_IN`, the path of a file, or a column of the data set.
+        source: One of `BUILT_IN`, the path of a file (a table of weights, or learned ones), or a
+            column of the data set.
         question_set: The questions.
         chosen: Indices of the wordings that are asked.
         output_dir: Folder of all results, where confidences lie.
@@ -42,13 +45,23 @@ def weights_from(
     Raises:
         UserError: No such source, or a row without fitting weights; the message names the row.
     """
+    if is_learned_file(Path(source)):
+        return learned_weights_for(Path(source), question_set, chosen, model)
     if source not in BUILT_IN:
         return load_weights(source, question_set, chosen)
     if any(source in question.extra for question in question_set.questions):
         raise UserError(
-            f"{source!r} is both an estimator and a column of {question_set.name}. "
+            f"{source!r} is both a source of weights and a column of {question_set.name}. "
             "Rename the column, or give the weights as a file."
         )
+    if source == LEARNED:
+        learned = learned_weights_path(output_dir, question_set.name, model)
+        if not learned.exists():
+            raise UserError(
+                f"There is no {learned} with the weights. Run `self-ensemble learn-weights` with "
+                "other questions of the same data set and the same model first."
+            )
+        return learned_weights_for(learned, question_set, chosen, model)
     estimator = "sampling" if source == "confidence" else source
     path = confidence_path(output_dir, question_set.name, model, estimator)
     if not path.exists():

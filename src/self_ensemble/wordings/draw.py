@@ -67,6 +67,11 @@ class Rewriter:
         self.num_samples = max(2, -(-num // 2))
         self._ensembles: dict[tuple[str, bool], Ensemble] = {}
 
+    @property
+    def backend(self) -> str:
+        """The attention backend that the model runs with."""
+        return self._ensemble("", False, PLAIN.questions.reversed()).engine.backend_name
+
     def draw(self, questions: Sequence[Question]) -> list[Pool]:
         """Draw the pools of some questions, in their order."""
         pools = [Pool(question, error=self._problem(question)) for question in questions]

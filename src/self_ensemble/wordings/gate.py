@@ -117,8 +117,15 @@ def _has_answer(text: str, answer: str) -> bool:
 
     Aliases of one or two characters ("no", "C") do not count: they turn up by chance.
     """
-    wanted = normalise(answer)
-    return len(wanted) > LONGEST_SHORT_ALIAS and f" {wanted} " in f" {normalise(text)} "
+    if len(normalise(answer)) <= LONGEST_SHORT_ALIAS:
+        return False
+    # Both ways to write words: "austens" after normalisation, "austen s" as words.
+    pairs = ((normalise(answer), normalise(text)), (_spaced(answer), _spaced(text)))
+    return any(wanted and f" {wanted} " in f" {found} " for wanted, found in pairs)
+
+
+def _spaced(text: str) -> str:
+    return " ".join(words(text))
 
 
 def _numbers(text: str) -> Counter[str]:
@@ -126,6 +133,6 @@ def _numbers(text: str) -> Counter[str]:
 
 
 def _has_quotes(original: str, wording: str) -> bool:
-    text = f" {' '.join(words(wording))} "
+    text = f" {_spaced(wording)} "
     quoted = re.findall(r"[\"\u201c]([^\"\u201c\u201d]+)[\"\u201d]", original)
-    return all(f" {' '.join(words(part))} " in text for part in quoted)
+    return all(f" {_spaced(part)} " in text for part in quoted)

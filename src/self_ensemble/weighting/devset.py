@@ -1,0 +1,101 @@
+"""A small labelled set of questions, asked in order to learn weights from it."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from self_ensemble.asking import Request
+from self_ensemble.ensemble import Ensemble
+from self_ensemble.errors import UserError
+from self_ensemble.questions.schema import Question
+from self_ensemble.run import Progress, WordingChoice, make_request, run_batches
+from self_ensemble.weighting.candidates import TOP_K, Candidates, answer_candidates
+from self_ensemble.weighting.targets import Target
+
+MAX_QUESTIONS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class DevSet:
+    """What the wordings predict for the right answers of a dev set.
+
+    Attributes:
+        questions: The questions that could be asked, in order.
+        candidates: One entry for each of them.
+        left_out: Why the others could not be asked, by uuid.
+        signal_exit_code: 130 or 143 if the user stopped it; then it is not whole. Else 0.
+    """
+
+    questions: tuple[Question, ...]
+    candidates: tuple[Candidates, ...]
+    left_out: dict[str, str]
+    signal_exit_code: int
+
+
+def ask_dev_set(
+    ensemble: Ensemble,
+    questions: Sequence[Question],
+    choice: WordingChoice,
+    target: Target,
+    *,
+    batch_size: int,
+    may_shrink: bool = False,
+    on_batch: Callable[[Progress], None] = lambda progress: None,
+    top_k: int = TOP_K,
+) -> DevSet:
+    """Feed every wording of every question the first of the accepted answers.
+
+    Args:
+        ensemble: An ensemble with a logit-level method.
+        questions: The dev set.
+        choice: Which wordings.
+        target: Token ids of an answer; see `targets`.
+        batch_size: Questions per batch.
+        may_shrink: Whether a batch that does not fit into memory is tried at half the size.
+        on_batch: Called after each batch.
+        top_k: Most probable tokens that are kept of each wording at each position.
+
+    Raises:
+        UserError: No question can be asked.
+    """
+    left_out: dict[str, str] = {}
+    found: dict[str, Candidates] = {}
+
+    def run_batch(batch: Sequence[Question]) -> Progress:
+        started = time.perf_counter()
+        requests: list[Request] = []
+        answers: list[tuple[int, ...]] = []
+        for question in batch:
+            try:
+                request = _checked_request(ensemble, question, choice)
+            except UserError as error:
+                left_out[question.uuid] = str(error)
+            else:
+                requests.append(request)
+                answers.append(target(question.answers[0]))
+        if requests:
+            candidates = answer_candidates(ensemble, requests, answers, top_k)
+            found.update(zip((r.key for r in requests), candidates, strict=True))
+        num_errors = len(batch) - len(requests)
+        return Progress(len(batch), num_errors, time.perf_counter() - started)
+
+    outcome = run_batches(
+        questions, run_batch, batch_size=batch_size, may_shrink=may_shrink, on_batch=on_batch
+    )
+    if not found and left_out:
+        uuid, reason = next(iter(left_out.items()))
+        raise UserError(f"No question of the dev set can be asked. Row {uuid!r}: {reason}")
+    return DevSet(
+        tuple(question for question in questions if question.uuid in found),
+        tuple(found[question.uuid] for question in questions if question.uuid in found),
+        left_out,
+        outcome.signal_exit_code,
+    )
+
+
+def _checked_request(ensemble: Ensemble, question: Question, choice: WordingChoice) -> Request:
+    request = make_request(question, choice, None, None)
+    ensemble.check(request)
+    if not question.answers[0].strip():
+        raise UserError("The first accepted answer is empty, so nothing can be learned from it.")
+    return request

@@ -1,0 +1,210 @@
+"""A run that writes wordings: batches of questions in, rows on disk, resumable at any point.
+
+webqa.feather     the result: all rows, and what they were made with in its metadata
+webqa.run/        finished batches, while the run goes on
+webqa.jsonl       the same rows as text, where the user asked for a .jsonl file
+"""
+
+import platform
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from self_ensemble.errors import UserError
+from self_ensemble.models.load import LoadedModel
+from self_ensemble.questions.schema import Question, QuestionSet
+from self_ensemble.results.disk import (
+    check_writable,
+    naming_disk_errors,
+    read_table,
+    write_atomically,
+)
+from self_ensemble.results.manifest import Manifest
+from self_ensemble.results.store import ResultFile
+from self_ensemble.run import Outcome, Progress, run_batches, sha256_of
+from self_ensemble.wordings.pool import Pool
+from self_ensemble.wordings.rows import PARAPHRASE_SCHEMA, paraphrase_row, to_jsonl
+from self_ensemble.wordings.styles import STYLES
+
+# Wordings do not depend on these: questions are compared by their hash, wherever they lie.
+MAY_DIFFER = frozenset({"batch_size", "data_source"})
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """The file that the user named, and the feather file that holds the result.
+
+    Attributes:
+        named: What the user named, .jsonl or .feather.
+        store: The feather file; the same one, or beside it with the same stem.
+    """
+
+    named: Path
+    store: Path
+
+    @classmethod
+    def of(cls, path: Path, inputs: Sequence[Path] = ()) -> "Output":
+        """The files of an output path.
+
+        Args:
+            path: What the user named.
+            inputs: Files that are read, which must not be written over.
+
+        Raises:
+            UserError: Another kind of file, or one that is read.
+        """
+        if path.suffix not in (".jsonl", ".feather"):
+            raise UserError(f"Got --output {path}. Give a file that ends in .jsonl or .feather.")
+        output = cls(path, path.with_suffix(".feather"))
+        for written in (output.named, output.store):
+            if any(written.exists() and one.exists() and written.samefile(one) for one in inputs):
+                raise UserError(
+                    f"--output {path} would write over {written}, which is the data set. "
+                    "Choose another name."
+                )
+        return output
+
+    def open(self, manifest: Manifest, *, overwrite: bool) -> ResultFile:
+        """Begin the result, go on with an interrupted one, or find that it is finished.
+
+        Raises:
+            UserError: There is something else in its place.
+        """
+        check_writable(self.store.parent)
+        if self.named != self.store and self.named.exists():
+            with naming_disk_errors(self.named):
+                if overwrite:
+                    self.named.unlink()
+                elif not self.store.exists():
+                    raise UserError(
+                        f"{self.named} is there already, without the {self.store.name} that a "
+                        "run leaves beside it. Move it away, use --overwrite to replace it, or "
+                        "choose another --output."
+                    )
+        return ResultFile.open(
+            self.store,
+            manifest,
+            schema=PARAPHRASE_SCHEMA,
+            may_differ=MAY_DIFFER,
+            overwrite=overwrite,
+        )
+
+    def export(self) -> None:
+        """Write the .jsonl file if it was asked for and is not there.
+
+        Raises:
+            UserError: It is there and holds something else.
+        """
+        if self.named == self.store:
+            return
+        content = to_jsonl(read_rows(self.store))
+        with naming_disk_errors(self.named):
+            if not self.named.exists():
+                write_atomically(self.named, content, temp_folder=self.named.parent)
+            elif self.named.read_bytes() != content:
+                raise UserError(
+                    f"{self.named} holds something else than {self.store.name} beside it. Move it "
+                    "away and run the same command again."
+                )
+
+
+def read_rows(store: Path) -> list[dict[str, Any]]:
+    """The rows of a finished file of wordings.
+
+    Raises:
+        UserError: It is no such file.
+    """
+    table = read_table(store)
+    if table.schema.names != PARAPHRASE_SCHEMA.names:
+        raise UserError(f"{store} is no file of wordings. Give one that `paraphrase` has written.")
+    rows: list[dict[str, Any]] = table.to_pylist()
+    return rows
+
+
+def wordings_manifest(
+    question_set: QuestionSet,
+    model: LoadedModel | None,
+    backend: str | None,
+    options: dict[str, object],
+    *,
+    human: bool,
+) -> Manifest:
+    """What the wordings depend on; a change of any of it is refused on resume.
+
+    Args:
+        question_set: The questions.
+        model: The model that rewords or checks, if any does.
+        backend: The attention backend that it runs with.
+        options: The user's options.
+        human: Whether the data set's own wordings are taken, so that they count.
+    """
+    asked = [
+        (question.uuid, question.wordings if human else question.wordings[:1], question.answers)
+        for question in question_set.questions
+    ]
+    return Manifest(
+        {
+            "kind": "paraphrases",
+            "model": None if model is None else model.name,
+            "model_revision": None if model is None else model.revision,
+            "dtype": None if model is None else str(model.dtype).removeprefix("torch."),
+            "device": None if model is None else model.device.type,
+            "attention": backend,
+            "dataset": question_set.name,
+            "data_source": question_set.source,
+            "questions_sha256": sha256_of(asked),
+            "styles_sha256": None if human else sha256_of([asdict(style) for style in STYLES]),
+            **options,
+            "versions": {
+                "python": platform.python_version(),
+                **{name: version(name) for name in ("self-ensemble", "torch", "transformers")},
+            },
+        }
+    )
+
+
+def run_wordings(
+    questions: Sequence[Question],
+    make_pools: Callable[[Sequence[Question]], list[Pool]],
+    file: ResultFile,
+    num: int | None,
+    *,
+    batch_size: int,
+    may_shrink: bool,
+    on_batch: Callable[[Progress], None],
+) -> Outcome:
+    """Write the wordings of every question that is not on disk yet, batch by batch.
+
+    Args:
+        questions: All questions of the file, in its order.
+        make_pools: Gives the candidates of some questions.
+        file: The open, unfinished file.
+        num: Wordings to keep; None keeps all that passed.
+        batch_size: Questions per batch.
+        may_shrink: Whether a batch that does not fit into memory is tried again at half the size.
+        on_batch: Called after each batch.
+
+    Returns:
+        How it ended; the file is finished unless a signal came.
+    """
+
+    def run_batch(batch: Sequence[Question]) -> Progress:
+        started = time.perf_counter()
+        pools = make_pools(batch)
+        file.append([paraphrase_row(pool, num) for pool in pools])
+        num_errors = sum(pool.error is not None for pool in pools)
+        return Progress(len(batch), num_errors, time.perf_counter() - started)
+
+    outcome = run_batches(
+        [question for question in questions if question.uuid not in file.done],
+        run_batch,
+        batch_size=batch_size,
+        may_shrink=may_shrink,
+        on_batch=on_batch,
+    )
+    if not outcome.signal_exit_code:
+        file.finish([question.uuid for question in questions])
+    return outcome

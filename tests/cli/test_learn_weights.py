@@ -1,0 +1,210 @@
+"""`learn-weights`, and `generate` with what it wrote."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from self_ensemble.cli.main import main
+
+NUM_FACTS = 24
+RELATIONS = {
+    "P36": ["The capital of [X] is [Y].", "[X] has the capital [Y].", "Capital of [X]: [Y]."],
+    "P17": ["[X] lies in [Y].", "The country of [X] is [Y].", "[Y] is where [X] lies."],
+}
+
+
+def learn(dataset: Path, model: Path, output: Path, *more: str) -> list[str]:
+    return [
+        "learn-weights", "--dataset", str(dataset), "--model", str(model), "--output-dir",
+        str(output), "--num-shots", "2", "--num-paraphrases", "3", "--folds", "2", *more,
+    ]  # fmt: skip
+
+
+def generate(dataset: Path, model: Path, output: Path, *more: str) -> list[str]:
+    return [
+        "generate", "--dataset", str(dataset), "--model", str(model), "--output-dir", str(output),
+        "--num-shots", "2", "--num-paraphrases", "3", "--max-new-tokens", "4", *more,
+    ]  # fmt: skip
+
+
+def learned_file(output: Path, dataset: str = "bridges") -> Path:
+    return output / dataset / "tiny" / "learned_weights.json"
+
+
+def dev_file(questions: Path, num: int) -> list[str]:
+    """The ids of the first questions that a command asks: those that are no few-shot examples."""
+    from self_ensemble.questions.load import load_questions
+
+    return [q.uuid for q in load_questions(str(questions), num_shots=2).questions[:num]]
+
+
+@pytest.fixture
+def facts(tmp_path) -> Path:
+    """A folder that `--dataset myriadlama --data` takes: facts of two relations."""
+    folder = tmp_path / "towns"
+    folder.mkdir()
+    rows = [
+        {"uuid": f"f{n}", "rel_uri": list(RELATIONS)[n % 2], "sub_ent": f"Town {n}",
+         "obj_aliases": ["Paris" if n % 3 else "the river"]}
+        for n in range(NUM_FACTS)
+    ]  # fmt: skip
+    templates = [
+        {"rel_uri": relation, "template": template, "is_manual": True}
+        for relation, texts in RELATIONS.items()
+        for template in texts
+    ]
+    for name, content in (("facts", rows), ("templates", templates)):
+        text = "".join(json.dumps(row) + "\n" for row in content)
+        (folder / f"{name}.jsonl").write_text(text)
+    return folder
+
+
+def test_weights_are_written_with_their_provenance(
+    questions, tiny_folder, tmp_path, capsys
+) -> None:
+    assert main(learn(questions, tiny_folder, tmp_path, "--max-samples", "5")) == 0
+    document = json.loads(learned_file(tmp_path).read_text())
+    assert document["kind"] == "learned weights"
+    assert document["by"] == "index"
+    assert sum(document["weights"]["all"]) == pytest.approx(1.0)
+    assert document["indices"] == [0, 1, 2]
+    assert document["dev_uuids"] == dev_file(questions, 5)
+    assert document["cross_validation"]["questions"] == 5
+    assert document["cross_validation"]["folds"] == 2
+    assert document["nll"] <= document["nll_uniform"] + 1e-6
+    for name in ("model_revision", "dtype", "prompt_sha256", "questions_sha256", "versions",
+                 "date", "seed", "top_k", "num_shots"):  # fmt: skip
+        assert name in document
+    shown = capsys.readouterr().out
+    assert f"{document['weights']['all'][0]:.3f}" in shown
+    assert "held out, 2 folds" in shown
+
+
+def test_json_is_one_line(questions, tiny_folder, tmp_path, capsys) -> None:
+    arguments = learn(questions, tiny_folder, tmp_path, "--json", "--output",
+                      str(tmp_path / "mine.json"))  # fmt: skip
+    assert main(arguments) == 0
+    captured = capsys.readouterr()
+    (line,) = captured.out.splitlines()
+    assert captured.err == ""
+    summary = json.loads(line)
+    assert summary["file"] == str(tmp_path / "mine.json")
+    assert summary["questions"] == 8
+    assert not learned_file(tmp_path).exists()
+
+
+def test_the_same_command_gives_the_same_weights(questions, tiny_folder, tmp_path) -> None:
+    documents = []
+    for size in ("1", "8"):
+        assert main(learn(questions, tiny_folder, tmp_path / size, "--batch-size", size)) == 0
+        documents.append(json.loads(learned_file(tmp_path / size).read_text()))
+    one, many = (document["weights"]["all"] for document in documents)
+    assert one == pytest.approx(many, abs=1e-3)
+
+
+def test_a_file_is_kept_unless_told_otherwise(questions, tiny_folder, tmp_path, capsys) -> None:
+    arguments = learn(questions, tiny_folder, tmp_path)
+    assert main(arguments) == 0
+    before = learned_file(tmp_path).read_bytes()
+    assert main([*arguments, "--seed", "1"]) == 2
+    assert "is there already. Use --overwrite" in capsys.readouterr().err
+    assert learned_file(tmp_path).read_bytes() == before
+    assert main([*arguments, "--seed", "1", "--overwrite"]) == 0
+    assert json.loads(learned_file(tmp_path).read_text())["seed"] == 1
+
+
+def test_generate_refuses_the_questions_learned_from(
+    questions, tiny_folder, tmp_path, capsys
+) -> None:
+    assert main(learn(questions, tiny_folder, tmp_path, "--max-samples", "4")) == 0
+    arguments = generate(questions, tiny_folder, tmp_path, "--method", "weighted_avg",
+                         "--weights", "learned")  # fmt: skip
+    capsys.readouterr()
+    assert main(arguments) == 2
+    first = dev_file(questions, 1)[0]
+    message = capsys.readouterr().err
+    assert f"was fitted on row '{first}', which is to be answered" in message
+    assert message.count("\n") == 1
+
+
+@pytest.mark.parametrize("source", ["learned", "file"])
+def test_generate_answers_other_questions_with_learned_weights(
+    questions, tiny_folder, tmp_path, source
+) -> None:
+    assert main(learn(questions, tiny_folder, tmp_path, "--max-samples", "4")) == 0
+    path = learned_file(tmp_path)
+    weights = json.loads(path.read_text())["weights"]["all"]
+    others = tmp_path / "others" / "bridges.jsonl"
+    others.parent.mkdir()
+    rows = [json.loads(line) for line in questions.read_text().splitlines()]
+    rows = [row | {"uuid": f"other {row['uuid']}", "trust": weights} for row in rows]
+    others.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    named = "learned" if source == "learned" else str(path)
+    both = ["--method", "weighted_avg,flex_attention"]
+    ours = [*both, "--weights", named, "--segment-weights", named]
+    column = [*both, "--weights", "trust", "--segment-weights", "trust"]
+    assert main(generate(others, tiny_folder, tmp_path, *ours)) == 0
+    assert main(generate(others, tiny_folder, tmp_path / "column", *column)) == 0
+    suffix = "-learned" if source == "learned" else ""
+    for name in ("ensemble_weighted_avg-3", "flex_attention-3"):
+        found = pd.read_feather(tmp_path / "bridges" / "tiny" / f"{name}{suffix}.feather")
+        expected = pd.read_feather(tmp_path / "column" / "bridges" / "tiny" / f"{name}.feather")
+        assert list(found["generation"]) == list(expected["generation"])
+
+
+def test_weights_by_template_serve_known_relations(facts, tiny_folder, tmp_path, capsys) -> None:
+    data = ["--data", str(facts), "--num-manual", "3"]
+    arguments = learn(Path("myriadlama"), tiny_folder, tmp_path, *data, "--by", "template",
+                      "--max-samples", "6")  # fmt: skip
+    assert main(arguments) == 0
+    document = json.loads(learned_file(tmp_path, "towns").read_text())
+    assert set(document["weights"]) == set(RELATIONS)
+    assert "weights of 2 relations" in capsys.readouterr().out
+    path = learned_file(tmp_path, "towns")
+    # What was fitted on other rows, as far as the file tells.
+    path.write_text(json.dumps(document | {"dev_uuids": ["elsewhere"]}))
+    asked = generate(Path("myriadlama"), tiny_folder, tmp_path, *data, "--method",
+                     "weighted_avg", "--weights", "learned")  # fmt: skip
+    assert main(asked) == 0
+    path.write_text(json.dumps(document | {
+        "dev_uuids": ["elsewhere"], "weights": {"P36": document["weights"]["P36"]},
+    }))  # fmt: skip
+    capsys.readouterr()
+    assert main([*asked, "--overwrite"]) == 2
+    assert "no weights for the relation 'P17' of row" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--max-samples", "201"], "Got --max-samples 201"),
+        (["--max-samples", "0"], "--max-samples"),
+        (["--by", "templat"], "Did you mean 'template'?"),
+        (["--by", "template"], "is not asked in a relation's manual templates"),
+        (["--num-paraphrases", "1"], "Got 1 wording, which has all the weight"),
+        (["--indices", "2"], "Got 1 wording, which has all the weight"),
+        (["--num-paraphrases", "9"], "no question of bridges has more than 3"),
+        (["--folds", "1"], "Got --folds 1 for 8 questions"),
+        (["--folds", "9"], "Got --folds 9 for 8 questions"),
+        (["--output", "weights.txt"], "Give a file that ends in .json"),
+        (["--chat-template", "maybe"], "Unknown chat template setting"),
+        (["--batch-size", "many"], "Give auto or a number"),
+    ],
+)
+def test_a_mistake_is_one_line(questions, tiny_folder, tmp_path, capsys, more, message) -> None:
+    assert main(learn(questions, tiny_folder, tmp_path, *more)) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not learned_file(tmp_path).exists()
+
+
+def test_chat_answers_are_learned_from_too(questions, tiny_folder, tmp_path) -> None:
+    assert main(learn(questions, tiny_folder, tmp_path, "--chat-template", "on")) == 0
+    plain = tmp_path / "plain"
+    assert main(learn(questions, tiny_folder, plain)) == 0
+    chat, text = (json.loads(learned_file(o).read_text()) for o in (tmp_path, plain))
+    assert chat["prompt_sha256"] != text["prompt_sha256"]
+    assert chat["nll"] != text["nll"]

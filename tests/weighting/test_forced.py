@@ -1,0 +1,62 @@
+"""Teacher forcing of packed streams against each wording's ordinary sequence, one at a time."""
+
+import pytest
+import torch
+
+from self_ensemble.asking import Request, Settings
+from self_ensemble.decoding.forced import forced_steps
+from self_ensemble.decoding.reference import next_logits_alone
+from self_ensemble.ensemble import Ensemble
+from self_ensemble.request_layout import Streams, request_layout
+
+PREFIX = "Q: Is the old bridge made of stone?\nA: Seven of them are.\n\n"
+QUESTIONS = (
+    ("Who wrote the play?", "Which one of them wrote the play about the prince?", "Writer?"),
+    ("The river is wide?", "River: wide?", "Is the river of the old town slow and wide?"),
+    ("What is the capital of France?", "Capital?", "France's capital is what?"),
+)
+# Of different lengths, one of a single token; the second begins like the third.
+ANSWERS = ((60, 61, 62, 63), (70,), (70, 71))
+
+
+@pytest.mark.parametrize(("family", "window"), [("llama", None), ("gpt2", None), ("mistral", 8)])
+def test_forced_logits_are_those_of_each_wordings_own_sequence(loaded, family, window) -> None:
+    asked = Ensemble(
+        loaded(family, sliding_window=window), "avg",
+        prefix=PREFIX, settings=Settings(max_new_tokens=4),
+    )  # fmt: skip
+    untouched = loaded(family, sliding_window=window)
+    streams = Streams(fused=False, num_alone=3, prior=False)
+    layouts = [
+        request_layout(Request(str(n), wordings), asked.methods, streams, asked.frame,
+                       asked.settings, None)
+        for n, wordings in enumerate(QUESTIONS)
+    ]  # fmt: skip
+    batch, frontier = asked.engine.prefill(layouts, asked.prefix())
+    seen = []
+    for position, step in enumerate(forced_steps(batch, frontier, ANSWERS)):
+        for row, token, logits_NV in zip(
+            step.rows_R.tolist(), step.tokens_R.tolist(), step.logits_RNV, strict=True
+        ):
+            seen.append((row, position, token))
+            parts = asked.frame.parts(QUESTIONS[row])
+            for n in range(3):
+                sequence = [*parts.alone(n), *ANSWERS[row][:position]]
+                expected = next_logits_alone(untouched, sequence)
+                # float32 sums in another order
+                torch.testing.assert_close(logits_NV[n], expected, atol=1e-3, rtol=1e-4)
+    expected_seen = [
+        (row, n, t) for row, answer in enumerate(ANSWERS) for n, t in enumerate(answer)
+    ]
+    assert sorted(seen) == sorted(expected_seen)
+
+
+def test_the_last_token_of_an_answer_is_not_fed(ensemble) -> None:
+    streams = Streams(fused=False, num_alone=3, prior=False)
+    layouts = [
+        request_layout(Request("q", QUESTIONS[0]), ensemble.methods, streams, ensemble.frame,
+                       ensemble.settings, None)
+    ]  # fmt: skip
+    batch, frontier = ensemble.engine.prefill(layouts, ensemble.prefix())
+    assert len(list(forced_steps(batch, frontier, [(60, 61, 62)]))) == 3
+    assert ensemble.counters.decode_tokens == 2 * 3

@@ -1,4 +1,5 @@
 # make demo: set everything up and run the main job on a real model.
+# make bench: speed beside rivals, appended to benchmarks/RESULTS.md; needs a quiet machine.
 # make test: set up and run the tests; one thread each, or two workers' threads wait on each other.
 PYTHON ?= python3
 VENV := .venv
@@ -6,10 +7,13 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check format install clean
+.PHONY: demo bench test check format install clean
 
 demo: $(STAMP)
 	$(BIN)/self-ensemble demo
+
+bench: $(STAMP)
+	$(BIN)/self-ensemble bench --plot benchmarks/speed.png --write-results benchmarks/RESULTS.md
 
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal

@@ -85,7 +85,7 @@ class Ensemble:
         backend = choose_backend(attention or model.attention, model.model.config, model.device)
         self.engine = Engine(model, backend)
         self._prefix: Prefix | None = None
-        self._stop = StopRule(
+        self.stop = StopRule(
             model.tokenizer,
             _eos_token_ids(model),
             self.settings.stop,
@@ -196,7 +196,7 @@ class Ensemble:
         first_logits = frontier.logits_MV.cpu()
         keys = [request.key for request in requests]
         weights = torch.ones(len(requests), 1)
-        decoded = decode(batch, frontier, tracks, weights, keys, self._stop) if tracks else []
+        decoded = decode(batch, frontier, tracks, weights, keys, self.stop) if tracks else []
         by_track = {
             track.name: [[self._single(track.name, one) for one in found] for found in rows]
             for track, rows in zip(tracks, decoded, strict=True)
@@ -273,7 +273,7 @@ class Ensemble:
             tracks.append(Track("per_prompt", streams.alone, sampling))
         weights = torch.tensor([r.weights or (1.0,) * num_wordings for r in requests])
         keys = [request.key for request in requests]
-        decoded = decode(batch, frontier, tracks, weights, keys, self._stop)
+        decoded = decode(batch, frontier, tracks, weights, keys, self.stop)
         by_track = {track.name: rows for track, rows in zip(tracks, decoded, strict=True)}
         return {
             method.name: [self._answer(method, found) for found in by_track[_track(method)]]
@@ -303,7 +303,7 @@ class Ensemble:
         return replace(members[winner], method=method.name, members=members)
 
     def _single(self, name: str, decoded: Decoded) -> Answer:
-        generation = self._stop.text(decoded.token_ids)
+        generation = self.stop.text(decoded.token_ids)
         return Answer(
             method=name,
             text=first_line(generation),

@@ -84,20 +84,21 @@ def test_results_are_appended_and_the_picture_is_written(capsys, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("what", "values", "tokens"),
+    ("what", "values", "tokens", "num_batches"),
     [
         # Prefix once in two questions, wordings, cue, and two tokens that are fed back.
-        ("num_paraphrases", (1, 3), [9 / 2 + 4 + 3, 9 / 2 + 12 + 3]),
-        ("prefix", (5, 50), [5 / 2 + 8 + 3, 50 / 2 + 8 + 3]),
-        ("batch", (1, 4), [9 / 1 + 8 + 3, 9 / 4 + 8 + 3]),
-        ("questions", (2, 6), [9 / 2 + 8 + 3, 9 / 6 + 8 + 3]),
+        ("num_paraphrases", (1, 3), [9 / 2 + 4 + 3, 9 / 2 + 12 + 3], [1, 1]),
+        ("prefix", (5, 50), [5 / 2 + 8 + 3, 50 / 2 + 8 + 3], [1, 1]),
+        ("batch", (1, 4), [9 / 1 + 8 + 3, 9 / 4 + 8 + 3], [1, 1]),
+        ("questions", (2, 6), [9 / 2 + 8 + 3, 9 / 6 + 8 + 3], [1, 3]),
     ],
 )
-def test_one_thing_grows_and_the_rest_stays(capsys, what, values, tokens):
+def test_one_thing_grows_and_the_rest_stays(capsys, what, values, tokens, num_batches):
     joined = ",".join(map(str, values))
     run(*TINY, "--rivals", "flex_attention", "--grow", what, "--grow-values", joined)
     growth = document(capsys)["growth"]
     assert [point["value"] for point in growth["points"]] == list(values)
+    assert [point["num_batches"] for point in growth["points"]] == num_batches
     found = [point["tokens_per_question"] for point in growth["points"]]
     assert all(isclose(one, two) for one, two in zip(found, tokens, strict=True))
     assert (growth["peak_bytes_per_question"] is None) == (what != "questions")

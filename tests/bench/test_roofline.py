@@ -22,6 +22,7 @@ from self_ensemble.packing.visibility import NEVER, read_bias
 from self_ensemble.prompts.parts import PromptParts
 
 PARTS = PromptParts(tuple(range(7)), ((1, 2, 3), (4, 5), (6, 7, 8, 9)), (10, 11))
+ALIKE = PromptParts(tuple(range(7)), ((1, 2, 3), (1, 2), (1, 5, 6, 7), (8, 2)), (10, 11))
 
 
 def counted(action) -> int:
@@ -82,7 +83,7 @@ def test_weight_bytes_are_those_of_the_matrices(name):
 
 def visible_pairs(parts: PromptParts, alone: tuple[int, ...], *, fused: bool) -> int:
     """Pairs of a token behind the prefix and a token that it may read, one by one."""
-    layout = build_layout(parts, alone=alone, fused=fused)
+    layout = build_layout(parts, alone=alone, fused=fused, share=True)
     groups = torch.tensor([0] * len(parts.prefix) + list(layout.groups))
     order = torch.arange(len(groups))
     bias = read_bias(
@@ -92,15 +93,16 @@ def visible_pairs(parts: PromptParts, alone: tuple[int, ...], *, fused: bool) ->
     return int((bias[len(parts.prefix) :] > NEVER).sum())
 
 
+@pytest.mark.parametrize(("parts", "num_tokens"), [(PARTS, 9), (ALIKE, 3 + 3 + 2)])
 @pytest.mark.parametrize(
     ("streams", "alone", "fused"),
-    [((FUSED,), (), True), ((0, 1, 2), (0, 1, 2), False), ((FUSED, 0, 1, 2), (0, 1, 2), True)],
+    [((FUSED,), (), True), ((FUSED, 0, 1, 2), (0, 1, 2), True)],
 )
-def test_prefill_pairs_are_those_of_the_visibility_table(streams, alone, fused):
+def test_prefill_pairs_are_those_of_the_visibility_table(parts, num_tokens, streams, alone, fused):
     walks = tuple(Walk(stream, (1,)) for stream in streams)
-    prefill, decode = packed_passes([PARTS], [walks])
-    assert prefill.pairs == visible_pairs(PARTS, alone, fused=fused)
-    assert prefill.tokens == 9 + 2 * len(streams)
+    prefill, decode = packed_passes([parts], [walks])
+    assert prefill.pairs == visible_pairs(parts, alone, fused=fused)
+    assert prefill.tokens == num_tokens + 2 * len(streams)
     assert prefill.logit_rows == len(streams)
     assert decode == []
 

@@ -7,6 +7,14 @@ import pandas as pd
 import pytest
 
 from self_ensemble.cli.main import main
+from self_ensemble.ensemble import Ensemble
+from self_ensemble.models.load import load_model
+from self_ensemble.prompts.build import chat_frame
+from self_ensemble.prompts.tokens import encode_text
+from self_ensemble.questions.load import load_questions
+from self_ensemble.run import WordingChoice
+from self_ensemble.weighting.devset import ask_dev_set
+from self_ensemble.weighting.pooling import Likelihood
 
 NUM_FACTS = 24
 RELATIONS = {
@@ -35,8 +43,6 @@ def learned_file(output: Path, dataset: str = "bridges") -> Path:
 
 def dev_file(questions: Path, num: int) -> list[str]:
     """The ids of the first questions that a command asks: those that are no few-shot examples."""
-    from self_ensemble.questions.load import load_questions
-
     return [q.uuid for q in load_questions(str(questions), num_shots=2).questions[:num]]
 
 
@@ -201,10 +207,26 @@ def test_a_mistake_is_one_line(questions, tiny_folder, tmp_path, capsys, more, m
     assert not learned_file(tmp_path).exists()
 
 
-def test_chat_answers_are_learned_from_too(questions, tiny_folder, tmp_path) -> None:
+@pytest.mark.parametrize("more", [["--folds", "9"], ["--by", "template"], ["--offset", "99"]])
+def test_a_mistake_in_the_data_is_told_before_the_model_is_loaded(
+    questions, tmp_path, capsys, more
+) -> None:
+    assert main(learn(questions, tmp_path / "no_such_model", tmp_path, *more)) == 2
+    assert "no_such_model" not in capsys.readouterr().err
+
+
+def test_chat_answers_are_turns_of_the_chat_template(questions, tiny_folder, tmp_path) -> None:
     assert main(learn(questions, tiny_folder, tmp_path, "--chat-template", "on")) == 0
-    plain = tmp_path / "plain"
-    assert main(learn(questions, tiny_folder, plain)) == 0
-    chat, text = (json.loads(learned_file(o).read_text()) for o in (tmp_path, plain))
-    assert chat["prompt_sha256"] != text["prompt_sha256"]
-    assert chat["nll"] != text["nll"]
+    model = load_model(str(tiny_folder))
+    asked = load_questions(str(questions), num_shots=2)
+    ensemble = Ensemble(
+        model, "avg", frame=chat_frame(model.tokenizer, asked.instruction, asked.shots)
+    )
+    answer = (*encode_text(model.tokenizer, "Paris"), model.tokenizer.eos_token_id)
+    dev_set = ask_dev_set(
+        ensemble, asked.questions, WordingChoice(3), lambda text: answer, batch_size=3
+    )
+    document = json.loads(learned_file(tmp_path).read_text())
+    weights = document["weights"]["all"]
+    expected = Likelihood(dev_set.candidates).each(weights).mean()
+    assert document["nll"] == pytest.approx(expected, abs=1e-3)

@@ -100,7 +100,7 @@ def test_logprobs_are_those_of_the_fused_distribution(loaded):
 def test_an_answer_that_outgrows_the_cache_equals_the_full_recompute(loaded):
     num_tokens = 2 * GROWTH
     asked = ensemble(loaded("llama"), ["flex_attention", "avg"], max_new_tokens=num_tokens)
-    asked._stop.eos_token_ids = frozenset()
+    asked.stop.eos_token_ids = frozenset()
     untouched, parts = loaded("llama"), asked.frame.parts(QUESTIONS[0])
     answers = {name: tokens(found)[0] for name, found in asked.run(requests()[:1]).items()}
     for step in (0, GROWTH - 1, GROWTH, num_tokens - 1):

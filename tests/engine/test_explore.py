@@ -7,7 +7,8 @@ import torch
 from asking import QUESTIONS, ensemble, tokens
 
 from self_ensemble.asking import Request
-from self_ensemble.decoding.choose import Sampling
+from self_ensemble.decoding import loop
+from self_ensemble.decoding.choose import Sampling, choose
 from self_ensemble.decoding.reference import next_logits_alone
 
 WARM = Sampling(temperature=0.9, top_p=0.95, seed=7)
@@ -119,6 +120,25 @@ def test_cold_samples_cost_less_than_their_number(model):
     explored = asked.explore(PROMPTS, 50, Sampling(temperature=0.2, seed=3))
     all_tokens = sum(len(a.token_ids) - 1 for one in explored for a in one.samples)
     assert len(_histories(explored)) == asked.counters.decode_tokens < all_tokens / 2
+
+
+def test_samples_that_have_not_parted_are_drawn_from_one_distribution(model, monkeypatch):
+    num_read = []
+
+    def reading(scores, *arguments):
+        num_read.append(len(scores))
+        return choose(scores, *arguments)
+
+    monkeypatch.setattr(loop, "choose", reading)
+    explored = _asked(model).explore(PROMPTS, 20, WARM, greedy=False)
+    steps = max(len(answer.token_ids) for one in explored for answer in one.samples)
+    histories = [
+        {(row, answer.token_ids[:n]) for row, one in enumerate(explored)
+         for answer in one.samples if len(answer.token_ids) > n}
+        for n in range(steps)
+    ]  # fmt: skip
+    assert num_read == [len(different) for different in histories]
+    assert num_read[0] == len(PROMPTS)
 
 
 def test_no_sample_and_no_greedy_one_are_no_answers(model):

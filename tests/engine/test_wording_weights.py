@@ -85,8 +85,10 @@ def test_only_the_ratio_of_weights_counts(tiny_llama, weights, factor):
     asked = ensemble(tiny_llama, WEIGHTED, segment_weights="given")
     scaled = [factor * weight for weight in weights]
     both = [_weighted(QUESTIONS[2], weights), _weighted(QUESTIONS[2], scaled)]
-    for answers in _answers(asked, both).values():
-        assert answers[0] == answers[1]
+    for one, other in asked.run(both).values():
+        assert one.token_ids == other.token_ids
+        # A distribution that is too sharp or too flat has the same greedy tokens.
+        assert one.logprobs == pytest.approx(other.logprobs, abs=1e-4)
 
 
 @pytest.mark.parametrize("num_copies", [2, 5])

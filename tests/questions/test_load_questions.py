@@ -34,6 +34,24 @@ def test_max_samples_keeps_the_first_questions_and_the_same_examples(
     assert part.shots == whole.shots
 
 
+def test_offset_leaves_out_the_first_questions_before_max_samples_counts(
+    write_jsonl: Writer,
+) -> None:
+    path = write_jsonl("m.jsonl", [{"question": f"q{i}", "answers": "a"} for i in range(30)])
+    whole, part = load_questions(str(path)), load_questions(str(path), offset=4, max_samples=3)
+    assert part.questions == whole.questions[4:7]
+    assert part.shots == whole.shots
+    assert load_questions(str(path), offset=20).questions == whole.questions[20:]
+    assert load_questions(str(path), offset=24, max_samples=9).questions == whole.questions[24:]
+
+
+@pytest.mark.parametrize("offset", [25, 99])
+def test_an_offset_that_leaves_no_question_is_refused(write_jsonl: Writer, offset: int) -> None:
+    path = write_jsonl("m.jsonl", [{"question": f"q{i}", "answers": "a"} for i in range(30)])
+    with pytest.raises(UserError, match=rf"--offset {offset}\b.*\b25\b"):
+        load_questions(str(path), offset=offset)
+
+
 @pytest.mark.parametrize(
     ("dataset", "message"),
     [
@@ -58,6 +76,7 @@ def test_what_names_no_data_set_is_refused(
     ("dataset", "options", "message"),
     [
         ("demo", {"max_samples": 0}, "Got --max-samples 0"),
+        ("demo", {"offset": -1}, "Got --offset -1"),
         ("demo", {"num_shots": -1}, "Got --num-shots -1"),
         ("myriadlama", {"num_manual": -1}, "Got --num-manual -1"),
         ("myriadlama", {"num_auto": -1}, "Got --num-auto -1"),

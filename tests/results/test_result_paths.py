@@ -2,8 +2,17 @@ from pathlib import Path
 
 import pytest
 
+from self_ensemble.decoding.fusion import RULES
 from self_ensemble.errors import UserError
-from self_ensemble.results.paths import LOGIT_METHODS, result_path
+from self_ensemble.methods import KINDS
+from self_ensemble.results.paths import (
+    ESTIMATORS,
+    LOGIT_METHODS,
+    METHODS,
+    confidence_path,
+    learned_weights_path,
+    result_path,
+)
 
 
 def name_of(method, indices=None):
@@ -28,9 +37,33 @@ def test_a_method_has_one_file_by_number_and_one_by_choice_of_wordings(method, n
     assert name_of(method, (0, 2, 4)) == f"diversity/{chosen}.feather"
 
 
-def test_no_two_methods_share_a_file():
-    methods = [*LOGIT_METHODS, "flex_attention", "vote", "origin", "per_prompt"]
-    assert len({name_of(method) for method in methods}) == len(methods)
+def test_every_method_has_a_file_of_its_own():
+    assert set(RULES) == LOGIT_METHODS
+    assert set(KINDS) == METHODS
+    assert len({name_of(method) for method in METHODS}) == len(METHODS)
+
+
+@pytest.mark.parametrize(
+    ("method", "indices", "expected"),
+    [
+        ("weighted_avg", None, "ensemble_weighted_avg-5-logprob"),
+        ("flex_attention", None, "flex_attention-5-logprob"),
+        ("my_module:rule", None, "ensemble_my_module.rule-5-logprob"),
+        ("weighted_max", (0, 2), "diversity/ensemble_weighted_max-0,2-logprob"),
+    ],
+)
+def test_the_source_of_weights_ends_the_name(method, indices, expected):
+    path = result_path(Path("r"), "webqa", "m", method, 5, indices, "logprob")
+    assert path == Path("r/webqa/m", f"{expected}.feather")
+
+
+def test_every_estimator_has_a_file_of_its_own_and_sampling_the_published_one():
+    paths = [confidence_path(Path("r"), "webqa", "a/m", name) for name in ESTIMATORS]
+    assert paths[0] == Path("r/webqa/a__m/confidence.feather")
+    assert paths[1] == Path("r/webqa/a__m/confidence-logprob.feather")
+    assert len(set(paths)) == len(ESTIMATORS)
+    learned = learned_weights_path(Path("r"), "webqa", "a/m")
+    assert learned == Path("r/webqa/a__m/learned_weights.json")
 
 
 @pytest.mark.parametrize("method", ["../x:rule", "module:", ":rule", "a b:rule", "m:a:b"])

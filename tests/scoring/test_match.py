@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from self_ensemble.scoring.lemmas import answer_lemmas, predict_lemma
-from self_ensemble.scoring.match import exact_match, partial_match, token_f1
+from self_ensemble.scoring.match import exact_match, lemmas_agree, partial_match, token_f1
 from self_ensemble.scoring.normalise import normalise
 
 
@@ -88,6 +88,38 @@ def test_empty_prediction_is_never_right(answer):
     assert not is_partial("", answer)
     assert not exact_match("...", [answer])
     assert token_f1("", [answer]) == 0
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        (["paris"], ["paris"], True),
+        (["paris"], ["it", "be", "paris", "france"], True),
+        (["new", "york"], ["york", "new"], False),
+        (["new", "york"], ["new", "jersey", "york"], False),
+        (["paris"], ["parisian"], False),
+        (["paris", "rome"], ["rome", "paris"], False),
+        (["paris", "rome"], ["rome", "nice"], False),
+        ([], ["paris"], False),
+        ([], [], False),
+    ],
+)
+def test_two_answers_agree_where_one_says_no_more_than_the_other(one, other, expected):
+    assert lemmas_agree(one, other) is expected
+    assert lemmas_agree(other, one) is expected
+
+
+@given(WORDS, WORDS)
+def test_agreement_equals_search_for_the_joined_words_both_ways(one, other):
+    ours, theirs = "|".join(["", *one, ""]), "|".join(["", *other, ""])
+    found = bool(one) and bool(other) and (ours in theirs or theirs in ours)
+    assert lemmas_agree(one, other) is lemmas_agree(other, one) is found
+    assert lemmas_agree(one, one) is bool(one)
+
+
+@given(WORDS, WORDS, WORDS)
+def test_more_words_around_an_answer_do_not_end_its_agreement(before, answer, behind):
+    assert lemmas_agree([*before, *answer, *behind], tuple(answer)) is bool(answer)
 
 
 @pytest.mark.parametrize(

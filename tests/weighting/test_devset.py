@@ -24,7 +24,7 @@ def asked(ensemble):
     """Factory `(questions, batch_size=2)` of dev sets."""
 
     def ask(questions, batch_size=2):
-        target = plain_target(ensemble.model.tokenizer, Framing(), ensemble._stop)
+        target = plain_target(ensemble.model.tokenizer, Framing(), ensemble.stop)
         return ask_dev_set(ensemble, questions, CHOICE, target, batch_size=batch_size)
 
     return ask

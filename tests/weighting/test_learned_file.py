@@ -110,6 +110,7 @@ def test_a_question_without_a_known_relation_is_refused(by_template, asked, mess
         ("weights", {"all": [0.5, -0.1, 0.6]}, "'weights' has"),
         ("weights", {"all": [0.5, None, 0.5]}, "'weights' has"),
         ("weights", {"all": [float("nan"), 0.5, 0.5]}, "'weights' has"),
+        ("weights", {"all": [float("inf"), 0.5, 0.5]}, "'weights' has"),
         ("weights", {"all": [0, 0, 0]}, "'weights' has"),
         ("weights", [0.5, 0.3, 0.2], "no field 'weights' of type dict"),
         ("by", "column", "'by' is 'column'"),

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import torch
 from transformers import PreTrainedModel
 
-from self_ensemble.bench.work import FUSED, PRIOR, Walk
+from self_ensemble.bench.work import FUSED, Walk
 from self_ensemble.prompts.parts import PromptParts
 
 
@@ -192,12 +192,10 @@ def published_passes(prompt_lengths: Sequence[int], num_tokens: int) -> list[Pas
 
 def _packed_prefill(parts: PromptParts, streams: set[int]) -> Pass:
     prefix, cue = len(parts.prefix), len(parts.cue)
-    tokens = pairs = 0
-    for segment in _segments_read(parts, streams):
-        tokens += segment
-        pairs += segment * prefix + _causal(segment)
+    depths = _depths(parts, streams)
+    tokens = len(depths) + cue * len(streams)
+    pairs = len(depths) * prefix + sum(depths)
     for stream in streams:
-        tokens += cue
         pairs += cue * (prefix + _context(parts, stream)) + _causal(cue)
     return Pass(tokens, len(streams), pairs, 0)
 
@@ -208,24 +206,26 @@ def _packed_step(parts: PromptParts, walks: Sequence[Walk], step: int) -> Pass:
     streams = {stream for stream, _ in nodes}
     prefix, cue = len(parts.prefix), len(parts.cue)
     pairs = sum(prefix + _context(parts, stream) + cue + step for stream, _ in nodes)
-    segments = sum(_segments_read(parts, streams))
     tails = len(streams) * (cue + step - 1)
-    return Pass(len(nodes), len(nodes), pairs, segments + tails)
+    return Pass(len(nodes), len(nodes), pairs, len(_depths(parts, streams)) + tails)
 
 
-def _segments_read(parts: PromptParts, streams: set[int]) -> list[int]:
-    """Lengths of the wordings that some stream reads."""
-    lengths = [len(segment) for segment in parts.segments]
-    return [n for index, n in enumerate(lengths) if FUSED in streams or index in streams]
+def _depths(parts: PromptParts, streams: set[int]) -> list[int]:
+    """Place in its wording, from 1, of every token that some stream reads.
+
+    Tokens that wordings begin with alike have the same keys and values, and count once.
+    """
+    read = [
+        segment
+        for index, segment in enumerate(parts.segments)
+        if FUSED in streams or index in streams
+    ]
+    return [len(start) for start in {one[:n] for one in read for n in range(1, len(one) + 1)}]
 
 
 def _context(parts: PromptParts, stream: int) -> int:
     """Tokens of the wordings that a stream reads."""
-    if stream == FUSED:
-        return sum(map(len, parts.segments))
-    if stream == PRIOR:
-        return 0
-    return len(parts.segments[stream])
+    return len(_depths(parts, {stream}))
 
 
 def _together(passes: Sequence[Pass], shared_keys: int = 0) -> Pass:

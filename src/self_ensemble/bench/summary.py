@@ -37,6 +37,7 @@ class Row:
         name: The rival.
         is_ours: Whether it is this engine.
         num_questions: Questions per repetition.
+        num_batches: In how many batches.
         num_repeats: Repetitions.
         ms_per_question: Milliseconds per question, the shared prefix included.
         questions_per_s: Its inverse.
@@ -57,6 +58,7 @@ class Row:
     name: str
     is_ours: bool
     num_questions: int
+    num_batches: int
     num_repeats: int
     ms_per_question: Spread
     questions_per_s: Spread
@@ -90,6 +92,7 @@ def _row(work: Work, one: Measured, ceilings: Ceilings, sizes: ModelSizes) -> Ro
         name=rival.name,
         is_ours=rival.is_ours,
         num_questions=rival.num_questions,
+        num_batches=rival.num_batches,
         num_repeats=len(laps),
         ms_per_question=Spread.of(1e3 * total for total in totals),
         questions_per_s=Spread.of(1.0 / total for total in totals),

@@ -139,7 +139,7 @@ def _output_path(job: LearnJob, question_set: QuestionSet) -> Path:
 def _target(
     job: LearnJob, model: LoadedModel, ensemble: Ensemble, question_set: QuestionSet
 ) -> Target:
-    stop = ensemble._stop
+    stop = ensemble.stop
     # As in `prompt_frame`.
     if job.chat_template == "on" or (job.chat_template == "auto" and model.has_chat_template):
         return chat_target(model.tokenizer, stop)

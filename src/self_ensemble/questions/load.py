@@ -49,7 +49,13 @@ def load_questions(
     _check_counts(max_samples, offset, num_shots, choice)
     _check_fit(dataset, data_dir, choice)
     question_set = _load(dataset, data_dir, choice, num_shots, seed)
-    question_set = replace(question_set, questions=question_set.questions[:max_samples])
+    kept = question_set.questions[offset:][:max_samples]
+    if not kept:
+        raise UserError(
+            f"Got --offset {offset}, but {question_set.name} has "
+            f"{len(question_set.questions)} questions. Give less."
+        )
+    question_set = replace(question_set, questions=kept)
     return question_set if paraphrases is None else add_paraphrases(question_set, paraphrases)
 
 

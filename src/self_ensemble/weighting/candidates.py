@@ -2,9 +2,10 @@
 
 Q questions, N wordings, L tokens of an answer, V vocabulary, C candidates of a position.
 
-At each position the candidates are the K most probable tokens of every wording and the right
-one, C <= N K + 1. Pooled probabilities are normalised over them, so a pooled negative
-log-likelihood is a little too small; with K = V it is exact.
+At each position the candidates are the K most probable tokens of every wording, the right one, and
+one that stands for all other tokens together: C <= N K + 2. Every wording's probabilities still
+sum to 1. By Hoelder's inequality the pooled weight of the other tokens together is at least the
+sum of their pooled weights, so a negative log-likelihood is never too small; K = V is exact.
 """
 
 from collections.abc import Sequence
@@ -20,7 +21,9 @@ from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError
 from self_ensemble.request_layout import Streams, request_layout
 
-# Of 200 facts of MyriadLAMA in 5 templates, asked of SmolLM2-135M (49,152 tokens): see NLL_GAP.
+# On 24 facts of MyriadLAMA in 5 templates, SmolLM2-135M (V = 49,152), the negative log-likelihood
+# with K = 1,000 is 7.105 nats for equal and 6.205 for learned weights, exactly 7.078 and 6.192,
+# and the largest weight 0.796, exactly 0.782. K = 100: 7.176, 6.242 and 0.843.
 TOP_K = 1000
 
 
@@ -87,8 +90,12 @@ def _positions(step: ForcedStep, top_k: int) -> list[tuple[NDArray[np.float64], 
     found = []
     for row, right in enumerate(step.tokens_R.tolist()):
         tokens = torch.unique(torch.cat([best[row].flatten(), best.new_tensor([right])]))
+        kept = [logprobs[row][:, tokens]]
+        if len(tokens) < logprobs.shape[-1]:
+            others = logprobs[row].index_fill(1, tokens, -torch.inf)
+            kept.append(others.logsumexp(dim=1, keepdim=True))
         column = int(torch.searchsorted(tokens, right))
-        found.append((logprobs[row][:, tokens].double().cpu().numpy(), column))
+        found.append((torch.cat(kept, dim=1).double().cpu().numpy(), column))
     return found
 
 

@@ -10,8 +10,9 @@ from typing import Literal
 
 from self_ensemble.scoring.lemmas import words
 
-Asked = Literal["person", "place", "time", "reason", "amount", "thing"]
+Asked = Literal["person", "place", "time", "reason", "manner", "amount", "thing"]
 
+_MEASURES = "many much old long far tall high big large deep wide fast often"
 _QUESTION_WORDS: dict[str, Asked | None] = {
     "who": "person",
     "whom": "person",
@@ -19,14 +20,13 @@ _QUESTION_WORDS: dict[str, Asked | None] = {
     "where": "place",
     "when": "time",
     "why": "reason",
-    "how many": "amount",
-    "how much": "amount",
+    **dict.fromkeys((f"how {word}" for word in _MEASURES.split()), "amount"),
+    "how": "manner",
     "what do": "thing",
     "what does": "thing",
     "what did": "thing",
     "what": None,
     "which": None,
-    "how": None,
 }
 _QUESTION_STARTS = frozenset(key.split()[0] for key in _QUESTION_WORDS)
 # How a request begins that asks without a question word.

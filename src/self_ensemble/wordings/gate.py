@@ -36,6 +36,7 @@ Reason = Literal[
     "new_entity",
     "asks_else",
     "off_topic",
+    "unlikely",
     "check_answer",
     "check_nli",
 ]
@@ -59,7 +60,8 @@ def rejection(
         taken: Normalised texts (`same_text`) of the candidates that were accepted before.
 
     Returns:
-        The first rule that it breaks, in the order of `REASONS`.
+        The first rule that it breaks, in the order of `REASONS`; the last three are not rules
+        on texts and are never returned.
     """
     return _form(original, wording, taken) or _content(original, wording, answers)
 
@@ -90,6 +92,7 @@ def _form(original: str, wording: str, taken: Collection[str]) -> Reason | None:
 
 
 def _content(original: str, wording: str, answers: Sequence[str]) -> Reason | None:
+    is_cloze = BLANK in original
     original, wording = original.replace(BLANK, " "), wording.replace(BLANK, " ")
     if any(_has_answer(wording, one) and not _has_answer(original, one) for one in answers):
         return "answer_leaked"
@@ -107,9 +110,18 @@ def _content(original: str, wording: str, answers: Sequence[str]) -> Reason | No
         return "new_entity"
     if not asks_for(original).agrees_with(asks_for(wording)):
         return "asks_else"
-    content = content_words(original)
-    kept = sum(occurs(word, word_forms(wording)) for word in content)
-    return "off_topic" if kept < MIN_KEPT * len(content) else None
+    content, forms = content_words(original), word_forms(wording)
+    if sum(occurs(word, forms) for word in content) < MIN_KEPT * len(content):
+        return "off_topic"
+    # A cloze says much with "is in"; a question does not.
+    return "off_topic" if not is_cloze and _lost_all_but_names(original, wording) else None
+
+
+def _lost_all_but_names(original: str, wording: str) -> bool:
+    """As "Who was Ada Lovelace?" for "Who was Ada Lovelace's father?"."""
+    content, names = content_words(original), name_words(original)
+    bare = all(occurs(word, names) for word in content_words(wording))
+    return bare and not all(occurs(word, names) for word in content)
 
 
 def _has_answer(text: str, answer: str) -> bool:

@@ -237,9 +237,10 @@ STYLES = (
         _questions(
             "Ask the same question as simply as you can. Keep all names and numbers.",
             ("What is the name of the author of Dracula?", "Who wrote Dracula?"),
-            ("in what city can you visit the prado museum?", "Where is the Prado Museum?"),
+            ("in what city can you visit the prado museum?",
+             "Where can you visit the Prado Museum?"),
             ("In which year did World War I come to an end?", "When did World War I end?"),
-            ("what is the profession of angela merkel?", "What does Angela Merkel do?"),
+            ("what is the profession of angela merkel?", "What does Angela Merkel work as?"),
             ("Which languages are spoken by the people of Belgium?",
              "What do people speak in Belgium?"),
             ("who was it that killed john lennon?", "Who murdered John Lennon?"),

@@ -13,7 +13,7 @@ demo: $(STAMP)
 	$(BIN)/self-ensemble demo
 
 bench: $(STAMP)
-	$(BIN)/self-ensemble bench --plot benchmarks/speed.png --write-results benchmarks/RESULTS.md
+	$(BIN)/self-ensemble bench --plot benchmarks/bench.png --write-results benchmarks/RESULTS.md
 
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal

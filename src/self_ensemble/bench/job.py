@@ -32,8 +32,8 @@ from self_ensemble.errors import UserError
 from self_ensemble.models.load import LoadedModel, load_model
 
 STOP = ("\n",)
-# The lengths of the bundled prompts, for models that cannot read text.
-DEFAULT_SHAPE = Shape(130, 5, 16, 20)
+# The lengths of WebQuestions prompts with 5 examples, for models that cannot read text.
+DEFAULT_SHAPE = Shape(129, 5, 16, 20)
 GIGA = 1e9
 
 

@@ -61,7 +61,8 @@ class Answer:
         text: First line of the generation.
         generation: All that was generated, cut before the stop string.
         token_ids: Generated tokens, the one that ended the answer included.
-        logprobs: Log-probability of each token under the distribution it was chosen from.
+        logprobs: Log-probability of each token under the method's distribution, at temperature 1
+            and without a nucleus.
         stop_reason: "eos", "stop" (a stop string) or "length".
         members: For `vote` and `per_prompt` the answer of each wording; `per_prompt` itself
             shows the answer of the original wording.

@@ -17,7 +17,13 @@ from self_ensemble.models.load import LoadedModel
 from self_ensemble.models.support import choose_backend
 from self_ensemble.prompts.build import PromptFrame, plain_frame
 from self_ensemble.questions.schema import Framing
-from self_ensemble.request_layout import Streams, checked_parts, original_only, request_layout
+from self_ensemble.request_layout import (
+    Streams,
+    checked_parts,
+    original_only,
+    relative_weights,
+    request_layout,
+)
 from self_ensemble.scoring.normalise import first_line
 from self_ensemble.scoring.vote import vote
 
@@ -188,6 +194,9 @@ class Ensemble:
         Raises:
             UserError: A question that cannot be asked; see `problem`.
         """
+        assert all(len(request.wordings) == 1 for request in requests), "one wording each"
+        if not requests:
+            return []
         alone = (Method("per_prompt", "alone"),)
         batch, frontier = self._prefill(requests, alone, Streams(False, 1, False))
         tracks = [Track("greedy", (0,), Sampling())] if greedy else []
@@ -271,7 +280,9 @@ class Ensemble:
             tracks.append(Track("flex_attention", (0,), sampling))
         if any(method.kind in ("alone", "original", "vote") for method in methods):
             tracks.append(Track("per_prompt", streams.alone, sampling))
-        weights = torch.tensor([r.weights or (1.0,) * num_wordings for r in requests])
+        weights = torch.tensor(
+            [relative_weights(r.weights or (1.0,) * num_wordings) for r in requests]
+        )
         keys = [request.key for request in requests]
         decoded = decode(batch, frontier, tracks, weights, keys, self.stop)
         by_track = {track.name: rows for track, rows in zip(tracks, decoded, strict=True)}

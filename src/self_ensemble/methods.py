@@ -64,10 +64,18 @@ def resolve_method(method: "str | Method | Callable[..., object]") -> Method:
     if isinstance(method, Method):
         return method
     if callable(method):
+        for built_in, rule in RULES.items():
+            if method is rule:
+                return Method(built_in, "tied", rule)
         name = f"{method.__module__}:{getattr(method, '__name__', type(method).__name__)}"
         return Method(name, "tied", checked_rule(name, method))
     kind = KINDS.get(method, "tied")
-    return Method(method, kind, load_rule(method, list(KINDS)) if kind == "tied" else None)
+    if kind != "tied":
+        return Method(method, kind)
+    rule = load_rule(method, list(KINDS))
+    # A built-in rule by its full name is the built-in method.
+    name = next((name for name, known in RULES.items() if known is rule), method)
+    return Method(name, kind, rule)
 
 
 def resolve_methods(

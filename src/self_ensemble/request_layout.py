@@ -114,6 +114,12 @@ def checked_parts(
     return parts
 
 
+def relative_weights(weights: Sequence[float]) -> tuple[float, ...]:
+    """Weights as shares of the largest, which fit into float32 however large or small they are."""
+    largest = max(weights)
+    return tuple(weight / largest for weight in weights)
+
+
 def _check_request_weights(
     request: Request, methods: Sequence[Method], settings: Settings
 ) -> None:
@@ -132,6 +138,8 @@ def _check_request_weights(
 
 
 def _check_weights(weights: Sequence[float], num_wordings: int) -> None:
+    if not weights:
+        raise UserError("The question has no weights: their source has none for a wording of it.")
     if len(weights) != num_wordings:
         raise UserError(
             f"Got {len(weights)} weights for {num_wordings} wordings. Pass one weight per wording."
@@ -150,5 +158,5 @@ def _segment_weights(request: Request, settings: Settings) -> Sequence[float]:
         return [1.0] * num_wordings
     assert request.segment_weights is not None  # see checked_parts
     # To sum 1, as uniform ones do: one wording, whatever its weight, is plain generation.
-    total = sum(request.segment_weights)
-    return [weight / total for weight in request.segment_weights]
+    relative = relative_weights(request.segment_weights)
+    return [weight / sum(relative) for weight in relative]

@@ -57,8 +57,15 @@ def arguments(questions: Path, model: Path, output: Path, *more: str) -> list[st
     return [
         "confidence", "--dataset", str(questions), "--model", str(model), "--output-dir",
         str(output), "--num-shots", "2", "--num-paraphrases", "3", "--max-new-tokens", "4",
-        "--batch-size", "3", "--num-samples", str(NUM_SAMPLES), *more,
+        "--batch-size", "3", *(_few_samples(more)), *more,
     ]  # fmt: skip
+
+
+def _few_samples(more: tuple[str, ...]) -> list[str]:
+    # The option is refused where nothing is sampled.
+    asked = more[more.index("--estimator") + 1] if "--estimator" in more else "sampling"
+    sampled = {"sampling", "all"} & set(asked.split(","))
+    return ["--num-samples", str(NUM_SAMPLES)] if sampled else []
 
 
 def result(output: Path, estimator: str) -> pd.DataFrame:
@@ -240,6 +247,10 @@ def test_how_samples_are_drawn_is_fixed_for_sampling_alone(
     message = capsys.readouterr().err
     assert option.removeprefix("--").replace("-", "_") in message
     assert "--overwrite" in message
+    # The others are as they would be now, and so they are finished.
+    before = result(output, "logprob")
+    assert main(arguments(path, judge_folder, output, "--estimator", "logprob")) == 0
+    assert result(output, "logprob").equals(before)
     command = arguments(path, judge_folder, output, "--estimator", "all", *changed, "--overwrite",
                         "--output-dir", str(output / "again"))  # fmt: skip
     assert main(command) == 0
@@ -290,6 +301,9 @@ def test_rows_that_cannot_be_asked_are_error_rows_and_the_others_go_on(
         options = ["--num-shots", "0", "--estimator", "sampling,agreement"]
         assert main(arguments(path, judge_folder, path.parent, *options)) == code
     assert "4 questions could not be asked" in capsys.readouterr().out
+    # A finished run still tells of them.
+    assert main([*arguments(mixed, judge_folder, mixed.parent, *options), "--json"]) == 3
+    assert json.loads(capsys.readouterr().out)["errors"] == 4
     for name in ("sampling", "agreement"):
         good, table = (result(path.parent, name) for path in (clean, mixed))
         failed = table["error"].notna()
@@ -357,11 +371,13 @@ def test_a_vocabulary_without_the_words_true_and_false_is_refused(
     assert "begin with the same token" in capsys.readouterr().err
 
 
-def test_temperature_0_is_no_mistake_where_nothing_is_sampled(
-    questions, judge_folder, tmp_path
+@pytest.mark.parametrize("option", ["--num-samples=9", "--temperature=0.5", "--top-p=0.5"])
+def test_options_of_samples_are_refused_where_nothing_is_sampled(
+    option, questions, judge_folder, tmp_path, capsys
 ) -> None:
     command = arguments(questions, judge_folder, tmp_path, "--estimator", "logprob")
-    assert main([*command, "--temperature", "0"]) == 0
+    assert main([*command, option]) == 2
+    assert f"{option.partition('=')[0]} is for the estimator sampling" in capsys.readouterr().err
 
 
 def _spawn(command: list[str]) -> subprocess.Popen[str]:

@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from self_ensemble.asking import Answer
-from self_ensemble.confidence.estimators import ESTIMATORS, Evidence, check_names
-from self_ensemble.errors import UserError
+from self_ensemble.confidence.estimators import ESTIMATORS, Evidence
 from self_ensemble.results.paths import ESTIMATORS as NAMES
 
 LEMMAS = st.lists(st.sampled_from(["rome", "the", "city", "of"]), max_size=3)
@@ -140,12 +139,3 @@ def test_a_certain_first_token_has_confidence_1_and_an_open_one_0():
 def test_the_ending_token_counts_for_logprob():
     found = ESTIMATORS["logprob"]([_evidence(logprobs=(0.0, math.log(0.25)))])
     assert found == pytest.approx([0.5])
-
-
-@pytest.mark.parametrize(
-    ("name", "nearest"), [("sampeling", "sampling"), ("logprobs", "logprob"), ("p-true", "p_true")]
-)
-def test_an_unknown_estimator_is_refused_with_the_nearest(name, nearest):
-    check_names(NAMES)
-    with pytest.raises(UserError, match=f"Unknown estimator '{name}'. Did you mean '{nearest}'"):
-        check_names(["entropy", name])

@@ -235,3 +235,18 @@ def test_gated_decides_for_each_question_of_a_batch():
 @pytest.mark.parametrize("name", TIED)
 def test_fuse_gives_one_row_per_question(name):
     assert fuse(RULES[name], torch.randn(3, 4, 7), torch.ones(3, 4)).shape == (3, 7)
+
+
+@pytest.mark.parametrize("name", ["contrast", "weighted_avg"])
+def test_a_token_that_is_ruled_out_everywhere_is_not_chosen(name):
+    logits = torch.randn(3, 6, generator=torch.Generator().manual_seed(1))
+    logits[:, 2] = -torch.inf
+    scores = RULES[name](logits, torch.tensor([0.0, 1.0, 2.0][: 2 + (name == "weighted_avg")]))
+    assert not torch.isnan(scores).any()
+    assert scores[2] == scores.min()
+    assert int(scores.argmax()) != 2
+
+
+def test_a_wording_without_weight_rules_nothing_out():
+    logits = torch.tensor([[-torch.inf, 0.0], [2.0, 1.0]])
+    assert RULES["weighted_avg"](logits, torch.tensor([0.0, 3.0])).tolist() == [2.0, 1.0]

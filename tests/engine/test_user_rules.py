@@ -7,6 +7,7 @@ import torch
 import user_rules
 from asking import QUESTIONS, ensemble, requests, tokens
 
+from self_ensemble.decoding.fusion import RULES
 from self_ensemble.decoding.reference import greedy_tied
 from self_ensemble.errors import UserError
 from self_ensemble.methods import KINDS, resolve_method, resolve_methods
@@ -98,3 +99,12 @@ def test_a_weighted_method_without_weights_is_refused(loaded, name):
     # In Python as well: equal weights would be another method under this name.
     with pytest.raises(UserError, match=f"'{name}' needs weights, and question 'q0' has none"):
         ensemble(loaded("llama"), name).run(requests(weights=None))
+
+
+@pytest.mark.parametrize("name", ["contrast", "weighted_avg", "avg"])
+def test_a_built_in_rule_by_its_function_is_the_built_in_method(name):
+    for given in (RULES[name], f"self_ensemble.decoding.fusion:{name}"):
+        method = resolve_method(given)
+        assert (method.name, method.rule) == (name, RULES[name])
+        assert method.reads_prior == (name == "contrast")
+        assert method.needs_weights == (name == "weighted_avg")

@@ -137,3 +137,11 @@ def test_wordings_may_change_places_with_their_weights(loaded, family, window):
         ]
         # Weights that change places without their wordings do count.
         assert len({str(one) for one in _answers(asked, moved)["weighted_max"]}) > 1
+
+
+@pytest.mark.parametrize("scale", [1e-46, 1e-300, 1e39, 1e308])
+def test_weights_beyond_float32_are_the_same_weights(tiny_llama, scale):
+    weights = (0.5, 1.0, 0.7)
+    asked = ensemble(tiny_llama, WEIGHTED, segment_weights="given")
+    scaled = [_weighted(QUESTIONS[0], [scale * weight for weight in weights])]
+    assert _answers(asked, scaled) == _answers(asked, [_weighted(QUESTIONS[0], weights)])

@@ -7,6 +7,8 @@ import typer
 
 from self_ensemble.cli import options
 from self_ensemble.cli.options import METHOD, one_of
+from self_ensemble.errors import UserError
+from self_ensemble.results.paths import ESTIMATORS
 
 
 def confidence(
@@ -21,15 +23,19 @@ def confidence(
         ),
     ] = ["sampling"],  # noqa: B006
     num_samples: Annotated[
-        int,
-        typer.Option(help="Sampled answers per wording, S (sampling).", rich_help_panel=METHOD),
-    ] = 100,
+        int | None,
+        typer.Option(
+            help="Sampled answers per wording, S (sampling). Default: 100.", rich_help_panel=METHOD
+        ),
+    ] = None,
     temperature: Annotated[
-        float, typer.Option(help="Of the samples.", rich_help_panel=METHOD)
-    ] = 0.6,
+        float | None,
+        typer.Option(help="Of the samples. Default: 0.6.", rich_help_panel=METHOD),
+    ] = None,
     top_p: Annotated[
-        float, typer.Option(help="Nucleus of the samples.", rich_help_panel=METHOD)
-    ] = 0.9,
+        float | None,
+        typer.Option(help="Nucleus of the samples. Default: 0.9.", rich_help_panel=METHOD),
+    ] = None,
     num_paraphrases: options.NumParaphrases = None,
     indices: options.Indices = None,
     data: options.DataFolder = None,
@@ -62,6 +68,18 @@ def confidence(
     one_of("chat template setting", chat_template, ["auto", "on", "off"])
     options.at_least("--max-new-tokens", max_new_tokens, 1)
     options.at_least("--num-samples", num_samples, 1)
+    estimators = options.parse_names(estimator)
+    for name in estimators:
+        one_of("estimator", name, [*ESTIMATORS, "all"])
+    if not {"sampling", "all"} & set(estimators):
+        for option, value in (
+            ("--num-samples", num_samples), ("--temperature", temperature), ("--top-p", top_p),
+        ):  # fmt: skip
+            if value is not None:
+                raise UserError(
+                    f"{option} is for the estimator sampling, which is not asked for. "
+                    "Leave it out, or add the estimator."
+                )
     chosen = options.parse_indices(indices)
     num_wordings = options.wordings_per_question(num_paraphrases, num_manual, num_auto)
     # Here, not above: torch would make every `--help` wait.
@@ -75,10 +93,10 @@ def confidence(
                 seed,
             ),
             ModelOptions(model, attention, device, dtype, trust_remote_code, aliases),
-            estimators=options.parse_names(estimator),
-            num_samples=num_samples,
-            temperature=temperature,
-            top_p=top_p,
+            estimators=estimators,
+            num_samples=100 if num_samples is None else num_samples,
+            temperature=0.6 if temperature is None else temperature,
+            top_p=0.9 if top_p is None else top_p,
             num_paraphrases=num_wordings,
             indices=chosen,
             chat_template=chat_template,

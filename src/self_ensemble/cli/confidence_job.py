@@ -23,7 +23,7 @@ from self_ensemble.cli.setup import (
     progress_bar,
     prompt_frame,
 )
-from self_ensemble.confidence.estimators import ESTIMATORS, check_names
+from self_ensemble.confidence.estimators import ESTIMATORS
 from self_ensemble.confidence.run import ConfidenceRun
 from self_ensemble.confidence.self_report import TrueOrFalse
 from self_ensemble.decoding.choose import Sampling
@@ -115,7 +115,6 @@ def _estimators(job: ConfidenceJob) -> tuple[str, ...]:
             for name in (ESTIMATORS if asked == "all" else [asked])
         )
     )
-    check_names(names)
     if not names:
         raise UserError(f"No estimator given. Choose from: {', '.join(ESTIMATORS)}, all.")
     return names

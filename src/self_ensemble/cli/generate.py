@@ -42,12 +42,12 @@ def generate(
         ),
     ] = None,
     contrast_strength: Annotated[
-        float,
+        float | None,
         typer.Option(
-            help="How much of the prompt without the question contrast takes away.",
+            help="How much of the prompt without the question contrast takes away. Default: 0.25.",
             rich_help_panel=METHOD,
         ),
-    ] = 0.25,
+    ] = None,
     positions: Annotated[
         str, typer.Option(help="aligned or contiguous.", rich_help_panel=METHOD)
     ] = "aligned",
@@ -94,13 +94,15 @@ def generate(
     one_of("fusion point", fusion_point, ["cue", "last_segment"])
     one_of("chat template setting", chat_template, ["auto", "on", "off"])
     options.at_least("--max-new-tokens", max_new_tokens, 1)
-    if not 0 <= contrast_strength < float("inf"):
+    if contrast_strength is not None and not 0 <= contrast_strength < float("inf"):
         raise UserError(f"Got --contrast-strength {contrast_strength}. Give a number from 0.")
     chosen = options.parse_indices(indices)
     num_wordings = options.wordings_per_question(num_paraphrases, num_manual, num_auto)
     # Here, not above: torch would make every `--help` wait.
     from self_ensemble.cli.jobs import Job, run_job
     from self_ensemble.cli.setup import DataOptions, ModelOptions
+    from self_ensemble.decoding.fusion import CONTRAST
+    from self_ensemble.weighting.sources import PUBLISHED
 
     return run_job(
         Job(
@@ -113,9 +115,9 @@ def generate(
             num_paraphrases=num_wordings,
             indices=chosen,
             manual_read_each_other=manual_read_each_other,
-            weights=weights,
-            segment_weights=segment_weights,
-            contrast_strength=contrast_strength,
+            weights=None if weights is None else PUBLISHED.get(weights, weights),
+            segment_weights=PUBLISHED.get(segment_weights, segment_weights),
+            contrast_strength=CONTRAST if contrast_strength is None else contrast_strength,
             positions=positions,
             fusion_point=fusion_point,
             chat_template=chat_template,

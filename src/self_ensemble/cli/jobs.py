@@ -21,6 +21,7 @@ from self_ensemble.cli.setup import (
     prompt_frame,
 )
 from self_ensemble.decoding.choose import Sampling
+from self_ensemble.decoding.fusion import CONTRAST
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError
 from self_ensemble.methods import Method, resolve_methods
@@ -40,7 +41,7 @@ from self_ensemble.run import (
     run_questions,
     sha256_of,
 )
-from self_ensemble.weighting.sources import BUILT_IN, weights_from
+from self_ensemble.weighting.sources import file_suffix, weights_from
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ class Job:
     manual_read_each_other: bool = False
     weights: str | None = None
     segment_weights: str = "uniform"
-    contrast_strength: float = 0.25
+    contrast_strength: float = CONTRAST
     positions: str = "aligned"
     fusion_point: str = "cue"
     chat_template: str = "off"
@@ -226,7 +227,7 @@ def _open(
         **{name: value for name, value in job.options().items() if name not in NOT_IN_MANIFEST},
         "max_new_tokens": settings.max_new_tokens,
         "stop": settings.stop,
-        "weights_sha256": sha256_of(weights) if method.needs_weights else None,
+        "weights_sha256": sha256_of(weights) if method.may_read_weights else None,
         "contrast_strength": job.contrast_strength if method.reads_prior else None,
     }
     if method.kind == "fused":
@@ -239,10 +240,9 @@ def _open(
     if method.rule is not None and ":" in method.name:
         options["rule_sha256"] = sha256_of(inspect.getsource(method.rule))
     fields = manifest_fields(ensemble, question_set, options)
-    source = job.weights_of(method)
     path = result_path(
         job.output_dir, question_set.name, job.model.model, method.name, job.num_paraphrases,
-        job.indices, source if source in BUILT_IN else None,
+        job.indices, file_suffix(job.weights_of(method)),
     )  # fmt: skip
     # Through JSON, so that what is compared on resume is what was written.
     manifest = Manifest(json.loads(json.dumps(fields, default=str)))

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from self_ensemble.asking import Answer
-from self_ensemble.errors import unknown_name
 from self_ensemble.results.paths import ESTIMATORS as NAMES
 from self_ensemble.scoring.match import lemmas_agree
 
@@ -113,14 +112,3 @@ ESTIMATORS: dict[str, Callable[[Sequence[Evidence]], list[float]]] = {
     "p_true": p_true,
 }
 assert tuple(ESTIMATORS) == NAMES
-
-
-def check_names(names: Sequence[str]) -> None:
-    """Refuse an unknown estimator.
-
-    Raises:
-        UserError: Naming the nearest.
-    """
-    for name in names:
-        if name not in ESTIMATORS:
-            raise unknown_name("estimator", name, ESTIMATORS)

@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from self_ensemble.asking import Request
+from self_ensemble.asking import Answer, Request
 from self_ensemble.confidence.estimators import ESTIMATORS, Evidence
 from self_ensemble.confidence.self_report import TrueOrFalse
 from self_ensemble.decoding.choose import Sampling
@@ -86,7 +86,7 @@ class ConfidenceRun:
         if self.true_or_false is not None:
             truths = self.true_or_false.probabilities(
                 [prompt.wordings[0] for _, prompt in prompts],
-                [one.greedy.text for one in seen if one.greedy is not None],
+                [_greedy(one).text for one in seen],
                 at_once,
             )
         found: dict[str, list[tuple[Explored, float]]] = {}
@@ -148,11 +148,15 @@ class ConfidenceRun:
 
 
 def _evidence(explored: Explored, p_true: float) -> Evidence:
-    assert explored.greedy is not None
     return Evidence(
-        greedy=explored.greedy,
-        greedy_lemma=predict_lemma(explored.greedy.text),
+        greedy=_greedy(explored),
+        greedy_lemma=predict_lemma(_greedy(explored).text),
         sample_lemmas=[predict_lemma(answer.text) for answer in explored.samples],
         first_logits=explored.first_logits,
         p_true=p_true,
     )
+
+
+def _greedy(explored: Explored) -> Answer:
+    assert explored.greedy is not None  # asked for in `_explore`
+    return explored.greedy

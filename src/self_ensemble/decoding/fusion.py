@@ -27,7 +27,9 @@ def avg(logits: Tensor, weights: Tensor) -> Tensor:
 
 def weighted_avg(logits: Tensor, weights: Tensor) -> Tensor:
     """Weighted mean of the raw logits."""
-    return (_shares(weights)[..., None] * logits).sum(dim=-2)
+    shares = _shares(weights)[..., None]
+    # A wording without weight has no say, even in what it rules out: 0 * -inf would be nan.
+    return torch.where(shares > 0, shares * logits, 0.0).sum(dim=-2)
 
 
 def maximum(logits: Tensor, weights: Tensor) -> Tensor:
@@ -78,7 +80,9 @@ def contrast(logits: Tensor, weights: Tensor, strength: float = CONTRAST) -> Ten
     """
     logprobs = logits.log_softmax(dim=-1)
     fused = logprobs[..., :-1, :].mean(dim=-2).log_softmax(dim=-1)
-    return (1 + strength) * fused - strength * logprobs[..., -1, :]
+    # What both rule out stays ruled out: -inf + inf would be nan.
+    prior = logprobs[..., -1, :].clamp_min(MIN_LOGPROB)
+    return (1 + strength) * fused.clamp_min(MIN_LOGPROB) - strength * prior
 
 
 def gated(logits: Tensor, weights: Tensor) -> Tensor:

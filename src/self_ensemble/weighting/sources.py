@@ -5,11 +5,14 @@ weights. Where an estimator gives every wording of a question 0, it does not tel
 they weigh the same. Learned weights come from a file that `self-ensemble learn-weights` wrote.
 """
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-from self_ensemble.errors import UserError
+from self_ensemble.errors import UserError, unknown_name
 from self_ensemble.questions.schema import Question, QuestionSet
+from self_ensemble.questions.tables import SUFFIXES
 from self_ensemble.questions.weights import load_weights
 from self_ensemble.results.disk import read_table
 from self_ensemble.results.paths import ESTIMATORS, confidence_path, learned_weights_path
@@ -17,8 +20,21 @@ from self_ensemble.weighting.learned_file import is_learned_file, learned_weight
 
 LEARNED = "learned"
 # "confidence" is the published name of the sampling estimator's column.
-BUILT_IN = ("confidence", *ESTIMATORS, LEARNED)
-_Cells = dict[tuple[str, int], tuple[str, float]]
+PUBLISHED = {"sampling": "confidence"}
+BUILT_IN = (*PUBLISHED.values(), *ESTIMATORS, LEARNED)
+
+
+class _Cell(NamedTuple):
+    paraphrase: str
+    confidence: float
+
+
+_Cells = dict[tuple[str, int], _Cell]
+
+
+def file_suffix(source: str | None) -> str | None:
+    """What a result's name says of its weights; None for a file or column, or no weights."""
+    return source if source in BUILT_IN else None
 
 
 def weights_from(
@@ -47,9 +63,13 @@ def weights_from(
     """
     if is_learned_file(Path(source)):
         return learned_weights_for(Path(source), question_set, chosen, model)
+    columns = {name for question in question_set.questions for name in question.extra}
     if source not in BUILT_IN:
+        is_file = Path(source).suffix.lower() in SUFFIXES or Path(source).exists()
+        if not is_file and source not in columns:
+            raise unknown_name("source of weights", source, [*BUILT_IN, *sorted(columns), "FILE"])
         return load_weights(source, question_set, chosen)
-    if any(source in question.extra for question in question_set.questions):
+    if source in columns:
         raise UserError(
             f"{source!r} is both a source of weights and a column of {question_set.name}. "
             "Rename the column, or give the weights as a file."
@@ -84,7 +104,7 @@ def _read_confidences(path: Path) -> _Cells:
         raise UserError(f"{path} has no column {missing[0]!r}. Make it with `confidence`.")
     rows = table.select(columns).to_pylist()
     return {
-        (row["uuid"], row["paraphrase_index"]): (row["paraphrase"], row["confidence"])
+        (row["uuid"], row["paraphrase_index"]): _Cell(row["paraphrase"], row["confidence"])
         for row in rows
     }
 
@@ -109,6 +129,6 @@ def _weights_of(
                 "with the same wordings."
             )
         weights.append(confidence)
-    if any(weight != weight for weight in weights):
-        return ()  # A wording that could not be asked then cannot be asked now.
+    if any(math.isnan(weight) for weight in weights):
+        return ()  # A wording could not be asked: the run makes an error row of the question.
     return tuple(weights) if any(weights) else (1.0,) * len(weights)

@@ -1,9 +1,13 @@
 """Tiny models with random weights, and tokenizers, that many tests ask."""
 
+import os
 from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 from tokenizers import Tokenizer, decoders, pre_tokenizers, processors
 from tokenizers.models import BPE
 from tokenizers.trainers import BpeTrainer
@@ -52,6 +56,10 @@ CHAT_TEMPLATE = (
 )
 
 TinyModel = Callable[..., PreTrainedModel]
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -103,6 +111,50 @@ def tiny_model(tiny_tokenizer: PreTrainedTokenizerBase) -> TinyModel:
         return model.eval().requires_grad_(False)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def tiny_judge(
+    tiny_model: TinyModel, tiny_tokenizer: PreTrainedTokenizerBase
+) -> Callable[..., tuple[PreTrainedModel, PreTrainedTokenizerBase]]:
+    """Factory; `words` are tokens of their own beside the byte-level ones."""
+
+    def make(
+        words: tuple[str, ...] = (" true", " false"), positions: int = 4096
+    ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+        model, tokenizer = tiny_model("llama"), deepcopy(tiny_tokenizer)
+        tokenizer.add_tokens(list(words))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+        model.config.max_position_embeddings = positions
+        return model, tokenizer
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def long_folder(
+    tmp_path_factory: pytest.TempPathFactory,
+    tiny_model: TinyModel,
+    tiny_tokenizer: PreTrainedTokenizerBase,
+) -> Path:
+    """A model folder that `--model` takes; its 4,096 positions hold the prompts of the styles."""
+    model = tiny_model("llama")
+    model.config.max_position_embeddings = 4096
+    folder = tmp_path_factory.mktemp("models") / "long"
+    model.save_pretrained(folder)
+    tiny_tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def evaluation_data() -> Path:
+    beside_the_repository = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("SELF_ENSEMBLE_DATA", beside_the_repository))
+    if not folder.is_dir():
+        pytest.skip("no evaluation data: set SELF_ENSEMBLE_DATA to their folder")
+    return folder
 
 
 def _attention(family: str) -> str:

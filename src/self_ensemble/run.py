@@ -5,20 +5,18 @@ import json
 import math
 import platform
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import NamedTuple, TypeVar
 
 import pyarrow as pa
-import torch
 
 from self_ensemble.asking import Answer, Request
+from self_ensemble.batches import Progress
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError
 from self_ensemble.methods import Method
 from self_ensemble.questions.schema import Question, QuestionSet
-from self_ensemble.results.interrupt import finish_batch_on_signal
 from self_ensemble.results.schema import PER_PROMPT_SCHEMA, RESULT_SCHEMA
 from self_ensemble.results.store import ResultFile
 from self_ensemble.scoring.lemmas import answer_lemmas, predict_lemma
@@ -63,30 +61,6 @@ class WordingChoice:
         return tuple((i, j) for i in manual for j in manual if j < i)
 
 
-class Progress(NamedTuple):
-    """What a finished batch reports."""
-
-    num_questions: int
-    num_errors: int
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a run ended.
-
-    Attributes:
-        num_questions: Questions answered now; error rows do not count.
-        seconds: Wall-clock time of the batches.
-        signal_exit_code: 130 or 143 if the user stopped the run, else 0.
-    """
-
-    num_questions: int
-    seconds: float
-    signal_exit_code: int
-
-
-T = TypeVar("T")
 Weights = dict[str, tuple[float, ...]]
 
 
@@ -143,107 +117,30 @@ def manifest_fields(
     }
 
 
-def run_questions(
-    ensemble: Ensemble,
-    question_set: QuestionSet,
-    choice: WordingChoice,
-    files: dict[str, ResultFile],
-    *,
-    weights: Weights | None = None,
-    segment_weights: Weights | None = None,
-    batch_size: int,
-    may_shrink: bool = False,
-    on_batch: Callable[[Progress], None] = lambda progress: None,
-) -> Outcome:
-    """Answer every question that is not on disk yet, batch by batch.
-
-    Args:
-        ensemble: The model with the methods to run.
-        question_set: What to ask.
-        choice: Which wordings.
-        files: An open, unfinished result file for each of the ensemble's methods.
-        weights: Weights of the weighted methods by uuid.
-        segment_weights: Weights inside attention by uuid.
-        batch_size: Questions per batch.
-        may_shrink: Whether a batch that does not fit into memory is tried again at half the
-            size; answers do not depend on it.
-        on_batch: Called after each batch.
-
-    Returns:
-        How it ended; the result files are finished unless a signal came.
-    """
-    done = frozenset.intersection(*(file.done for file in files.values()))
-    todo = [question for question in question_set.questions if question.uuid not in done]
-    outcome = run_batches(
-        todo,
-        lambda batch: _run_batch(ensemble, batch, choice, files, weights, segment_weights),
-        batch_size=batch_size,
-        may_shrink=may_shrink,
-        on_batch=on_batch,
-    )
-    if not outcome.signal_exit_code:
-        for file in files.values():
-            file.finish([question.uuid for question in question_set.questions])
-    return outcome
-
-
-def run_batches(
-    todo: Sequence[T],
-    run_batch: Callable[[Sequence[T]], Progress],
-    *,
-    batch_size: int,
-    may_shrink: bool,
-    on_batch: Callable[[Progress], None] = lambda progress: None,
-) -> Outcome:
-    """Work through a list in batches, until it is done or a signal says to stop.
-
-    Args:
-        todo: What is to be done.
-        run_batch: Does one batch and puts what came of it on disk.
-        batch_size: Entries of a batch.
-        may_shrink: Whether a batch that does not fit into memory is tried again at half the
-            size; what is computed must not depend on it.
-        on_batch: Called after each batch.
-
-    Raises:
-        UserError: A batch does not fit into memory and may not shrink, or one entry does not fit.
-    """
-    total, spent, start = 0, 0.0, 0
-    with finish_batch_on_signal() as interruption:
-        while start < len(todo):
-            batch = todo[start : start + batch_size]
-            try:
-                progress = run_batch(batch)
-            except torch.OutOfMemoryError as error:
-                if not may_shrink or batch_size == 1:
-                    raise UserError(
-                        f"{batch_size} questions at once do not fit into memory. What is done is "
-                        "kept; use a smaller --batch-size."
-                    ) from error
-                batch_size = -(-batch_size // 2)
-                continue
-            start += len(batch)
-            total += progress.num_questions - progress.num_errors
-            spent += progress.seconds
-            on_batch(progress)
-            if interruption.received is not None:
-                return Outcome(total, spent, interruption.exit_code)
-    return Outcome(total, spent, 0)
-
-
 def result_schema(method: str) -> pa.Schema:
     """Columns of a method's result file."""
     return PER_PROMPT_SCHEMA if method == "per_prompt" else RESULT_SCHEMA
 
 
-def _run_batch(
-    ensemble: Ensemble,
+def answer_batch(
     batch: Sequence[Question],
+    *,
+    ensemble: Ensemble,
     choice: WordingChoice,
-    files: dict[str, ResultFile],
-    weights: Weights | None,
-    segment_weights: Weights | None,
+    files: Mapping[str, ResultFile],
+    weights: Weights | None = None,
+    segment_weights: Weights | None = None,
 ) -> Progress:
+    """Answer a batch of questions with all methods of an ensemble and put the rows on disk.
+
+    Args:
+        batch: What to ask.
+        ensemble: The model with the methods to run.
+        choice: Which wordings.
+        files: An open, unfinished result file for each of the ensemble's methods.
+        weights: Weights of the weighted methods by uuid.
+        segment_weights: Weights inside attention by uuid.
+    """
     started = time.perf_counter()
     requests: dict[str, Request] = {}
     errors: dict[str, str] = {}

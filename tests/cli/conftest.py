@@ -1,10 +1,9 @@
-import json
 from pathlib import Path
 
 import pytest
 from transformers import PreTrainedTokenizerBase
 
-NUM_QUESTIONS = 10
+from tests.cli.commands import question_rows, write_rows
 
 
 @pytest.fixture(scope="session")
@@ -16,22 +15,16 @@ def tiny_folder(tmp_path_factory, tiny_model, tiny_tokenizer: PreTrainedTokenize
     return folder
 
 
-def question_rows() -> list[dict[str, object]]:
-    return [
-        {
-            "uuid": f"q{n}",
-            "question": f"Who built bridge number {n}?",
-            "paraphrases": [f"Bridge {n} was built by whom?", f"Name the builder of bridge {n}?"],
-            "answers": ["Paris"],
-            "trust": [0.5, 0.2 + n / 10, 0.1],
-        }
-        for n in range(NUM_QUESTIONS)
-    ]
+@pytest.fixture(scope="session")
+def judge_folder(tmp_path_factory, tiny_judge) -> Path:
+    """A model folder with room for the question about the answer, and tokens to answer it."""
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    for part in tiny_judge(positions=1024):
+        part.save_pretrained(folder)
+    return folder
 
 
 @pytest.fixture
 def questions(tmp_path) -> Path:
     """A user's file: ten questions in three wordings with weights."""
-    path = tmp_path / "bridges.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in question_rows()))
-    return path
+    return write_rows(tmp_path / "bridges.jsonl", question_rows())

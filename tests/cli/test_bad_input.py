@@ -64,6 +64,22 @@ def test_a_mistake_is_one_line_that_names_the_remedy(
     assert not list((tmp_path / "out").rglob("*.feather"))
 
 
+def test_templates_that_other_wordings_replace_cannot_be_told_to_read_each_other(
+    questions, tmp_path, capsys
+) -> None:
+    # The model does not exist either: were it looked for first, the message would name it.
+    command = ["generate", "--dataset", str(questions), "--model", "owner/none", "--num-shots",
+               "2", "--num-paraphrases", "3", "--output-dir", str(tmp_path / "out")]  # fmt: skip
+    both = ["--manual-read-each-other", "--paraphrases", str(questions)]
+    assert main([*command, *both]) == 2
+    error = capsys.readouterr().err
+    assert "own templates, which --paraphrases replaces. Leave one of them out." in error
+    assert error.count("\n") == 1
+    for one in (both[:1], both[1:]):
+        assert main([*command, *one]) == 2
+        assert "owner/none" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("value", "message"),
     [

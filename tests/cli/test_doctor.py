@@ -39,12 +39,9 @@ def run(*arguments: object, exit_code: int = 0) -> list[str]:
     return result.stdout.splitlines()
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory, tiny_model, tiny_tokenizer) -> Path:
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    tiny_model("llama").save_pretrained(folder)
-    tiny_tokenizer.save_pretrained(folder)
-    return folder
+@pytest.fixture
+def model(tiny_folder) -> Path:
+    return tiny_folder
 
 
 @pytest.fixture

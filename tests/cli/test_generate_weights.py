@@ -1,6 +1,5 @@
 """`generate` with weights from `confidence`, with contrast, and over part of a file."""
 
-import json
 from pathlib import Path
 
 import pandas as pd
@@ -14,24 +13,9 @@ from self_ensemble.models.load import load_model
 from self_ensemble.prompts.build import plain_frame
 from self_ensemble.questions.load import load_questions
 from self_ensemble.results.store import read_manifest
-from tests.cli.conftest import question_rows
+from tests.cli.commands import arguments, question_rows, result, result_path, write_rows
 
 WEIGHTED = ["weighted_avg", "weighted_max", "flex_attention"]
-
-
-def arguments(command: str, questions: Path, model: Path, output: Path, *more: str) -> list[str]:
-    return [
-        command, "--dataset", str(questions), "--model", str(model), "--output-dir", str(output),
-        "--num-shots", "2", "--num-paraphrases", "3", "--max-new-tokens", "4", *more,
-    ]  # fmt: skip
-
-
-def result_path(output: Path, name: str) -> Path:
-    return output / "bridges" / "tiny" / f"{name}.feather"
-
-
-def result(output: Path, name: str) -> pd.DataFrame:
-    return pd.read_feather(result_path(output, name))
 
 
 def name_of(method: str, source: str | None) -> str:
@@ -43,17 +27,11 @@ def with_weights(source: str) -> list[str]:
     return ["--method", ",".join(WEIGHTED), "--weights", source, "--segment-weights", source]
 
 
-def write(path: Path, rows: list[dict[str, object]]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return path
-
-
 @pytest.fixture(scope="module")
 def explored(tmp_path_factory, tiny_folder) -> tuple[Path, Path]:
     """Confidences of a data set; the question file and the output folder."""
     folder = tmp_path_factory.mktemp("run")
-    path = write(folder / "bridges.jsonl", question_rows())
+    path = write_rows(folder / "bridges.jsonl", question_rows())
     command = arguments("confidence", path, tiny_folder, folder, "--num-samples", "8",
                         "--estimator", "logprob,sampling,margin")  # fmt: skip
     assert main(command) == 0
@@ -181,7 +159,7 @@ def test_a_wording_that_has_changed_is_named(copied, tiny_folder, capsys) -> Non
     # All of them, because two are set aside as examples.
     for row in rows:
         row["paraphrases"][1] = "Who made it?"
-    write(path, rows)
+    write_rows(path, rows)
     error = _refused(
         capsys,
         arguments("generate", path, tiny_folder, output, "--method", "weighted_avg", "--weights",
@@ -200,7 +178,7 @@ def test_confidences_that_were_not_estimated_yet_are_asked_for(
 
 def test_a_column_named_like_an_estimator_is_refused(tiny_folder, tmp_path, capsys) -> None:
     rows = [row | {"logprob": [0.1, 0.2, 0.3]} for row in question_rows()]
-    path = write(tmp_path / "bridges.jsonl", rows)
+    path = write_rows(tmp_path / "bridges.jsonl", rows)
     command = arguments("generate", path, tiny_folder, tmp_path, *with_weights("logprob"))
     assert "Rename the column" in _refused(capsys, command)
 

@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from self_ensemble.cli.main import main
@@ -15,6 +14,7 @@ from self_ensemble.questions.load import load_questions
 from self_ensemble.run import WordingChoice
 from self_ensemble.weighting.devset import ask_dev_set
 from self_ensemble.weighting.pooling import Likelihood
+from tests.cli.commands import arguments, question_rows, result, write_rows
 
 NUM_FACTS = 24
 RELATIONS = {
@@ -27,13 +27,6 @@ def learn(dataset: Path, model: Path, output: Path, *more: str) -> list[str]:
     return [
         "learn-weights", "--dataset", str(dataset), "--model", str(model), "--output-dir",
         str(output), "--num-shots", "2", "--num-paraphrases", "3", "--folds", "2", *more,
-    ]  # fmt: skip
-
-
-def generate(dataset: Path, model: Path, output: Path, *more: str) -> list[str]:
-    return [
-        "generate", "--dataset", str(dataset), "--model", str(model), "--output-dir", str(output),
-        "--num-shots", "2", "--num-paraphrases", "3", "--max-new-tokens", "4", *more,
     ]  # fmt: skip
 
 
@@ -50,7 +43,6 @@ def dev_file(questions: Path, num: int) -> list[str]:
 def facts(tmp_path) -> Path:
     """A folder that `--dataset myriadlama --data` takes: facts of two relations."""
     folder = tmp_path / "towns"
-    folder.mkdir()
     rows = [
         {"uuid": f"f{n}", "rel_uri": list(RELATIONS)[n % 2], "sub_ent": f"Town {n}",
          "obj_aliases": ["Paris" if n % 3 else "the river"]}
@@ -62,8 +54,7 @@ def facts(tmp_path) -> Path:
         for template in texts
     ]
     for name, content in (("facts", rows), ("templates", templates)):
-        text = "".join(json.dumps(row) + "\n" for row in content)
-        (folder / f"{name}.jsonl").write_text(text)
+        write_rows(folder / f"{name}.jsonl", content)
     return folder
 
 
@@ -89,9 +80,9 @@ def test_weights_are_written_with_their_provenance(
 
 
 def test_json_is_one_line(questions, tiny_folder, tmp_path, capsys) -> None:
-    arguments = learn(questions, tiny_folder, tmp_path, "--json", "--output",
-                      str(tmp_path / "mine.json"))  # fmt: skip
-    assert main(arguments) == 0
+    command = learn(questions, tiny_folder, tmp_path, "--json", "--output",
+                    str(tmp_path / "mine.json"))  # fmt: skip
+    assert main(command) == 0
     captured = capsys.readouterr()
     (line,) = captured.out.splitlines()
     assert captured.err == ""
@@ -111,24 +102,36 @@ def test_the_same_command_gives_the_same_weights(questions, tiny_folder, tmp_pat
 
 
 def test_a_file_is_kept_unless_told_otherwise(questions, tiny_folder, tmp_path, capsys) -> None:
-    arguments = learn(questions, tiny_folder, tmp_path)
-    assert main(arguments) == 0
+    command = learn(questions, tiny_folder, tmp_path)
+    assert main(command) == 0
     before = learned_file(tmp_path).read_bytes()
-    assert main([*arguments, "--seed", "1"]) == 2
+    assert main([*command, "--seed", "1"]) == 2
     assert "is there already. Use --overwrite" in capsys.readouterr().err
     assert learned_file(tmp_path).read_bytes() == before
-    assert main([*arguments, "--seed", "1", "--overwrite"]) == 0
+    assert main([*command, "--seed", "1", "--overwrite"]) == 0
     assert json.loads(learned_file(tmp_path).read_text())["seed"] == 1
+
+
+@pytest.mark.parametrize("option", ["--output-dir", "--output"])
+def test_a_place_that_cannot_be_written_is_told_with_the_option_that_chose_it(
+    questions, tiny_folder, tmp_path, capsys, option
+) -> None:
+    (tmp_path / "out").write_text("a file in the way")
+    place = tmp_path / "out" / ("mine.json" if option == "--output" else "")
+    assert main(learn(questions, tiny_folder, tmp_path, option, str(place))) == 2
+    assert f"out is not a folder. Move it away or choose another {option}.\n" in (
+        capsys.readouterr().err
+    )
 
 
 def test_generate_refuses_the_questions_learned_from(
     questions, tiny_folder, tmp_path, capsys
 ) -> None:
     assert main(learn(questions, tiny_folder, tmp_path, "--max-samples", "4")) == 0
-    arguments = generate(questions, tiny_folder, tmp_path, "--method", "weighted_avg",
-                         "--weights", "learned")  # fmt: skip
+    command = arguments("generate", questions, tiny_folder, tmp_path, "--method", "weighted_avg",
+                        "--weights", "learned")  # fmt: skip
     capsys.readouterr()
-    assert main(arguments) == 2
+    assert main(command) == 2
     first = dev_file(questions, 1)[0]
     message = capsys.readouterr().err
     assert f"was fitted on row '{first}', which is to be answered" in message
@@ -142,36 +145,33 @@ def test_generate_answers_other_questions_with_learned_weights(
     assert main(learn(questions, tiny_folder, tmp_path, "--max-samples", "4")) == 0
     path = learned_file(tmp_path)
     weights = json.loads(path.read_text())["weights"]["all"]
-    others = tmp_path / "others" / "bridges.jsonl"
-    others.parent.mkdir()
-    rows = [json.loads(line) for line in questions.read_text().splitlines()]
-    rows = [row | {"uuid": f"other {row['uuid']}", "trust": weights} for row in rows]
-    others.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    rows = [row | {"uuid": f"other {row['uuid']}", "trust": weights} for row in question_rows()]
+    others = write_rows(tmp_path / "others" / "bridges.jsonl", rows)
     named = "learned" if source == "learned" else str(path)
     both = ["--method", "weighted_avg,flex_attention"]
     ours = [*both, "--weights", named, "--segment-weights", named]
     column = [*both, "--weights", "trust", "--segment-weights", "trust"]
-    assert main(generate(others, tiny_folder, tmp_path, *ours)) == 0
-    assert main(generate(others, tiny_folder, tmp_path / "column", *column)) == 0
+    assert main(arguments("generate", others, tiny_folder, tmp_path, *ours)) == 0
+    assert main(arguments("generate", others, tiny_folder, tmp_path / "column", *column)) == 0
     suffix = "-learned" if source == "learned" else ""
     for name in ("ensemble_weighted_avg-3", "flex_attention-3"):
-        found = pd.read_feather(tmp_path / "bridges" / "tiny" / f"{name}{suffix}.feather")
-        expected = pd.read_feather(tmp_path / "column" / "bridges" / "tiny" / f"{name}.feather")
+        found = result(tmp_path, f"{name}{suffix}")
+        expected = result(tmp_path / "column", name)
         assert list(found["generation"]) == list(expected["generation"])
 
 
 def test_weights_by_template_serve_known_relations(facts, tiny_folder, tmp_path, capsys) -> None:
     data = ["--data", str(facts), "--num-manual", "3"]
-    arguments = learn(Path("myriadlama"), tiny_folder, tmp_path, *data, "--by", "template",
-                      "--max-samples", "6")  # fmt: skip
-    assert main(arguments) == 0
+    command = learn(Path("myriadlama"), tiny_folder, tmp_path, *data, "--by", "template",
+                    "--max-samples", "6")  # fmt: skip
+    assert main(command) == 0
     document = json.loads(learned_file(tmp_path, "towns").read_text())
     assert set(document["weights"]) == set(RELATIONS)
     assert "weights of 2 relations" in capsys.readouterr().out
     path = learned_file(tmp_path, "towns")
     # What was fitted on other rows, as far as the file tells.
     path.write_text(json.dumps(document | {"dev_uuids": ["elsewhere"]}))
-    asked = generate(Path("myriadlama"), tiny_folder, tmp_path, *data, "--method",
+    asked = arguments("generate", Path("myriadlama"), tiny_folder, tmp_path, *data, "--method",
                      "weighted_avg", "--weights", "learned")  # fmt: skip
     assert main(asked) == 0
     path.write_text(json.dumps(document | {

@@ -1,7 +1,5 @@
 """`self-ensemble mask` as a user runs it."""
 
-import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,10 +11,8 @@ from typer.testing import CliRunner
 from self_ensemble.cli.mask import mask
 from self_ensemble.errors import UserError
 from self_ensemble.packing.layout import build_layout
+from tests.cli.commands import write_rows
 
-DATA = Path(
-    os.environ.get("SELF_ENSEMBLE_DATA", Path(__file__).resolve().parents[2] / "shared" / "data")
-)
 WORDINGS = ["--text", "What is the capital of France?", "--text", "Name the capital of France."]
 
 app = typer.Typer()
@@ -31,18 +27,14 @@ def run(*arguments: object, exit_code: int = 0) -> str:
     return result.stdout
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory, tiny_model, tiny_tokenizer) -> Path:
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    tiny_model("llama").save_pretrained(folder)
-    tiny_tokenizer.save_pretrained(folder)
-    return folder
+@pytest.fixture
+def model(tiny_folder) -> Path:
+    return tiny_folder
 
 
 @pytest.fixture
 def questions(tmp_path) -> Path:
     """Eight questions in three wordings; with five shots, three are left to be asked."""
-    path = tmp_path / "rivers.jsonl"
     rows = [
         {
             "uuid": f"row-{number}",
@@ -51,8 +43,7 @@ def questions(tmp_path) -> Path:
         }
         for number in range(8)
     ]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
-    return path
+    return write_rows(tmp_path / "rivers.jsonl", rows)
 
 
 def test_lengths_are_drawn_without_a_model():
@@ -137,11 +128,9 @@ def test_other_wordings_can_be_chosen(model, questions):
     assert "segment 3" not in output
 
 
-@pytest.mark.skipif(
-    not (DATA / "myriadlama").is_dir(), reason="no evaluation data; set SELF_ENSEMBLE_DATA"
-)
-def test_manual_templates_read_each_other_when_asked_to(model):
-    arguments = ("--dataset", "myriadlama", "--data", DATA / "myriadlama", "--model", model)
+def test_manual_templates_read_each_other_when_asked_to(model, evaluation_data):
+    data = evaluation_data / "myriadlama"
+    arguments = ("--dataset", "myriadlama", "--data", data, "--model", model)
 
     def second_segment_start(output: str) -> str:
         return next(line for line in output.splitlines() if line.startswith("S2 "))
@@ -181,6 +170,10 @@ def test_manual_templates_read_each_other_when_asked_to(model):
         (
             ["--dataset", "myriadlama", "--check", "--manual-read-each-other"],
             "Leave one of them out",
+        ),
+        (
+            ["--dataset", "demo", "--paraphrases", "w.jsonl", "--manual-read-each-other"],
+            "for MyriadLAMA's own templates, which --paraphrases replaces. Leave one of them out",
         ),
     ],
 )  # fmt: skip

@@ -2,11 +2,7 @@
 
 import json
 import math
-import os
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,19 +11,9 @@ import pytest
 
 from self_ensemble.cli.main import main
 from self_ensemble.questions.load import load_questions
+from tests.cli.commands import interrupt, read_rows, write_rows
 
 NUM = 3
-
-
-@pytest.fixture(scope="module")
-def long_folder(tmp_path_factory, tiny_model, tiny_tokenizer) -> Path:
-    """A model whose context holds the prompts of the styles."""
-    model = tiny_model("llama")
-    model.config.max_position_embeddings = 4096
-    folder = tmp_path_factory.mktemp("models") / "long"
-    model.save_pretrained(folder)
-    tiny_tokenizer.save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture
@@ -45,10 +31,6 @@ def command(questions: Path, long_folder: Path, tmp_path: Path) -> Callable[...,
     return make
 
 
-def rows_of(path: Path) -> list[dict[str, object]]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
-
-
 def drawn(frame: pd.DataFrame) -> list[list[str]]:
     """All texts drawn for each question."""
     return [
@@ -62,7 +44,7 @@ def drawn(frame: pd.DataFrame) -> list[list[str]]:
 def test_a_run_leaves_the_same_rows_as_jsonl_and_as_feather(command, tmp_path, capfd) -> None:
     assert main(command()) == 0
     frame = pd.read_feather(tmp_path / "out" / "w.feather")
-    rows = rows_of(tmp_path / "out" / "w.jsonl")
+    rows = read_rows(tmp_path / "out" / "w.jsonl")
     assert list(frame["uuid"]) == [row["uuid"] for row in rows] == [f"q{n}" for n in range(10)]
     assert rows[3]["question"] == "Who built bridge number 3?"
     for row, paraphrases, rejected in zip(
@@ -105,7 +87,7 @@ def test_one_json_line_counts_what_the_file_holds(command, tmp_path, capfd) -> N
     (line,) = captured.out.splitlines()
     assert captured.err == ""
     found = json.loads(line)
-    rows = rows_of(tmp_path / "out" / "w.jsonl")
+    rows = read_rows(tmp_path / "out" / "w.jsonl")
     assert found["questions"] == len(rows)
     assert found["candidates"] == 40
     assert sum(found["rejected"].values()) == sum(len(row["rejected"]) for row in rows)
@@ -127,7 +109,7 @@ def test_a_finished_file_is_kept_and_shown(command, tmp_path, capfd) -> None:
     assert "Who built bridge number 1?" in captured.out
     assert "Who built bridge number 2?" not in captured.out
     reasons = {
-        refused["reason"] for refused in rows_of(tmp_path / "out" / "w.jsonl")[0]["rejected"]
+        refused["reason"] for refused in read_rows(tmp_path / "out" / "w.jsonl")[0]["rejected"]
     }
     assert all(reason in captured.out for reason in reasons)
     assert store.read_bytes() == before
@@ -144,33 +126,21 @@ def test_other_options_are_refused_until_overwrite(
     command, tmp_path, capfd, option, value, field
 ) -> None:
     assert main(command()) == 0
-    before = rows_of(tmp_path / "out" / "w.jsonl")
+    before = read_rows(tmp_path / "out" / "w.jsonl")
     assert main(command(**{option: value})) == 2
-    assert field in capfd.readouterr().err
-    assert rows_of(tmp_path / "out" / "w.jsonl") == before
+    err = capfd.readouterr().err
+    assert field in err
+    assert err.endswith("Use --overwrite to start anew, or another --output.\n")
+    assert read_rows(tmp_path / "out" / "w.jsonl") == before
     assert main([*command(**{option: value}), "--overwrite"]) == 0
-    assert rows_of(tmp_path / "out" / "w.jsonl") != before
+    assert read_rows(tmp_path / "out" / "w.jsonl") != before
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_an_interrupted_run_goes_on_to_the_same_rows(command, tmp_path, number) -> None:
     assert main(command("whole.jsonl")) == 0
     line = command("cut.jsonl", **{"--batch-size": "1"})
-    process = subprocess.Popen(
-        [sys.executable, "-c", "from self_ensemble.cli.main import run; run()", *line],
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "TOKENIZERS_PARALLELISM": "false"},
-    )
-    deadline = time.monotonic() + 120
-    while process.poll() is None and time.monotonic() < deadline:
-        if len(list(tmp_path.rglob("shard-*.feather"))) >= 2:
-            break
-        time.sleep(0.002)
-    process.send_signal(number)
-    _, err = process.communicate(timeout=120)
-    assert process.returncode == (-number if number == signal.SIGKILL else 128 + number)
-    assert ("again to go on" in err) == (number == signal.SIGTERM)
+    interrupt(line, tmp_path, number)
     assert not (tmp_path / "cut.feather").exists()
     assert not (tmp_path / "cut.jsonl").exists()
     assert main(line) == 0
@@ -182,15 +152,15 @@ def test_an_interrupted_run_goes_on_to_the_same_rows(command, tmp_path, number) 
 def test_human_wordings_go_through_the_gate_into_a_file_for_generate(
     questions, tiny_folder, tmp_path, capfd
 ) -> None:
-    rows = rows_of(questions)
+    rows = read_rows(questions)
     rows[4]["paraphrases"] = ["Who built bridge number 5?", "Who in Paris built bridge 4?"]
-    questions.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_rows(questions, rows)
     output = tmp_path / "human.jsonl"
     common = ["--dataset", str(questions), "--num-shots", "2"]
     assert main(["paraphrase", "--human", "--output", str(output), *common]) == 0
-    (refused,) = [row for row in rows_of(output) if row["uuid"] == "q4"]
+    (refused,) = [row for row in read_rows(output) if row["uuid"] == "q4"]
     assert [one["reason"] for one in refused["rejected"]] == ["lost_number", "answer_leaked"]
-    (kept,) = [row for row in rows_of(output) if row["uuid"] == "q8"]
+    (kept,) = [row for row in read_rows(output) if row["uuid"] == "q8"]
     assert kept["paraphrases"] == ["Bridge 8 was built by whom?", "Name the builder of bridge 8?"]
     assert kept["styles"] == ["human", "human"]
     assert kept["logprobs"] == [None, None]
@@ -218,18 +188,18 @@ def test_an_answer_check_keeps_only_what_is_answered_alike(
     line = ["paraphrase", "--human", "--dataset", str(questions), "--num-shots", "2",
             "--check", "answer", "--model", str(long_folder), "--output", str(output)]  # fmt: skip
     assert main(line) == 0
-    rows = rows_of(output)
+    rows = read_rows(output)
     assert all(check.startswith("answer: ") for row in rows for check in row["checks"])
     refused = [one["reason"] for row in rows for one in row["rejected"]]
     assert set(refused) == {"check_answer"}
 
 
 def test_a_question_that_cannot_be_reworded_is_an_error_row(command, questions, tmp_path) -> None:
-    rows = rows_of(questions)
+    rows = read_rows(questions)
     rows[2] = {**rows[2], "question": "", "paraphrases": []}
-    questions.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_rows(questions, rows)
     assert main(command()) == 3
-    written = rows_of(tmp_path / "out" / "w.jsonl")
+    written = read_rows(tmp_path / "out" / "w.jsonl")
     assert written[2]["error"] == "The question has no original wording."
     assert [row["error"] for row in written if row["uuid"] != "q2"] == [None] * 9
 
@@ -279,6 +249,16 @@ def test_a_data_set_of_single_wordings_has_nothing_for_human(tmp_path, capfd) ->
     line = ["paraphrase", "--human", "--dataset", str(path), "--num-shots", "0"]
     assert main([*line, "--output", output]) == 2
     assert "No question of m has another wording" in capfd.readouterr().err
+
+
+def test_a_place_that_cannot_be_written_is_told_with_the_option_that_chose_it(
+    command, tmp_path, capfd
+) -> None:
+    (tmp_path / "out").write_text("a file in the way")
+    assert main(command("out/w.jsonl")) == 2
+    assert "out is not a folder. Move it away or choose another --output.\n" in (
+        capfd.readouterr().err
+    )
 
 
 def test_no_file_of_the_user_is_written_over(command, questions, tmp_path, capfd) -> None:

@@ -5,13 +5,8 @@ from collections.abc import Callable
 import pytest
 import torch
 from asking import ready
-from hypothesis import settings
 
 from self_ensemble.models.load import LoadedModel
-
-# How long an example takes says how busy the machine is.
-settings.register_profile("untimed", deadline=None)
-settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from asking import PREFIX, QUESTIONS, ensemble, requests
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from packed_layouts import attention_bias, owners, packed_batches
 
@@ -59,7 +59,6 @@ def test_no_row_of_the_mask_is_empty_and_nobody_reads_padding(batch):
         assert (mask[row, :, prefix_length + len(layout.token_ids) :] == NEVER).all()
 
 
-@settings(deadline=None)
 @given(packed_batches(), st.sampled_from([None, 1, 3]))
 def test_the_flat_row_reads_what_the_dense_rows_read(batch, window):
     variant, questions = batch

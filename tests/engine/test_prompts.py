@@ -2,7 +2,7 @@
 
 import pytest
 from asking import ensemble, requests
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from marking_tokenizers import STYLES, marking_tokenizer
 from tokenizers import Tokenizer
@@ -80,7 +80,6 @@ def test_special_token_text_stays_text_with_word_marks(marking):
     assert marking.decode([*encode_text(marking, "a"), *ids]) == "aa </s> b<s>"
 
 
-@settings(deadline=None)
 @example(" leading").via("a space that is meant")
 @example("\n\nQ: two breaks").via("the anchor's own character")
 @given(text=TEXT)
@@ -88,7 +87,6 @@ def test_a_part_is_encoded_as_if_there_were_no_first_word_mark(marking, unmarked
     assert encode_text(marking, text) == tuple(unmarked(text, add_special_tokens=False).input_ids)
 
 
-@settings(deadline=None)
 @given(wording=TEXT.filter(str.strip))
 def test_a_packed_prompt_has_no_spurious_word_marks(marking, wording):
     parts = plain_frame(marking, INSTRUCTION, SHOTS, Framing()).parts((wording,))

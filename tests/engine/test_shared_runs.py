@@ -61,7 +61,7 @@ def _logits(asked, layouts):
     return frontier.logits_MV
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(packed(), min_size=1, max_size=3))
 def test_sharing_moves_no_logits_of_any_stream(asked, questions):
     for one, options in questions:

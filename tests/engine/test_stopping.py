@@ -2,7 +2,7 @@
 
 import pytest
 from asking import ensemble, requests
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from marking_tokenizers import STYLES, marking_tokenizer
 
@@ -38,7 +38,6 @@ def _reason(tokenizer, token_ids, stop, eos, max_new_tokens):
     return "length" if len(token_ids) == max_new_tokens else None
 
 
-@settings(deadline=None)
 @given(data=st.data())
 def test_the_reason_equals_decoding_after_every_token(tokenizer, data):
     stop = tuple(data.draw(st.sets(st.sampled_from(STOPS), max_size=2)))

@@ -9,6 +9,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
@@ -55,9 +56,9 @@ def figure(rows) -> Figure:
     return drawn
 
 
-def panels(figure: Figure) -> dict[str, list]:
+def panels(figure: Figure) -> dict[str, list[Axes]]:
     """Axes by title without line breaks: diagrams have one, strips and curves have none."""
-    found: dict[str, list] = {}
+    found: dict[str, list[Axes]] = {}
     for axes in figure.axes:
         found.setdefault(axes.get_title().replace("\n", ""), []).append(axes)
     return found
@@ -74,12 +75,16 @@ def shown_texts(figure: Figure) -> list[Text]:
     return [text for text in texts if text not in hidden]
 
 
+def accuracies_drawn(diagram: Axes) -> list[float]:
+    """Heights of the dark lines, one a bin with answers."""
+    return [line.get_ydata()[0] for line in diagram.lines if len(set(line.get_ydata())) == 1]
+
+
 def test_every_row_has_a_diagram_whose_dark_lines_are_the_accuracies(figure, rows):
     for row in rows:
         (axes,) = panels(figure)[row.name]
-        caps = [line.get_ydata()[0] for line in axes.lines if len(set(line.get_ydata())) == 1]
         filled = row.bins.num_answers > 0
-        assert caps == pytest.approx(row.bins.accuracy[filled])
+        assert accuracies_drawn(axes) == pytest.approx(row.bins.accuracy[filled])
         tops = {round(bar.get_y() + bar.get_height(), 9) for bar in axes.patches}
         assert {round(value, 9) for value in row.bins.confidence[filled]} <= tops
 
@@ -125,11 +130,17 @@ def test_one_file_and_any_number_of_bins_can_be_drawn(tmp_path, num_bins):
     assert path.read_bytes().startswith(b"\x89PNG")
 
 
-def test_few_answers_of_one_class_can_be_drawn(tmp_path):
+def test_few_answers_of_one_class_are_drawn_though_auroc_is_unknown(tmp_path):
     confidence_file(tmp_path / "d" / "m" / "confidence.feather", "11", [0.0, 1.0])
     folders = calibration_folders(tmp_path)
     table = calibration_table(folders, simplemma_lemmatiser(), lemmatiser_name="simplemma")
+    (row,) = table.rows
+    assert np.isnan(row.auroc.value)
+    figure = reliability_figure(table.rows)
+    assert accuracies_drawn(panels(figure)[row.name][0]) == [1.0, 1.0]
+    assert any(text.get_text().endswith("AUROC -") for text in shown_texts(figure))
     write_reliability_plot(tmp_path / "calibration.png", table.rows)
+    assert (tmp_path / "calibration.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_drawing_changes_no_setting_and_does_not_load_pyplot(rows):

@@ -1,6 +1,8 @@
-"""Rows and a manifest to make results of."""
+"""Rows and a manifest to make results of, and results that are finished or not."""
 
 from self_ensemble.results.manifest import Manifest
+from self_ensemble.results.schema import RESULT_SCHEMA
+from self_ensemble.results.store import ResultFile
 
 MANIFEST = Manifest({"method": "vote", "num_paraphrases": 5, "batch_size": 4})
 
@@ -33,3 +35,25 @@ def per_prompt_rows(uuid: str, num_wordings: int = 2) -> list[dict[str, object]]
         result_row(uuid, paraphrase=f"wording {index} of {uuid}", paraphrase_index=index)
         for index in range(num_wordings)
     ]
+
+
+def open_result(path, manifest=MANIFEST, **options):
+    return ResultFile.open(path, manifest, schema=RESULT_SCHEMA, **options)
+
+
+def changed(**fields):
+    return Manifest({**MANIFEST.fields, **fields})
+
+
+def write_result(path, uuids, manifest=MANIFEST):
+    with open_result(path, manifest) as result:
+        result.append([result_row(uuid) for uuid in uuids])
+        result.finish(uuids)
+
+
+def interrupted(path, *batches):
+    """Leave one shard a batch; returns the run folder."""
+    with open_result(path) as result:
+        for uuids in batches:
+            result.append([result_row(uuid) for uuid in uuids])
+    return path.with_suffix(".run")

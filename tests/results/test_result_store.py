@@ -4,42 +4,20 @@ import subprocess
 import sys
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.feather
 import pytest
-from result_rows import MANIFEST, per_prompt_rows, result_row
+from result_rows import (
+    MANIFEST,
+    changed,
+    interrupted,
+    open_result,
+    per_prompt_rows,
+    result_row,
+    write_result,
+)
 
 from self_ensemble.errors import UserError
-from self_ensemble.results.manifest import Manifest
-from self_ensemble.results.schema import PER_PROMPT_SCHEMA, RESULT_SCHEMA
+from self_ensemble.results.schema import PER_PROMPT_SCHEMA
 from self_ensemble.results.store import ResultFile, read_manifest
-
-
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "demo" / "model" / "vote-5.feather"
-
-
-def open_result(path, manifest=MANIFEST, **options):
-    return ResultFile.open(path, manifest, schema=RESULT_SCHEMA, **options)
-
-
-def changed(**fields):
-    return Manifest({**MANIFEST.fields, **fields})
-
-
-def write_result(path, uuids, manifest=MANIFEST):
-    with open_result(path, manifest) as result:
-        result.append([result_row(uuid) for uuid in uuids])
-        result.finish(uuids)
-
-
-def interrupted(path, *batches):
-    """Leave one shard a batch; returns the run folder."""
-    with open_result(path) as result:
-        for uuids in batches:
-            result.append([result_row(uuid) for uuid in uuids])
-    return path.with_suffix(".run")
 
 
 def test_pandas_reads_back_every_value_in_the_order_given(path):
@@ -163,77 +141,6 @@ def test_a_torn_temporary_file_is_cleared_away(path):
     assert sorted(file.name for file in run.iterdir()) == ["manifest.json", "shard-00000.feather"]
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda content: b"",
-        lambda content: b"garbage",
-        lambda content: content[: len(content) // 2],
-        lambda content: content[:-1],
-        lambda content: (
-            content[: len(content) // 4]
-            + bytes(len(content) // 2)
-            + content[-(len(content) // 4) :]
-        ),
-    ],
-    ids=["empty", "garbage", "half", "one byte short", "zeros"],
-)
-def test_a_damaged_shard_is_named_and_the_rest_survives_its_deletion(path, damage):
-    shard = interrupted(path, ["a"], ["b"]) / "shard-00000.feather"
-    shard.write_bytes(damage(shard.read_bytes()))
-
-    with pytest.raises(UserError, match=r"shard-00000\.feather cannot be read") as refused:
-        open_result(path)
-    assert "\n" not in str(refused.value)
-
-    shard.unlink()
-    with open_result(path) as result:
-        assert result.done == {"b"}
-        result.append([result_row("a")])
-        result.finish(["a", "b"])
-    assert list(pd.read_feather(path)["uuid"]) == ["a", "b"]
-
-
-def test_a_copied_shard_is_refused(path):
-    run = interrupted(path, ["a"])
-    (run / "shard-00007.feather").write_bytes((run / "shard-00000.feather").read_bytes())
-    with pytest.raises(UserError, match=r"shard-00007\.feather repeats rows .* uuid 'a'"):
-        open_result(path)
-
-
-def test_a_shard_with_other_columns_is_refused(path):
-    run = interrupted(path, ["a"])
-    pa.feather.write_feather(pa.table({"uuid": ["b"]}), run / "shard-00001.feather")
-    with pytest.raises(UserError, match=r"shard-00001\.feather has other columns"):
-        open_result(path)
-
-
-def test_shards_without_a_manifest_are_refused(path):
-    run = interrupted(path, ["a"])
-    (run / "manifest.json").unlink()
-    with pytest.raises(UserError, match=r"vote-5\.run has shards but no manifest\.json"):
-        open_result(path)
-
-
-@pytest.mark.parametrize("content", [b"", b"[1]", b"{", b"\xff\xfe"])
-def test_a_damaged_manifest_is_named(path, content):
-    run = interrupted(path, ["a"])
-    (run / "manifest.json").write_bytes(content)
-    with pytest.raises(UserError, match=r"manifest\.json holds no readable manifest"):
-        open_result(path)
-
-
-@pytest.mark.parametrize("finished", [True, False])
-def test_a_changed_option_is_refused_by_its_name(path, finished):
-    write_result(path, ["a"]) if finished else interrupted(path, ["a"])
-
-    with pytest.raises(UserError, match=r"^num_paraphrases was 5, now 3: .*--overwrite"):
-        open_result(path, changed(num_paraphrases=3))
-
-    with open_result(path) as result:
-        assert result.done == {"a"}
-
-
 def test_an_option_that_may_differ_keeps_the_value_the_run_was_begun_with(path):
     interrupted(path, ["a"])
     other = changed(batch_size=16)
@@ -256,45 +163,6 @@ def test_overwrite_starts_anew(path, finished):
         result.finish(["b"])
     assert list(pd.read_feather(path)["uuid"]) == ["b"]
     assert read_manifest(path) == changed(num_paraphrases=3)
-
-
-def test_a_file_of_someone_else_is_kept_unless_overwritten(path):
-    path.parent.mkdir(parents=True)
-    pa.feather.write_feather(pa.table({"uuid": ["mine"]}), path)
-    before = path.read_bytes()
-
-    with pytest.raises(UserError, match="was not made by self-ensemble"):
-        open_result(path)
-    assert path.read_bytes() == before
-
-    with open_result(path, overwrite=True) as result:
-        result.append([result_row("a")])
-        result.finish(["a"])
-    assert list(pd.read_feather(path)["uuid"]) == ["a"]
-
-
-def test_a_text_file_in_place_of_the_result_is_kept(path):
-    path.parent.mkdir(parents=True)
-    path.write_text("my notes")
-    with pytest.raises(UserError, match=r"vote-5\.feather cannot be read as a feather file"):
-        open_result(path)
-    assert path.read_text() == "my notes"
-
-
-def test_a_second_opener_is_refused_until_the_first_closes(path):
-    with open_result(path), pytest.raises(UserError, match=r"Process \d+ on .* is writing"):
-        open_result(path)
-    with open_result(path):
-        pass
-    with open_result(path.with_name("avg.feather")), open_result(path):
-        pass
-
-
-def test_a_refused_open_gives_the_lock_back(path):
-    interrupted(path, ["a"])
-    with pytest.raises(UserError, match="num_paraphrases"):
-        open_result(path, changed(num_paraphrases=3))
-    assert not list(path.parent.glob(".*.lock"))
 
 
 FULL_DISK = """

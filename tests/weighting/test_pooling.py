@@ -56,7 +56,7 @@ def test_the_gradient_is_that_of_finite_differences(made_up, seed, weights):
         assert gradient[n] == pytest.approx((above - below) / 2e-6, abs=1e-5)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(SEEDS, st.integers(2, 3), st.integers(1, 6))
 def test_no_weights_on_a_fine_grid_are_better(made_up, seed, num_wordings, num_questions):
     questions = [made_up(seed + n, num_wordings) for n in range(num_questions)]
@@ -70,7 +70,6 @@ def test_no_weights_on_a_fine_grid_are_better(made_up, seed, num_wordings, num_q
             assert fit.nll <= likelihood.each(weights).mean() + 1e-4
 
 
-@settings(deadline=None)
 @given(SEEDS, st.integers(2, 8), st.integers(1, 8), st.floats(0.1, 30.0))
 def test_fitted_weights_are_on_the_simplex(made_up, seed, num_wordings, num_questions, spread):
     questions = [made_up(seed + n, num_wordings, spread=spread) for n in range(num_questions)]
@@ -103,7 +102,7 @@ def test_a_wording_that_is_always_right_gets_all_the_weight(made_up, best):
     assert weights[best] > 0.9
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(SEEDS, st.permutations(range(4)))
 def test_permuted_wordings_get_permuted_weights(made_up, seed, order):
     questions = [made_up(seed + n, num_wordings=4, num_positions=3) for n in range(12)]

@@ -3,16 +3,17 @@
 import json
 import sys
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import isnan
 from pathlib import Path
 from statistics import fmean
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from self_ensemble.asking import Settings
+from self_ensemble.batches import Outcome
+from self_ensemble.cli.filling import fill, leave_out_finished
 from self_ensemble.cli.setup import (
     DataOptions,
     ModelOptions,
@@ -20,7 +21,6 @@ from self_ensemble.cli.setup import (
     default_batch_size,
     message_console,
     page_console,
-    progress_bar,
     prompt_frame,
 )
 from self_ensemble.confidence.estimators import ESTIMATORS
@@ -37,11 +37,9 @@ from self_ensemble.results.schema import CONFIDENCE_SCHEMA
 from self_ensemble.results.store import ResultFile
 from self_ensemble.run import (
     MAY_DIFFER,
-    Outcome,
     WordingChoice,
     fewest_wordings_message,
     manifest_fields,
-    run_batches,
 )
 
 
@@ -92,19 +90,24 @@ def run_confidence_job(job: ConfidenceJob) -> int:
         files = {
             name: closing.enter_context(_open(job, name, ensemble, question_set)) for name in names
         }
-        unfinished = {name: file for name, file in files.items() if not file.finished}
-        outcome = Outcome(0, 0.0, 0)
-        if unfinished:
-            run = ConfidenceRun(
-                ensemble, choice, unfinished, job.num_samples, sampling,
-                TrueOrFalse(model) if "p_true" in unfinished else None,
-            )  # fmt: skip
-            outcome = _fill(job, run, question_set, console)
+        unfinished = leave_out_finished(files, console)
+        run = ConfidenceRun(
+            ensemble, choice, unfinished, job.num_samples, sampling,
+            TrueOrFalse(model) if "p_true" in unfinished else None,
+        )  # fmt: skip
+        outcome = fill(
+            unfinished.values(),
+            question_set.questions,
+            run.run_batch,
+            batch_size=job.batch_size or default_batch_size(model),
+            may_shrink=job.batch_size is None,
+            console=console,
+            doing="exploring",
+        )
         paths = {name: file.path for name, file in files.items()}
     if outcome.signal_exit_code:
-        console.print("Stopped after a whole batch. Run the same command again to go on.")
         return outcome.signal_exit_code
-    return _report(job, ensemble, outcome, paths)
+    return _report(job, outcome, paths, run.counters())
 
 
 def _estimators(job: ConfidenceJob) -> tuple[str, ...]:
@@ -118,28 +121,6 @@ def _estimators(job: ConfidenceJob) -> tuple[str, ...]:
     if not names:
         raise UserError(f"No estimator given. Choose from: {', '.join(ESTIMATORS)}, all.")
     return names
-
-
-def _fill(
-    job: ConfidenceJob, run: ConfidenceRun, question_set: QuestionSet, console: Console
-) -> Outcome:
-    done = frozenset.intersection(*(file.done for file in run.files.values()))
-    todo = [question for question in question_set.questions if question.uuid not in done]
-    total = len(question_set.questions)
-    if done:
-        console.print(f"Going on after {len(done)} of {total} questions.")
-    with progress_bar(console, "exploring", total, len(done)) as on_batch:
-        outcome = run_batches(
-            todo,
-            run.run_batch,
-            batch_size=job.batch_size or default_batch_size(run.ensemble.model),
-            may_shrink=job.batch_size is None,
-            on_batch=on_batch,
-        )
-    if not outcome.signal_exit_code:
-        for file in run.files.values():
-            file.finish([question.uuid for question in question_set.questions])
-    return outcome
 
 
 def _open(
@@ -171,7 +152,7 @@ def _open(
 
 
 def _report(
-    job: ConfidenceJob, ensemble: Ensemble, outcome: Outcome, paths: dict[str, Path]
+    job: ConfidenceJob, outcome: Outcome, paths: dict[str, Path], counters: dict[str, int]
 ) -> int:
     rows = {
         name: read_table(path).select(["uuid", "confidence"]).to_pylist()
@@ -190,7 +171,7 @@ def _report(
             "mean_confidence": means,
             "errors": len(failed),
             "seconds_per_question": per_question,
-            "counters": asdict(ensemble.counters),
+            "counters": counters,
         }
         sys.stdout.write(json.dumps(document) + "\n")
         return 3 if failed else 0

@@ -5,19 +5,21 @@ import json
 import sys
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 from rich.console import Console
 
 from self_ensemble.asking import Settings
+from self_ensemble.batches import Outcome
+from self_ensemble.cli.filling import fill, leave_out_finished
 from self_ensemble.cli.setup import (
     DataOptions,
     ModelOptions,
     count,
     default_batch_size,
     message_console,
-    progress_bar,
     prompt_frame,
 )
 from self_ensemble.decoding.choose import Sampling
@@ -32,13 +34,12 @@ from self_ensemble.results.paths import result_path
 from self_ensemble.results.store import ResultFile
 from self_ensemble.run import (
     MAY_DIFFER,
-    Outcome,
     Weights,
     WordingChoice,
+    answer_batch,
     fewest_wordings_message,
     manifest_fields,
     result_schema,
-    run_questions,
     sha256_of,
 )
 from self_ensemble.weighting.sources import file_suffix, weights_from
@@ -123,27 +124,22 @@ def run_job(job: Job) -> int:
             )
             for method in methods
         }
-        unfinished = {name: file for name, file in files.items() if not file.finished}
-        finished = [name for name in files if name not in unfinished]
-        if finished:
-            console.print(f"Finished already: {', '.join(finished)}.")
-        outcome = Outcome(0, 0.0, 0)
-        if unfinished:
-            ensemble.methods = tuple(m for m in ensemble.methods if m.name in unfinished)
-            done = len(frozenset.intersection(*(file.done for file in unfinished.values())))
-            total = len(question_set.questions)
-            if done:
-                console.print(f"Going on after {done} of {total} questions.")
-            with progress_bar(console, "answering", total, done) as on_batch:
-                outcome = run_questions(
-                    ensemble, question_set, choice, unfinished,
-                    weights=weights, segment_weights=segment_weights,
-                    batch_size=job.batch_size or default_batch_size(model),
-                    may_shrink=job.batch_size is None, on_batch=on_batch,
-                )  # fmt: skip
+        unfinished = leave_out_finished(files, console)
+        ensemble.methods = tuple(m for m in ensemble.methods if m.name in unfinished)
+        outcome = fill(
+            unfinished.values(),
+            question_set.questions,
+            partial(
+                answer_batch, ensemble=ensemble, choice=choice, files=unfinished,
+                weights=weights, segment_weights=segment_weights,
+            ),
+            batch_size=job.batch_size or default_batch_size(model),
+            may_shrink=job.batch_size is None,
+            console=console,
+            doing="answering",
+        )  # fmt: skip
         paths = {name: file.path for name, file in files.items()}
     if outcome.signal_exit_code:
-        console.print("Stopped after a whole batch. Run the same command again to go on.")
         return outcome.signal_exit_code
     num_errors = _num_errors(paths)
     _report(job, console, ensemble, outcome, paths, num_errors)

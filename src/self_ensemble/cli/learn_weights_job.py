@@ -27,7 +27,7 @@ from self_ensemble.errors import UserError
 from self_ensemble.models.load import LoadedModel
 from self_ensemble.questions.schema import QuestionSet
 from self_ensemble.report.learned_weights import likelihood_table, weights_table
-from self_ensemble.results.disk import check_writable
+from self_ensemble.results.disk import OUTPUT_DIR, check_writable
 from self_ensemble.results.paths import learned_weights_path
 from self_ensemble.run import WordingChoice, fewest_wordings_message, manifest_fields
 from self_ensemble.weighting.candidates import TOP_K
@@ -132,7 +132,7 @@ def _output_path(job: LearnJob, question_set: QuestionSet) -> Path:
         raise UserError(f"Got --output {path}. Give a file that ends in .json.")
     if path.exists() and not job.overwrite:
         raise UserError(f"{path} is there already. Use --overwrite, or another --output.")
-    check_writable(path.parent)
+    check_writable(path.parent, "--output" if job.output else OUTPUT_DIR)
     return path
 
 

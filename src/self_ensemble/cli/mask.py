@@ -1,94 +1,131 @@
 """`self-ensemble mask`: who may read whom, as text, and the proof of it on the user's model."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from self_ensemble.cli.options import at_least, one_of, parse_indices
+from self_ensemble.cli import options
+from self_ensemble.cli.options import DATA, METHOD, MODEL, at_least, one_of, parse_indices
 from self_ensemble.errors import UserError
 
 SOURCES = ("--dataset", "--text", "--lengths")
+OUTPUT = "Output"
 LONGEST = 1_000_000  # tokens; longer than any model's context
 
 
 def mask(
     dataset: Annotated[
-        str | None, typer.Option(help="Draw a question of webqa, myriadlama, demo, or your file.")
+        str | None,
+        typer.Option(
+            help="Draw a question of webqa, myriadlama, demo, or your file.", rich_help_panel=DATA
+        ),
     ] = None,
     text: Annotated[
-        list[str] | None, typer.Option(help="Draw these wordings; once per wording.")
+        list[str] | None,
+        typer.Option(help="Draw these wordings; once per wording.", rich_help_panel=DATA),
     ] = None,
     lengths: Annotated[
         str | None,
-        typer.Option(help="Draw segments of these lengths, without a model: 40,38,45."),
+        typer.Option(
+            help="Draw segments of these lengths, without a model: 40,38,45.",
+            rich_help_panel=DATA,
+        ),
     ] = None,
     index: Annotated[
-        int | None, typer.Option(help="Which question of the data set, from 0 (default).")
+        int | None,
+        typer.Option(
+            help="Which question of the data set, from 0 (default).", rich_help_panel=DATA
+        ),
+    ] = None,
+    data: options.DataFolder = None,
+    paraphrases: options.Paraphrases = None,
+    num_shots: Annotated[
+        int | None,
+        typer.Option(help="Few-shot examples in the prefix. Default 5.", rich_help_panel=DATA),
+    ] = None,
+    num_manual: options.NumManual = None,
+    num_auto: Annotated[
+        int | None,
+        typer.Option(help="Automatic templates per fact (myriadlama).", rich_help_panel=DATA),
+    ] = None,
+    prefix: Annotated[
+        int | None,
+        typer.Option(
+            help="Tokens of the prefix, with --lengths. Default 0.", rich_help_panel=DATA
+        ),
+    ] = None,
+    cue: Annotated[
+        int | None,
+        typer.Option(help="Tokens of the cue, with --lengths. Default 2.", rich_help_panel=DATA),
     ] = None,
     num_paraphrases: Annotated[
-        int | None, typer.Option(help="Wordings of the question, N. Default 5.")
+        int | None,
+        typer.Option(help="Wordings of the question, N. Default 5.", rich_help_panel=METHOD),
     ] = None,
-    indices: Annotated[
-        str | None, typer.Option("--indices", "--indexs", help="These wordings instead: 0,2,4.")
-    ] = None,
-    data: Annotated[Path | None, typer.Option(help="Folder with the data set's files.")] = None,
-    paraphrases: Annotated[
-        Path | None, typer.Option(help="File with wordings for the questions.")
-    ] = None,
-    num_shots: Annotated[
-        int | None, typer.Option(help="Few-shot examples in the prefix. Default 5.")
-    ] = None,
-    num_manual: Annotated[
-        int | None, typer.Option(help="Manual templates per fact (myriadlama).")
-    ] = None,
-    num_auto: Annotated[
-        int | None, typer.Option(help="Automatic templates per fact (myriadlama).")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help="Of few-shot choice. Default 0.")] = None,
+    indices: options.Indices = None,
     manual_read_each_other: Annotated[
         bool,
         typer.Option(
-            "--manual-read-each-other", help="MyriadLAMA's manual templates read earlier ones."
+            "--manual-read-each-other",
+            help="MyriadLAMA's manual templates read earlier ones.",
+            rich_help_panel=METHOD,
         ),
     ] = False,
-    prefix: Annotated[
-        int | None, typer.Option(help="Tokens of the prefix, with --lengths. Default 0.")
+    positions: Annotated[
+        str, typer.Option(help="aligned or contiguous.", rich_help_panel=METHOD)
+    ] = "aligned",
+    fusion_point: Annotated[
+        str, typer.Option(help="cue or last_segment.", rich_help_panel=METHOD)
+    ] = "cue",
+    segment_weights: Annotated[
+        str, typer.Option(help="uniform (1/N) or none (1).", rich_help_panel=METHOD)
+    ] = "uniform",
+    chat_template: Annotated[
+        str | None,
+        typer.Option(help="auto, on or off. Default off.", rich_help_panel=METHOD),
     ] = None,
-    cue: Annotated[
-        int | None, typer.Option(help="Tokens of the cue, with --lengths. Default 2.")
+    seed: Annotated[
+        int | None,
+        typer.Option(help="Of few-shot choice. Default 0.", rich_help_panel=METHOD),
     ] = None,
-    generated: Annotated[int, typer.Option(help="Generated tokens to draw.")] = 5,
     model: Annotated[
         str | None,
-        typer.Option(help="Alias, hub id, folder or .gguf file. Default smollm2_135m_it."),
+        typer.Option(
+            help="Alias, hub id, folder or .gguf file. Default smollm2_135m_it.",
+            rich_help_panel=MODEL,
+        ),
     ] = None,
+    attention: Annotated[
+        str | None,
+        typer.Option(help="Backend of --check: auto, sdpa, flex or eager.", rich_help_panel=MODEL),
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", rich_help_panel=MODEL)
+    ] = None,
+    dtype: Annotated[
+        str | None,
+        typer.Option(help="auto, float32, bfloat16 or float16.", rich_help_panel=MODEL),
+    ] = None,
+    trust_remote_code: options.TrustRemoteCode = False,
+    aliases: options.Aliases = None,
+    generated: Annotated[
+        int, typer.Option(help="Generated tokens to draw.", rich_help_panel=OUTPUT)
+    ] = 5,
     prompt: Annotated[
-        bool, typer.Option("--prompt", help="Also print the packed prompt in full.")
+        bool,
+        typer.Option(
+            "--prompt", help="Also print the packed prompt in full.", rich_help_panel=OUTPUT
+        ),
     ] = False,
     check: Annotated[
         bool,
         typer.Option(
             "--check",
             help="Prove on the model that no wording reads another; exit code 1 if one does.",
+            rich_help_panel=OUTPUT,
         ),
     ] = False,
-    positions: Annotated[str, typer.Option(help="aligned or contiguous.")] = "aligned",
-    fusion_point: Annotated[str, typer.Option(help="cue or last_segment.")] = "cue",
-    segment_weights: Annotated[str, typer.Option(help="uniform (1/N) or none (1).")] = "uniform",
-    chat_template: Annotated[
-        str | None, typer.Option(help="auto, on or off. Default off.")
-    ] = None,
-    attention: Annotated[
-        str | None, typer.Option(help="Backend of --check: auto, sdpa, flex or eager.")
-    ] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = None,
-    dtype: Annotated[str | None, typer.Option(help="auto, float32, bfloat16 or float16.")] = None,
-    trust_remote_code: Annotated[
-        bool, typer.Option("--trust-remote-code", help="Run code that comes with the model.")
-    ] = False,
-    aliases: Annotated[Path | None, typer.Option(help="TOML file with your aliases.")] = None,
 ) -> None:
     """Draw who may read whom in a packed question, and prove that wordings are isolated."""
     source = one_source(dataset, text, lengths)
@@ -114,6 +151,7 @@ def mask(
     at_least("--prefix", prefix, 0)
     at_least("--cue", cue, 1)
     at_least("--num-paraphrases", num_paraphrases, 1)
+    options.keep_templates(manual_read_each_other, paraphrases)
     if check and manual_read_each_other:
         raise UserError(
             "--check proves that no wording reads another, which --manual-read-each-other lets "
@@ -124,6 +162,7 @@ def mask(
         raise UserError(f"Got more than {LONGEST:,} tokens in all. Give smaller numbers.")
     # Here, not above: torch would make every `--help` wait.
     from self_ensemble.cli.mask_job import Drawing, MaskJob, draw_lengths, draw_wordings
+    from self_ensemble.cli.setup import DataOptions, ModelOptions
 
     drawing = Drawing(generated, positions, fusion_point, segment_weights)
     if source == "--lengths":
@@ -131,27 +170,33 @@ def mask(
         return
     job = MaskJob(
         drawing=drawing,
+        data=None
+        if dataset is None
+        else DataOptions(
+            dataset,
+            data=data,
+            paraphrases=paraphrases,
+            num_shots=5 if num_shots is None else num_shots,
+            num_manual=num_manual,
+            num_auto=num_auto or 0,
+            seed=seed or 0,
+        ),
         texts=tuple(text or ()),
-        dataset=dataset,
+        model=ModelOptions(
+            model or "smollm2_135m_it",
+            attention=attention or "auto",
+            device=device or "auto",
+            dtype=dtype or "auto",
+            trust_remote_code=trust_remote_code,
+            aliases=aliases,
+        ),
         index=index or 0,
         num_paraphrases=5 if num_paraphrases is None else num_paraphrases,
         indices=parse_indices(indices),
-        data=data,
-        paraphrases=paraphrases,
-        num_shots=5 if num_shots is None else num_shots,
-        num_manual=num_manual,
-        num_auto=num_auto or 0,
-        seed=seed or 0,
         manual_read_each_other=manual_read_each_other,
-        model=model or "smollm2_135m_it",
+        chat_template=chat_template or "off",
         prompt=prompt,
         check=check,
-        chat_template=chat_template or "off",
-        attention=attention or "auto",
-        device=device or "auto",
-        dtype=dtype or "auto",
-        trust_remote_code=trust_remote_code,
-        aliases=aliases,
     )
     if not draw_wordings(job, typer.echo):
         raise typer.Exit(1)

@@ -3,18 +3,15 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, cast
 
+from self_ensemble.cli.setup import DataOptions, ModelOptions, message_console, prompt_frame
 from self_ensemble.decoding.engine import Engine
 from self_ensemble.decoding.self_check import check_isolation
 from self_ensemble.errors import UserError
-from self_ensemble.models.load import LoadedModel, load_model
 from self_ensemble.packing.layout import Layout, build_layout
-from self_ensemble.prompts.build import PromptFrame, chat_frame, plain_frame
 from self_ensemble.prompts.parts import PromptParts
-from self_ensemble.questions.load import load_questions
-from self_ensemble.questions.schema import Framing, Question, QuestionSet
+from self_ensemble.questions.schema import Question, QuestionSet
 from self_ensemble.report.mask_view import (
     PackedSequence,
     check_text,
@@ -58,30 +55,23 @@ class Drawing:
 
 @dataclass(frozen=True, slots=True)
 class MaskJob:
-    """The options of `mask` for wordings, under their long names."""
+    """The options of `mask` for wordings, under their long names.
+
+    Attributes:
+        data: Where the question comes from; None if its wordings are `texts`.
+    """
 
     drawing: Drawing
+    data: DataOptions | None
     texts: tuple[str, ...]
-    dataset: str | None
+    model: ModelOptions
     index: int
     num_paraphrases: int
     indices: tuple[int, ...] | None
-    data: Path | None
-    paraphrases: Path | None
-    num_shots: int
-    num_manual: int | None
-    num_auto: int
-    seed: int
     manual_read_each_other: bool
-    model: str
+    chat_template: str
     prompt: bool
     check: bool
-    chat_template: str
-    attention: str
-    device: str
-    dtype: str
-    trust_remote_code: bool
-    aliases: Path | None
 
 
 def draw_lengths(drawing: Drawing, prefix: int, lengths: Sequence[int], cue: int) -> str:
@@ -97,15 +87,8 @@ def draw_wordings(job: MaskJob, echo: Callable[[str], None]) -> bool:
         UserError: The wordings cannot be had, or do not fit into the model.
     """
     question_set, title, wordings, readable = _wordings(job)
-    loaded = load_model(
-        job.model,
-        device=job.device,
-        dtype=job.dtype,
-        attention=job.attention,
-        trust_remote_code=job.trust_remote_code,
-        aliases=job.aliases,
-    )
-    parts = _frame(job, loaded, question_set).parts(wordings)
+    loaded = job.model.load(message_console(as_json=False))
+    parts = prompt_frame(job.chat_template, loaded, question_set).parts(wordings)
     layout = job.drawing.layout(parts, readable)
     sequence = packed_sequence(layout, len(parts.prefix), job.drawing.num_generated)
     echo(f"{title}, tokens of {loaded.name}\n\n{_picture(sequence)}")
@@ -140,19 +123,11 @@ def _picture(sequence: PackedSequence) -> str:
 
 def _wordings(
     job: MaskJob,
-) -> tuple[QuestionSet | None, str, tuple[str, ...], tuple[tuple[int, int], ...]]:
+) -> tuple[QuestionSet, str, tuple[str, ...], tuple[tuple[int, int], ...]]:
     """Data set, title, wordings, and which of them read which."""
-    if job.dataset is None:
-        return None, f"{len(job.texts)} wordings", job.texts, ()
-    question_set = load_questions(
-        job.dataset,
-        data_dir=job.data,
-        num_shots=job.num_shots,
-        seed=job.seed,
-        num_manual=job.num_manual,
-        num_auto=job.num_auto,
-        paraphrases=job.paraphrases,
-    )
+    if job.data is None:
+        return QuestionSet("", (), (), ""), f"{len(job.texts)} wordings", job.texts, ()
+    question_set = job.data.load()
     num_questions = len(question_set.questions)
     if not 0 <= job.index < num_questions:
         raise UserError(
@@ -179,14 +154,3 @@ def _picked(question: Question, choice: WordingChoice, which: str) -> tuple[str,
             "more wordings as --paraphrases."
         )
     return choice.pick(question.wordings)
-
-
-def _frame(job: MaskJob, loaded: LoadedModel, question_set: QuestionSet | None) -> PromptFrame:
-    instruction, shots, framing = (
-        ("", (), Framing())
-        if question_set is None
-        else (question_set.instruction, question_set.shots, question_set.framing)
-    )
-    if job.chat_template == "on" or (job.chat_template == "auto" and loaded.has_chat_template):
-        return chat_frame(loaded.tokenizer, instruction, shots)
-    return plain_frame(loaded.tokenizer, instruction, shots, framing)

@@ -147,6 +147,15 @@ def parse_names(values: list[str]) -> tuple[str, ...]:
     return tuple(name.strip() for part in values for name in part.split(",") if name.strip())
 
 
+def keep_templates(manual_read_each_other: bool, paraphrases: Path | None) -> None:
+    """Refuse --manual-read-each-other where other wordings take the place of the templates."""
+    if manual_read_each_other and paraphrases is not None:
+        raise UserError(
+            "--manual-read-each-other is for MyriadLAMA's own templates, which --paraphrases "
+            "replaces. Leave one of them out."
+        )
+
+
 def wordings_per_question(
     num_paraphrases: int | None, num_manual: int | None, num_auto: int
 ) -> int:

@@ -11,13 +11,14 @@ from pathlib import Path
 from rich.console import Console
 
 from self_ensemble.asking import Settings
+from self_ensemble.batches import Outcome
+from self_ensemble.cli.filling import fill
 from self_ensemble.cli.setup import (
     DataOptions,
     ModelOptions,
     default_batch_size,
     message_console,
     page_console,
-    progress_bar,
 )
 from self_ensemble.decoding.choose import Sampling
 from self_ensemble.ensemble import Ensemble
@@ -27,13 +28,13 @@ from self_ensemble.prompts.build import plain_frame
 from self_ensemble.questions.schema import Question, QuestionSet
 from self_ensemble.report.wordings import summary_lines, wordings_view
 from self_ensemble.results.manifest import Manifest
-from self_ensemble.run import Outcome, sha256_of
+from self_ensemble.run import sha256_of
 from self_ensemble.wordings.checks import AnswerCheck
 from self_ensemble.wordings.draw import Check, Rewriter, human_pools
 from self_ensemble.wordings.entailment import load_entailment
 from self_ensemble.wordings.pool import Pool
 from self_ensemble.wordings.rows import summarise
-from self_ensemble.wordings.run import Output, read_rows, run_wordings, wordings_manifest
+from self_ensemble.wordings.run import Output, read_rows, reword_batch, wordings_manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,21 +87,16 @@ def run_paraphrase_job(job: ParaphraseJob) -> int:
         if file.finished:
             console.print("Finished already.")
         else:
-            total, done = len(question_set.questions), len(file.done)
-            if done:
-                console.print(f"Going on after {done} of {total} questions.")
-            with progress_bar(console, "rewording", total, done) as on_batch:
-                outcome = run_wordings(
-                    question_set.questions,
-                    maker.pools,
-                    file,
-                    job.num,
-                    batch_size=job.batch_size or maker.batch_size,
-                    may_shrink=job.batch_size is None,
-                    on_batch=on_batch,
-                )
+            outcome = fill(
+                [file],
+                question_set.questions,
+                partial(reword_batch, make_pools=maker.pools, file=file, num=job.num),
+                batch_size=job.batch_size or maker.batch_size,
+                may_shrink=job.batch_size is None,
+                console=console,
+                doing="rewording",
+            )
         if outcome.signal_exit_code:
-            console.print("Stopped after a whole batch. Run the same command again to go on.")
             return outcome.signal_exit_code
         output.export()
     return _report(job, output, outcome.seconds, console)

@@ -15,12 +15,12 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from self_ensemble.batches import Progress as BatchProgress
 from self_ensemble.models.devices import device_table, layer_devices
 from self_ensemble.models.load import LoadedModel, load_model
 from self_ensemble.prompts.build import PromptFrame, chat_frame, plain_frame
 from self_ensemble.questions.load import load_questions
 from self_ensemble.questions.schema import QuestionSet
-from self_ensemble.run import Progress as BatchProgress
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,12 @@
 
 import math
 import time
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from self_ensemble.asking import Answer, Request
+from self_ensemble.batches import Progress
 from self_ensemble.confidence.estimators import ESTIMATORS, Evidence
 from self_ensemble.confidence.self_report import TrueOrFalse
 from self_ensemble.decoding.choose import Sampling
@@ -13,7 +15,7 @@ from self_ensemble.ensemble import Ensemble, Explored
 from self_ensemble.errors import UserError
 from self_ensemble.questions.schema import Question
 from self_ensemble.results.store import ResultFile
-from self_ensemble.run import Progress, WordingChoice, make_request
+from self_ensemble.run import WordingChoice, make_request
 from self_ensemble.scoring.lemmas import answer_lemmas, predict_lemma
 
 TOO_LONG = "The question with its proposed answer is too long for the model to be asked about."
@@ -64,6 +66,13 @@ class ConfidenceRun:
         for name, file in self.files.items():
             file.append(rows[name])
         return Progress(len(batch), len(errors), time.perf_counter() - started)
+
+    def counters(self) -> dict[str, int]:
+        """Work done so far, the questions about P(true) included."""
+        work = Counter(asdict(self.ensemble.counters))
+        if self.true_or_false is not None:
+            work.update(asdict(self.true_or_false.ensemble.counters))
+        return dict(work)
 
     def _explore(self, requests: Sequence[Request]) -> dict[str, list[tuple[Explored, float]]]:
         """Of every wording its continuations and its P(true), by question.

@@ -9,17 +9,16 @@ import io
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from rich import box
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from self_ensemble.report.cells import (
     decimal,
     decimal_interval,
     empty_if_unknown,
-    markdown_line,
     none_if_unknown,
+    number_table,
+    number_table_markdown,
     percent,
 )
 from self_ensemble.scoring.calibration import Bins
@@ -52,7 +51,7 @@ def calibration_view(table: CalibrationTable) -> RenderableType:
     """Draw the tables for a terminal of 100 columns or more, two per data set and model."""
     parts: list[RenderableType] = []
     for rows in _blocks(table):
-        parts += [_view(table, rows), Text()]
+        parts += [number_table(_title(rows), _header(table, rows), map(_cells, rows)), Text()]
     return Group(*parts, *(Text(line) for line in (*_legend(table), *table.notes)))
 
 
@@ -60,10 +59,7 @@ def markdown_text(table: CalibrationTable) -> str:
     """Write the tables as Markdown, two per data set and model."""
     lines: list[str] = []
     for rows in _blocks(table):
-        header = _header(table, rows)
-        lines += [f"**{_title(rows)}**", "", markdown_line(header)]
-        lines.append(markdown_line(["---", *["---:"] * (len(header) - 1)]))
-        lines += [*(markdown_line(_cells(row)) for row in rows), ""]
+        lines += number_table_markdown(_title(rows), _header(table, rows), map(_cells, rows))
     lines += [f"- {sentence}" for sentence in (*_legend(table), *table.notes)]
     return "\n".join(lines) + "\n"
 
@@ -172,31 +168,6 @@ def _legend(table: CalibrationTable) -> Iterator[str]:
         yield (
             "Confidence of a result file's answer: exp of the mean log-probability of its tokens."
         )
-
-
-def _view(table: CalibrationTable, rows: Sequence[CalibrationRow]) -> Table:
-    # Text, not str: rich would read "[0.612, 0.731]" as markup.
-    view = Table(
-        title=Text(_title(rows)),
-        title_justify="left",
-        title_style="bold",
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-        padding=0,
-    )
-    for index, name in enumerate(_header(table, rows)):
-        # A long file name folds rather than pushing the numbers out of their lines.
-        is_name = index == 0
-        view.add_column(
-            Text(name),
-            justify="left" if is_name else "right",
-            overflow="fold",
-            no_wrap=not is_name,
-        )
-    for row in rows:
-        view.add_row(*(Text(cell) for cell in _cells(row)))
-    return view
 
 
 def _values(row: CalibrationRow) -> list[object]:

@@ -1,7 +1,11 @@
-"""Cells of tables: percentages, intervals, unknown numbers and lines of Markdown."""
+"""Tables of numbers, one name a row, and their cells: percentages, intervals, unknown numbers."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from math import isnan
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
 
 from self_ensemble.scoring.statistics import Estimate
 
@@ -39,9 +43,44 @@ def decimal_interval(estimate: Estimate) -> str:
     return f"{value} [{decimal(estimate.low)}, {decimal(estimate.high)}]"
 
 
-def markdown_line(cells: Iterable[str]) -> str:
-    """One row of a Markdown table."""
-    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+def number_table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """Draw a table for the terminal, whose first column has names and whose others numbers."""
+    # Text, not str: rich would read "[12.1, 15.9]" as markup.
+    table = Table(
+        title=Text(title),
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        padding=0,
+    )
+    for index, name in enumerate(header):
+        # A long file name folds rather than pushing the numbers out of their lines.
+        is_name = index == 0
+        table.add_column(
+            Text(name),
+            justify="left" if is_name else "right",
+            overflow="fold",
+            no_wrap=not is_name,
+        )
+    for row in rows:
+        table.add_row(*map(Text, row))
+    return table
+
+
+def number_table_markdown(
+    title: str, header: Sequence[str], rows: Iterable[Sequence[str]]
+) -> list[str]:
+    """Write the same table as lines of Markdown, with an empty line behind it."""
+    return [
+        f"**{title}**",
+        "",
+        _markdown_line(header),
+        _markdown_line(["---", *["---:"] * (len(header) - 1)]),
+        *map(_markdown_line, rows),
+        "",
+    ]
 
 
 def empty_if_unknown(values: Iterable[object]) -> list[object]:
@@ -52,6 +91,10 @@ def empty_if_unknown(values: Iterable[object]) -> list[object]:
 def none_if_unknown(values: Iterable[object]) -> list[object]:
     """Values for JSON: nan is None."""
     return [None if _is_unknown(value) else value for value in values]
+
+
+def _markdown_line(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
 
 
 def _is_unknown(value: object) -> bool:

@@ -11,17 +11,16 @@ from itertools import groupby
 from math import isnan
 from pathlib import Path
 
-from rich import box
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from self_ensemble.errors import UserError
 from self_ensemble.report.cells import (
     MISSING,
     empty_if_unknown,
-    markdown_line,
     none_if_unknown,
+    number_table,
+    number_table_markdown,
     percent,
     percent_interval,
 )
@@ -52,7 +51,7 @@ def score_view(table: ScoreTable) -> RenderableType:
     """Draw the tables for a terminal of 100 columns or more, one per data set and model."""
     parts: list[RenderableType] = []
     for rows in _blocks(table):
-        parts += [_view(table, rows), Text()]
+        parts += [number_table(_title(rows), _header(table, rows), map(_cells, rows)), Text()]
     return Group(*parts, *(Text(line) for line in (*_legend(table), *table.notes)))
 
 
@@ -60,10 +59,7 @@ def markdown_text(table: ScoreTable) -> str:
     """Write the tables as Markdown, one per data set and model."""
     lines: list[str] = []
     for rows in _blocks(table):
-        header = _header(table, rows)
-        lines += [f"**{_title(rows)}**", "", markdown_line(header)]
-        lines.append(markdown_line(["---", *["---:"] * (len(header) - 1)]))
-        lines += [*(markdown_line(_cells(row)) for row in rows), ""]
+        lines += number_table_markdown(_title(rows), _header(table, rows), map(_cells, rows))
     for sentence in (*_legend(table), *table.notes):
         lines += [sentence, ""]
     return "\n".join(lines[:-1]) + "\n"
@@ -170,31 +166,6 @@ def _legend(table: ScoreTable) -> Iterable[str]:
             "per_prompt: mean over its wordings, which are numbered from 0; its errors and no "
             "answers count single wordings."
         )
-
-
-def _view(table: ScoreTable, rows: Sequence[ScoreRow]) -> Table:
-    # Text, not str: rich would read "[12.1, 15.9]" as markup.
-    view = Table(
-        title=Text(_title(rows)),
-        title_justify="left",
-        title_style="bold",
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-        padding=0,
-    )
-    for index, name in enumerate(_header(table, rows)):
-        # A long file name folds rather than pushing the numbers out of their lines.
-        is_name = index == 0
-        view.add_column(
-            Text(name),
-            justify="left" if is_name else "right",
-            overflow="fold",
-            no_wrap=not is_name,
-        )
-    for row in rows:
-        view.add_row(*(Text(cell) for cell in _cells(row)))
-    return view
 
 
 def _values(row: ScoreRow) -> list[object]:

@@ -10,9 +10,12 @@ import pyarrow as pa
 
 from self_ensemble.errors import UserError
 
+# The option that says where results go, for messages; `paraphrase` has another one.
+OUTPUT_DIR = "--output-dir"
+
 
 @contextmanager
-def naming_disk_errors(path: Path) -> Iterator[None]:
+def naming_disk_errors(path: Path, output_option: str = OUTPUT_DIR) -> Iterator[None]:
     """Turn what the operating system refuses (full, read-only, ...) into a `UserError`."""
     try:
         yield
@@ -20,12 +23,16 @@ def naming_disk_errors(path: Path) -> Iterator[None]:
         raise UserError(
             f"Cannot write {path}: {error.strerror}. "
             "Free or unlock the place and run the same command again, "
-            "or choose another --output-dir."
+            f"or choose another {output_option}."
         ) from error
 
 
-def check_writable(folder: Path) -> None:
+def check_writable(folder: Path, output_option: str = OUTPUT_DIR) -> None:
     """Make the folder if need be, and make sure that a file can be made in it.
+
+    Args:
+        folder: The folder.
+        output_option: The option with which the user chose it.
 
     Raises:
         UserError: It cannot, with the reason of the operating system.
@@ -34,9 +41,9 @@ def check_writable(folder: Path) -> None:
     if in_the_way:
         raise UserError(
             f"Cannot write to {folder}: {in_the_way[-1]} is not a folder. "
-            "Move it away or choose another --output-dir."
+            f"Move it away or choose another {output_option}."
         )
-    with naming_disk_errors(folder):
+    with naming_disk_errors(folder, output_option):
         folder.mkdir(parents=True, exist_ok=True)
         # Without a name where the system can do that, so that a kill leaves nothing behind.
         with tempfile.TemporaryFile(dir=folder):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from self_ensemble.errors import UserError
+from self_ensemble.results.disk import OUTPUT_DIR
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,7 @@ class FileLock:
     descriptor: int
 
     @classmethod
-    def acquire(cls, path: Path) -> "FileLock":
+    def acquire(cls, path: Path, output_option: str = OUTPUT_DIR) -> "FileLock":
         """Take the lock.
 
         Raises:
@@ -36,7 +37,7 @@ class FileLock:
                 os.close(descriptor)
                 raise UserError(
                     f"{holder or 'Another process'} is writing the result locked by {path}. "
-                    "Wait until it ends, or choose another --output-dir."
+                    f"Wait until it ends, or choose another {output_option}."
                 ) from error
             except OSError:
                 os.close(descriptor)

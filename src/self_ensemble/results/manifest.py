@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from self_ensemble.errors import UserError
-from self_ensemble.results.disk import write_atomically
+from self_ensemble.results.disk import OUTPUT_DIR, write_atomically
 
 # Longest value quoted in a message: a hash fits, an instruction does not.
 MAX_QUOTED = 80
@@ -33,15 +33,18 @@ class Manifest:
         return json.dumps(dict(self.fields), allow_nan=False, sort_keys=True, indent=1)
 
     @classmethod
-    def from_json(cls, text: str | bytes, source: Path) -> "Manifest":
+    def from_json(
+        cls, text: str | bytes, source: Path, output_option: str = OUTPUT_DIR
+    ) -> "Manifest":
         """Read what `to_json` wrote; `source` is the file to name when it is something else."""
         try:
             fields = json.loads(text)
         # Bytes that are no text at all raise UnicodeDecodeError, a ValueError like JSON's own.
         except ValueError as error:
-            raise _unreadable(source, str(error)) from error
+            raise _unreadable(source, str(error), output_option) from error
         if not isinstance(fields, dict):
-            raise _unreadable(source, f"expected an object, got {type(fields).__name__}")
+            reason = f"expected an object, got {type(fields).__name__}"
+            raise _unreadable(source, reason, output_option)
         return cls(fields)
 
     def write(self, path: Path) -> None:
@@ -49,9 +52,9 @@ class Manifest:
         write_atomically(path, self.to_json().encode(), temp_folder=path.parent)
 
     @classmethod
-    def read(cls, path: Path) -> "Manifest":
+    def read(cls, path: Path, output_option: str = OUTPUT_DIR) -> "Manifest":
         """Read a file made by `write`."""
-        return cls.from_json(path.read_bytes(), path)
+        return cls.from_json(path.read_bytes(), path, output_option)
 
 
 class Difference(NamedTuple):
@@ -83,7 +86,13 @@ def differences(
     return tuple(pair for pair in pairs if json.dumps(pair.old) != json.dumps(pair.new))
 
 
-def require_same(old: Manifest, new: Manifest, may_differ: Set[str], path: Path) -> None:
+def require_same(
+    old: Manifest,
+    new: Manifest,
+    may_differ: Set[str],
+    path: Path,
+    output_option: str = OUTPUT_DIR,
+) -> None:
     """Refuse to go on with a result that was made with other options.
 
     Raises:
@@ -94,7 +103,7 @@ def require_same(old: Manifest, new: Manifest, may_differ: Set[str], path: Path)
         listed = "; ".join(f"{field} was {_quote(a)}, now {_quote(b)}" for field, a, b in changed)
         raise UserError(
             f"{listed}: {path} was made with other options. "
-            "Use --overwrite to start anew, or another --output-dir."
+            f"Use --overwrite to start anew, or another {output_option}."
         )
 
 
@@ -117,8 +126,8 @@ def _quote(value: object) -> str:
     return text if len(text) <= MAX_QUOTED else f"{text[: MAX_QUOTED - 3]}..."
 
 
-def _unreadable(source: Path, reason: str) -> UserError:
+def _unreadable(source: Path, reason: str, output_option: str) -> UserError:
     return UserError(
         f"{source} holds no readable manifest ({reason}). "
-        "Use --overwrite to start anew, or another --output-dir."
+        f"Use --overwrite to start anew, or another {output_option}."
     )

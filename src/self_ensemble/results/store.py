@@ -27,6 +27,7 @@ import pyarrow as pa
 
 from self_ensemble.errors import UserError
 from self_ensemble.results.disk import (
+    OUTPUT_DIR,
     check_writable,
     naming_disk_errors,
     read_table,
@@ -53,17 +54,24 @@ class ResultFile:
     """
 
     def __init__(
-        self, path: Path, manifest: Manifest, schema: pa.Schema, *, finished: bool
+        self,
+        path: Path,
+        manifest: Manifest,
+        schema: pa.Schema,
+        *,
+        finished: bool,
+        output_option: str,
     ) -> None:
         self.path = path
         self.manifest = manifest
         self.finished = finished
         self._schema = schema
+        self._output_option = output_option
         self._run = _run_folder(path)
         self._closing = ExitStack()
         shards = [] if finished else _shards(self._run)
         self._next_shard = 1 + max((_shard_number(shard) for shard in shards), default=-1)
-        self.done = _uuids([path] if finished else shards, schema)
+        self.done = _uuids([path] if finished else shards, schema, output_option)
 
     @classmethod
     def open(
@@ -74,6 +82,7 @@ class ResultFile:
         schema: pa.Schema,
         may_differ: Set[str] = frozenset(),
         overwrite: bool = False,
+        output_option: str = OUTPUT_DIR,
     ) -> Self:
         """Begin a result, go on with an interrupted one, or find that it is finished.
 
@@ -83,14 +92,15 @@ class ResultFile:
             schema: Columns of the rows.
             may_differ: Manifest fields that may have changed since the run was begun.
             overwrite: Delete what there is and start anew. It is deleted here, at once.
+            output_option: The option with which the user chose the place, for messages.
 
         Raises:
             UserError: The result was made with other options, is held by another process, is
                 damaged, is not ours, or its folder cannot be written.
         """
-        check_writable(path.parent)
-        with ExitStack() as on_error, naming_disk_errors(path):
-            lock = FileLock.acquire(path.with_name(f".{path.stem}.lock"))
+        check_writable(path.parent, output_option)
+        with ExitStack() as on_error, naming_disk_errors(path, output_option):
+            lock = FileLock.acquire(path.with_name(f".{path.stem}.lock"), output_option)
             on_error.callback(lock.release)
             if overwrite:
                 _remove_run(_run_folder(path))
@@ -98,12 +108,14 @@ class ResultFile:
                 sync_folder(path.parent)
             finished = path.exists()
             if finished:
-                begun_with = read_manifest(path)
-                require_same(begun_with, manifest, may_differ, path)
+                begun_with = read_manifest(path, output_option)
+                require_same(begun_with, manifest, may_differ, path, output_option)
                 _remove_run(_run_folder(path))
             else:
-                begun_with = _begin_or_resume(_run_folder(path), manifest, may_differ)
-            result = cls(path, begun_with, schema, finished=finished)
+                begun_with = _begin_or_resume(
+                    _run_folder(path), manifest, may_differ, output_option
+                )
+            result = cls(path, begun_with, schema, finished=finished, output_option=output_option)
             result._closing = on_error.pop_all()
         return result
 
@@ -132,7 +144,7 @@ class ResultFile:
             return 0
         table = rows_to_table(new, self._schema)
         shard = self._run / f"shard-{self._next_shard:05d}.feather"
-        with naming_disk_errors(shard):
+        with naming_disk_errors(shard, self._output_option):
             write_table(shard, table, temp_folder=self._run)
         self._next_shard += 1
         self.done |= frozenset(table["uuid"].to_pylist())
@@ -155,7 +167,9 @@ class ResultFile:
                 f"{self.path} has {len(self.done)} of {len(order)} questions, "
                 f"{len(self.done - set(order))} of them not in the order given."
             )
-        tables = [_read_rows(shard, self._schema) for shard in _shards(self._run)]
+        tables = [
+            _read_rows(shard, self._schema, self._output_option) for shard in _shards(self._run)
+        ]
         merged = pa.concat_tables([self._schema.empty_table(), *tables]).combine_chunks()
         positions = defaultdict(list)
         for position, uuid in enumerate(merged["uuid"].to_pylist()):
@@ -165,7 +179,7 @@ class ResultFile:
         with_manifest = ordered.replace_schema_metadata(
             {MANIFEST_KEY: self.manifest.to_json().encode()}
         )
-        with naming_disk_errors(self.path):
+        with naming_disk_errors(self.path, self._output_option):
             # Made in the run folder, so that a kill leaves no torn file among the results.
             write_table(self.path, with_manifest, temp_folder=self._run)
             self.finished = True
@@ -187,7 +201,7 @@ class ResultFile:
         self.close()
 
 
-def read_manifest(path: Path) -> Manifest:
+def read_manifest(path: Path, output_option: str = OUTPUT_DIR) -> Manifest:
     """Read what a finished result was made with.
 
     Raises:
@@ -197,12 +211,14 @@ def read_manifest(path: Path) -> Manifest:
     if MANIFEST_KEY not in metadata:
         raise UserError(
             f"{path} was not made by self-ensemble (it has no manifest). Move it away, "
-            "use --overwrite to replace it, or choose another --output-dir."
+            f"use --overwrite to replace it, or choose another {output_option}."
         )
-    return Manifest.from_json(metadata[MANIFEST_KEY], path)
+    return Manifest.from_json(metadata[MANIFEST_KEY], path, output_option)
 
 
-def _begin_or_resume(run: Path, manifest: Manifest, may_differ: Set[str]) -> Manifest:
+def _begin_or_resume(
+    run: Path, manifest: Manifest, may_differ: Set[str], output_option: str
+) -> Manifest:
     """Make the run folder ready for shards; returns the manifest it was begun with."""
     run.mkdir(exist_ok=True)
     sync_folder(run.parent)
@@ -210,13 +226,13 @@ def _begin_or_resume(run: Path, manifest: Manifest, may_differ: Set[str]) -> Man
         torn.unlink()
     manifest_path = run / MANIFEST_NAME
     if manifest_path.exists():
-        begun_with = Manifest.read(manifest_path)
-        require_same(begun_with, manifest, may_differ, run)
+        begun_with = Manifest.read(manifest_path, output_option)
+        require_same(begun_with, manifest, may_differ, run, output_option)
         return begun_with
     if _shards(run):
         raise UserError(
             f"{run} has shards but no {MANIFEST_NAME}, so what made them is unknown. "
-            "Use --overwrite to start anew, or another --output-dir."
+            f"Use --overwrite to start anew, or another {output_option}."
         )
     manifest.write(manifest_path)
     return manifest
@@ -246,21 +262,21 @@ def _shard_number(shard: Path) -> int:
     return int(match.group(1))
 
 
-def _read_rows(file: Path, schema: pa.Schema) -> pa.Table:
+def _read_rows(file: Path, schema: pa.Schema, output_option: str) -> pa.Table:
     table = read_table(file)
     if not table.schema.equals(schema):
         raise UserError(
             f"{file} has other columns than this version of self-ensemble writes. "
-            "Use --overwrite to start anew, or another --output-dir."
+            f"Use --overwrite to start anew, or another {output_option}."
         )
     return table.replace_schema_metadata(None)
 
 
-def _uuids(files: Sequence[Path], schema: pa.Schema) -> frozenset[str]:
+def _uuids(files: Sequence[Path], schema: pa.Schema, output_option: str) -> frozenset[str]:
     """Collect the uuids of all files; each file must have its own."""
     seen: set[str] = set()
     for file in files:
-        uuids = set(_read_rows(file, schema)["uuid"].to_pylist())
+        uuids = set(_read_rows(file, schema, output_option)["uuid"].to_pylist())
         if seen & uuids:
             raise UserError(
                 f"{file} repeats rows of an earlier shard, for example uuid "

@@ -5,10 +5,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from self_ensemble.asking import Request
+from self_ensemble.batches import Progress, run_batches
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError
 from self_ensemble.questions.schema import Question
-from self_ensemble.run import Progress, WordingChoice, make_request, run_batches
+from self_ensemble.run import WordingChoice, make_request
 from self_ensemble.weighting.candidates import TOP_K, Candidates, answer_candidates
 from self_ensemble.weighting.targets import Target
 

@@ -13,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from self_ensemble.batches import Progress
 from self_ensemble.errors import UserError
 from self_ensemble.models.load import LoadedModel
 from self_ensemble.questions.schema import Question, QuestionSet
@@ -24,13 +25,15 @@ from self_ensemble.results.disk import (
 )
 from self_ensemble.results.manifest import Manifest
 from self_ensemble.results.store import ResultFile
-from self_ensemble.run import Outcome, Progress, run_batches, sha256_of
+from self_ensemble.run import sha256_of
 from self_ensemble.wordings.pool import Pool
 from self_ensemble.wordings.rows import PARAPHRASE_SCHEMA, paraphrase_row, to_jsonl
 from self_ensemble.wordings.styles import STYLES
 
 # Wordings do not depend on these: questions are compared by their hash, wherever they lie.
 MAY_DIFFER = frozenset({"batch_size", "data_source"})
+# For messages that say how another place is chosen.
+OUTPUT = "--output"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +76,9 @@ class Output:
         Raises:
             UserError: There is something else in its place.
         """
-        check_writable(self.store.parent)
+        check_writable(self.store.parent, OUTPUT)
         if self.named != self.store and self.named.exists():
-            with naming_disk_errors(self.named):
+            with naming_disk_errors(self.named, OUTPUT):
                 if overwrite:
                     self.named.unlink()
                 elif not self.store.exists():
@@ -90,6 +93,7 @@ class Output:
             schema=PARAPHRASE_SCHEMA,
             may_differ=MAY_DIFFER,
             overwrite=overwrite,
+            output_option=OUTPUT,
         )
 
     def export(self) -> None:
@@ -101,7 +105,7 @@ class Output:
         if self.named == self.store:
             return
         content = to_jsonl(read_rows(self.store))
-        with naming_disk_errors(self.named):
+        with naming_disk_errors(self.named, OUTPUT):
             if not self.named.exists():
                 write_atomically(self.named, content, temp_folder=self.named.parent)
             elif self.named.read_bytes() != content:
@@ -166,45 +170,23 @@ def wordings_manifest(
     )
 
 
-def run_wordings(
-    questions: Sequence[Question],
+def reword_batch(
+    batch: Sequence[Question],
+    *,
     make_pools: Callable[[Sequence[Question]], list[Pool]],
     file: ResultFile,
     num: int | None,
-    *,
-    batch_size: int,
-    may_shrink: bool,
-    on_batch: Callable[[Progress], None],
-) -> Outcome:
-    """Write the wordings of every question that is not on disk yet, batch by batch.
+) -> Progress:
+    """Choose wordings of a batch of questions and put the rows on disk.
 
     Args:
-        questions: All questions of the file, in its order.
+        batch: The questions.
         make_pools: Gives the candidates of some questions.
         file: The open, unfinished file.
         num: Wordings to keep; None keeps all that passed.
-        batch_size: Questions per batch.
-        may_shrink: Whether a batch that does not fit into memory is tried again at half the size.
-        on_batch: Called after each batch.
-
-    Returns:
-        How it ended; the file is finished unless a signal came.
     """
-
-    def run_batch(batch: Sequence[Question]) -> Progress:
-        started = time.perf_counter()
-        pools = make_pools(batch)
-        file.append([paraphrase_row(pool, num) for pool in pools])
-        num_errors = sum(pool.error is not None for pool in pools)
-        return Progress(len(batch), num_errors, time.perf_counter() - started)
-
-    outcome = run_batches(
-        [question for question in questions if question.uuid not in file.done],
-        run_batch,
-        batch_size=batch_size,
-        may_shrink=may_shrink,
-        on_batch=on_batch,
-    )
-    if not outcome.signal_exit_code:
-        file.finish([question.uuid for question in questions])
-    return outcome
+    started = time.perf_counter()
+    pools = make_pools(batch)
+    file.append([paraphrase_row(pool, num) for pool in pools])
+    num_errors = sum(pool.error is not None for pool in pools)
+    return Progress(len(batch), num_errors, time.perf_counter() - started)

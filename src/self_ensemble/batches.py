@@ -1,0 +1,79 @@
+"""Batches of a run: a signal ends it between two, and one that is too large is halved."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
+
+import torch
+
+from self_ensemble.errors import UserError
+from self_ensemble.results.interrupt import finish_batch_on_signal
+
+T = TypeVar("T")
+
+
+class Progress(NamedTuple):
+    """What a finished batch reports."""
+
+    num_questions: int
+    num_errors: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+        num_questions: Questions answered now; error rows do not count.
+        seconds: Wall-clock time of the batches.
+        signal_exit_code: 130 or 143 if the user stopped the run, else 0.
+    """
+
+    num_questions: int
+    seconds: float
+    signal_exit_code: int
+
+
+def run_batches(
+    todo: Sequence[T],
+    run_batch: Callable[[Sequence[T]], Progress],
+    *,
+    batch_size: int,
+    may_shrink: bool,
+    on_batch: Callable[[Progress], None] = lambda progress: None,
+) -> Outcome:
+    """Work through a list in batches, until it is done or a signal says to stop.
+
+    Args:
+        todo: What is to be done.
+        run_batch: Does one batch and puts what came of it on disk.
+        batch_size: Entries of a batch.
+        may_shrink: Whether a batch that does not fit into memory is tried again at half the
+            size; what is computed must not depend on it.
+        on_batch: Called after each batch.
+
+    Raises:
+        UserError: A batch does not fit into memory and may not shrink, or one entry does not fit.
+    """
+    total, spent, start = 0, 0.0, 0
+    with finish_batch_on_signal() as interruption:
+        while start < len(todo):
+            batch = todo[start : start + batch_size]
+            try:
+                progress = run_batch(batch)
+            except torch.OutOfMemoryError as error:
+                if not may_shrink or batch_size == 1:
+                    raise UserError(
+                        f"{batch_size} questions at once do not fit into memory. What is done is "
+                        "kept; use a smaller --batch-size."
+                    ) from error
+                batch_size = -(-batch_size // 2)
+                continue
+            start += len(batch)
+            total += progress.num_questions - progress.num_errors
+            spent += progress.seconds
+            on_batch(progress)
+            if interruption.received is not None:
+                return Outcome(total, spent, interruption.exit_code)
+    return Outcome(total, spent, 0)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from self_ensemble.bench import work as work_module
 from self_ensemble.bench.random_models import random_model
 from self_ensemble.bench.work import Shape, Work, shape_work
 from self_ensemble.models.aliases import ModelSource
@@ -38,3 +39,9 @@ def talking(tiny_model, tiny_tokenizer) -> LoadedModel:
         source=ModelSource("tiny", "folder", "."), revision="", device=torch.device("cpu"),
         dtype=torch.float32, attention="sdpa", has_chat_template=False, context_length=4096,
     )  # fmt: skip
+
+
+@pytest.fixture
+def plain_layers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ours on plain linear layers too: PyTorch's counter sees them, and no length is rounded."""
+    monkeypatch.setattr(work_module, "can_pack", lambda device, dtype: False)

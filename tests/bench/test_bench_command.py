@@ -26,6 +26,7 @@ def document(capsys) -> dict:
     return json.loads(capsys.readouterr().out.splitlines()[-1])
 
 
+@pytest.mark.usefixtures("plain_layers")
 def test_the_last_line_is_a_json_document_with_every_rival(capsys):
     run(*TINY, "--questions", "3")
     found = document(capsys)
@@ -56,6 +57,7 @@ def test_ratios_are_those_of_the_medians(capsys):
     }
 
 
+@pytest.mark.usefixtures("plain_layers")
 def test_text_is_run_a_second_time_with_stop_strings(capsys, tmp_path, tiny_model, tiny_tokenizer):
     tiny_model("llama").save_pretrained(tmp_path)
     tiny_tokenizer.save_pretrained(tmp_path)
@@ -83,6 +85,7 @@ def test_results_are_appended_and_the_picture_is_written(capsys, tmp_path):
     capsys.readouterr()
 
 
+@pytest.mark.usefixtures("plain_layers")
 @pytest.mark.parametrize(
     ("what", "values", "tokens", "num_batches"),
     [

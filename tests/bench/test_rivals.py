@@ -10,6 +10,7 @@ from self_ensemble.bench.published import prompt_mask
 from self_ensemble.bench.work import FUSED, Walk, demo_work, model_as_it_was
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError
+from self_ensemble.models.packed_linear import PackedLinear
 from self_ensemble.prompts.build import PromptFrame
 
 
@@ -118,3 +119,21 @@ def test_counted_tokens_are_those_that_reach_the_embedding(work, name):
 def test_an_unknown_rival_is_refused(work):
     with pytest.raises(UserError, match=r"Unknown rival 'generat_one'\. Did you mean"):
         make_rivals(work, ["generat_one"])
+
+
+def test_ours_runs_on_packed_layers_and_the_rivals_on_plain_ones(work):
+    model = work.loaded.model
+    ours, theirs = make_rivals(work, ["flex_attention", "generate_one"])
+    with model_as_it_was(work.loaded):
+        weights = dict(model.named_parameters())
+        for rival, layer in (
+            (ours, PackedLinear),
+            (theirs, torch.nn.Linear),
+            (ours, PackedLinear),
+        ):
+            rival.prepare()
+            assert type(model.lm_head) is layer
+            assert type(model.model.layers[0].mlp.up_proj) is layer
+    after = dict(model.named_parameters())
+    assert all(after[name] is weight for name, weight in weights.items())
+    assert after.keys() == weights.keys()

@@ -37,6 +37,7 @@ def counted(action) -> int:
     )
 
 
+@pytest.mark.usefixtures("plain_layers")
 @pytest.mark.parametrize("name", [*RIVALS, "origin", "contrast"])
 def test_needed_matrix_flops_are_those_that_a_rival_computes(work, name):
     (rival,) = make_rivals(work, [name], published_questions=2)

@@ -6,6 +6,7 @@ import torch
 
 from self_ensemble.errors import UserError
 from self_ensemble.models.load import load_model
+from self_ensemble.models.packed_linear import PackedLinear
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +33,7 @@ def test_a_loaded_folder_computes_what_was_saved(tiny_model, tiny_tokenizer, tmp
     saved = tiny_model(family)
     saved.save_pretrained(tmp_path / family)
     tiny_tokenizer.save_pretrained(tmp_path / family)
-    loaded = load_model(str(tmp_path / family), device="cpu")
+    loaded = load_model(str(tmp_path / family), device="cpu", packed=False)
     ids = tiny_tokenizer("What is the capital?", return_tensors="pt").input_ids
     assert loaded.tokenizer("What is the capital?").input_ids == ids[0].tolist()
     assert torch.equal(loaded.model(input_ids=ids).logits, saved(input_ids=ids).logits)
@@ -40,6 +41,28 @@ def test_a_loaded_folder_computes_what_was_saved(tiny_model, tiny_tokenizer, tmp
     assert loaded.context_length == 512
     assert loaded.has_chat_template
     assert loaded.name == family
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma2", "gpt2"])
+def test_packing_is_the_default_and_moves_logits_by_rounding_only(
+    tiny_model, tiny_tokenizer, tmp_path, family
+):
+    saved = tiny_model(family)
+    saved.save_pretrained(tmp_path / family)
+    tiny_tokenizer.save_pretrained(tmp_path / family)
+    loaded = load_model(str(tmp_path / family), device="cpu")
+    assert loaded.packed
+    assert any(isinstance(module, PackedLinear) for module in loaded.model.modules())
+    ids = tiny_tokenizer("What is the capital?", return_tensors="pt").input_ids
+    torch.testing.assert_close(
+        loaded.model(input_ids=ids).logits, saved(input_ids=ids).logits, rtol=1e-5, atol=1e-5
+    )
+
+
+def test_packing_where_it_cannot_be_done_is_refused(folder):
+    with pytest.raises(UserError, match="float16 cannot be packed on cpu"):
+        load_model(str(folder), device="cpu", dtype="float16", packed=True)
+    assert not load_model(str(folder), device="cpu", dtype="float16").packed
 
 
 def test_a_bos_tokenizer_still_adds_its_bos_after_loading(folder, tiny_tokenizer_bos):
@@ -81,9 +104,11 @@ def test_a_folder_with_pickles_only_is_refused_by_their_name(folder):
         load_model(str(folder))
 
 
-def test_pickles_beside_safetensors_are_not_read(folder):
-    (folder / "pytorch_model.bin").write_bytes(b"not a pickle")
-    load_model(str(folder), device="cpu")
+def test_pickles_beside_safetensors_are_not_read(folder, tiny_model, tiny_tokenizer):
+    torch.save(tiny_model("llama", seed=1).state_dict(), folder / "pytorch_model.bin")
+    ids = tiny_tokenizer("What is the capital?", return_tensors="pt").input_ids
+    logits = load_model(str(folder), device="cpu").model(input_ids=ids).logits
+    assert torch.equal(logits, tiny_model("llama")(input_ids=ids).logits)
 
 
 def test_a_folder_without_weights_is_refused(folder):

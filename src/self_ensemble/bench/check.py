@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from self_ensemble.asking import Answer
-from self_ensemble.bench.ours import answer_walks
+from self_ensemble.bench.ours import answer_walks, make_ready
 from self_ensemble.bench.plain import generate
 from self_ensemble.bench.rival import Walks
 from self_ensemble.bench.work import Work, model_as_it_was
@@ -21,6 +21,7 @@ from self_ensemble.decoding.reference import eager_attention, next_logits_alone,
 from self_ensemble.errors import UserError
 from self_ensemble.methods import Method, resolve_method
 from self_ensemble.models.load import LoadedModel
+from self_ensemble.models.packed_linear import unpack_linears
 from self_ensemble.prompts.parts import PromptParts
 
 # Measured on SmolLM2-135M: logits of two right computations differ by up to 4e-5.
@@ -210,7 +211,10 @@ def _answers(
     work: Work, methods: Mapping[str, Method], batch: slice, attention: str | None
 ) -> dict[str, list[Answer]]:
     ensemble = work.ensemble(list(methods.values()), work.max_new_tokens, attention)
+    make_ready(ensemble)
     found = ensemble.run(work.requests(batch))
+    # What it is compared with runs on plain layers.
+    unpack_linears(work.loaded.model)
     return {name: found[method.name] for name, method in methods.items()}
 
 

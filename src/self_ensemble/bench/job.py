@@ -50,7 +50,7 @@ class BenchJob:
     batch_size: int = 16
     questions: int | None = None
     rivals: tuple[str, ...] = RIVALS
-    repeats: int = 5
+    repeats: int = 3
     published_questions: int = 1
     published_repeats: int = 1
     check_questions: int = 2
@@ -178,7 +178,12 @@ def _load(job: BenchJob) -> LoadedModel:
             job.random_weights, device=job.device, dtype=job.dtype, attention=job.attention
         )
     return load_model(
-        job.model, device=job.device, dtype=job.dtype, attention=job.attention, aliases=job.aliases
+        job.model,
+        device=job.device,
+        dtype=job.dtype,
+        attention=job.attention,
+        aliases=job.aliases,
+        packed=False,  # the rivals run on plain layers; ours packs them
     )
 
 

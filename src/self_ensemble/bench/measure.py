@@ -107,7 +107,7 @@ def measure_once(work: Work, rival: Rival) -> Measured:
 
 
 def _warm_up(work: Work, rival: Rival) -> Measured:
-    """Run for first tokens, in full for the answers, and in full for memory and counters."""
+    """Run for first tokens, then in full for answers, memory and counters."""
     rival.prepare()
     _drain(rival, 1)
     walks: Walks = []
@@ -116,12 +116,9 @@ def _warm_up(work: Work, rival: Rival) -> Measured:
         for answers in rival.answer(work.max_new_tokens):
             walks.extend(rival.walks(answers))
 
-    if rival.name != "published":  # it takes minutes and keeps nothing
-        run_and_look()
     before = rival.num_tokens()
     _prefix_seconds(work, rival)
-    run = run_and_look if not walks else lambda: _drain(rival, work.max_new_tokens)
-    peak = peak_bytes(work.loaded.device, run)
+    peak = peak_bytes(work.loaded.device, run_and_look)
     num_tokens = rival.num_tokens() - before
     if not work.ends_early:
         lengths = {len(walk.token_ids) for answers in walks for walk in answers}

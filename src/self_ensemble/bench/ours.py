@@ -6,7 +6,9 @@ from self_ensemble.asking import Answer
 from self_ensemble.bench.rival import Rival, Walks, tokens_through
 from self_ensemble.bench.roofline import Needed, packed_passes, prefix_pass
 from self_ensemble.bench.work import FUSED, PRIOR, Walk, Work
+from self_ensemble.ensemble import Ensemble
 from self_ensemble.methods import Method
+from self_ensemble.models.packed_linear import pack_linears
 
 
 def ours(
@@ -32,8 +34,13 @@ def ours(
             decode += steps
         return Needed(prefix_pass(len(work.frame.prefix)), tuple(prefills), tuple(decode))
 
+    def prepare() -> None:
+        make_ready(full)
+        for ensemble in ensembles.values():
+            ensemble.prefix()
+
     def encode_prefix() -> None:
-        # The ensemble keeps its own; this is the work that every new run has.
+        # The ensembles have their own by now; this is the work that every new run has.
         full.engine.encode_prefix(work.frame.prefix)
 
     return Rival(
@@ -41,13 +48,20 @@ def ours(
         is_ours=True,
         num_questions=len(work.parts),
         num_batches=len(list(work.batches())),
-        prepare=full.engine.attach,
+        prepare=prepare,
         encode_prefix=encode_prefix,
         answer=answer,
         walks=lambda answers: answer_walks(methods, answers, work.num_wordings),
         needed=needed,
         num_tokens=lambda: tokens_through(full.counters),
     )
+
+
+def make_ready(ensemble: Ensemble) -> None:
+    """Give the model the attention function and the linear layers of an ensemble of ours."""
+    if ensemble.model.packed:
+        pack_linears(ensemble.model.model)
+    ensemble.engine.attach()
 
 
 def answer_walks(

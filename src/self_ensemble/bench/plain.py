@@ -12,6 +12,7 @@ from self_ensemble.bench.roofline import Needed, published_passes, row_passes
 from self_ensemble.bench.work import FUSED, Walk, Work, generation_config
 from self_ensemble.decoding.engine import Counters
 from self_ensemble.decoding.stopping import StopRule
+from self_ensemble.models.packed_linear import unpack_linears
 from self_ensemble.models.support import attention_backends
 
 
@@ -39,7 +40,7 @@ def generate(work: Work, name: str, num_wordings: int) -> Rival:
     counters = Counters()
 
     def prepare() -> None:
-        model.set_attn_implementation(backend)
+        _make_ready(work, backend)
         model.generation_config = config
 
     def answer(num_tokens: int) -> Iterator[Tensor]:
@@ -130,13 +131,19 @@ def published(work: Work, num_questions: int) -> Rival:
         is_ours=False,
         num_questions=len(questions),
         num_batches=len(questions),
-        prepare=lambda: work.loaded.model.set_attn_implementation(ATTENTION),
+        prepare=lambda: _make_ready(work, ATTENTION),
         encode_prefix=None,
         answer=answer,
         walks=lambda generated: [(Walk(FUSED, tuple(generated)),)],
         needed=needed,
         num_tokens=lambda: tokens_through(counters),
     )
+
+
+def _make_ready(work: Work, attention: str) -> None:
+    """Give the model an attention function, and the linear layers that it was loaded with."""
+    unpack_linears(work.loaded.model)
+    work.loaded.model.set_attn_implementation(attention)
 
 
 def _groups(rows: Sequence[tuple[int, ...]], size: int) -> Iterator[Sequence[tuple[int, ...]]]:

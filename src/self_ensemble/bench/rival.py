@@ -25,7 +25,8 @@ class Rival:
         is_ours: Whether it is this engine.
         num_questions: How many of the work's questions it answers, from the first on.
         num_batches: In how many batches.
-        prepare: Done before every run, outside the clock: the model's attention function.
+        prepare: Done before every run, outside the clock: the model's attention function and
+            linear layers.
         encode_prefix: Done once per repetition; None where the prefix is not shared.
         answer: Answers all questions with so many tokens, batch by batch.
         walks: The answers of one batch as tokens of streams, question by question.

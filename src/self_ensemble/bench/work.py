@@ -20,6 +20,7 @@ from self_ensemble.bench.random_models import id_tokenizer
 from self_ensemble.ensemble import AnyMethod, Ensemble
 from self_ensemble.errors import UserError
 from self_ensemble.models.load import LoadedModel
+from self_ensemble.models.packed_linear import can_pack, unpack_linears
 from self_ensemble.prompts.build import PromptFrame, plain_frame
 from self_ensemble.prompts.parts import PromptParts
 from self_ensemble.questions.load import load_questions
@@ -77,7 +78,7 @@ class Work:
 
     Attributes:
         name: What it is, for tables.
-        loaded: The model; its tokenizer reads the wordings.
+        loaded: The model, with plain linear layers; its tokenizer reads the wordings.
         frame: The prompt that wordings are put into.
         wordings: The questions: the same number of wordings each, the original first.
         parts: The questions as token ids.
@@ -100,6 +101,11 @@ class Work:
     @property
     def num_wordings(self) -> int:
         return len(self.wordings[0])
+
+    @property
+    def ours(self) -> LoadedModel:
+        """The model as this engine runs it: linear layers packed where that can be done."""
+        return replace(self.loaded, packed=can_pack(self.loaded.device, self.loaded.dtype))
 
     def batches(self) -> Iterator[slice]:
         """The questions of each batch, as slices of `wordings` and `parts`."""
@@ -128,7 +134,7 @@ class Work:
         """An ensemble that answers this work with these methods."""
         with _without_eos(self):
             return Ensemble(
-                self.loaded, methods,
+                self.ours, methods,
                 frame=self.frame, settings=self.settings(num_tokens), attention=attention,
             )  # fmt: skip
 
@@ -219,7 +225,7 @@ def generation_config(work: Work) -> GenerationConfig:
 
 @contextmanager
 def model_as_it_was(loaded: LoadedModel) -> Iterator[None]:
-    """Give the model its attention function and generation settings back afterwards."""
+    """Give the model its attention, linear layers and generation settings back afterwards."""
     model = loaded.model
     attention, generation = model.config._attn_implementation, model.generation_config
     try:
@@ -227,6 +233,7 @@ def model_as_it_was(loaded: LoadedModel) -> Iterator[None]:
     finally:
         model.generation_config = generation
         model.set_attn_implementation(attention)
+        unpack_linears(model)
 
 
 @contextmanager

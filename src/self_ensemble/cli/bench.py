@@ -57,7 +57,7 @@ def bench(
             rich_help_panel=RUN,
         ),
     ] = None,
-    repeats: Annotated[int, typer.Option(help="Rounds.", rich_help_panel=RUN)] = 5,
+    repeats: Annotated[int, typer.Option(help="Rounds.", rich_help_panel=RUN)] = 3,
     published_questions: Annotated[
         int, typer.Option(help="Questions of the published loop.", rich_help_panel=RUN)
     ] = 1,

@@ -33,6 +33,7 @@ class PackedPass:
     Attributes:
         rows_T: Question of each query, `(T,)`.
         columns_T: Place of each query among its question's queries, `(T,)`.
+        num_padding: Tokens behind the T that are of no question.
         bias_BRS: Additive mask over the cache rows, float32; None in a flat pass.
         query_positions_BR: Position ids of the queries, for sliding windows.
         key_positions_BS: Position ids of the cached keys, for sliding windows.
@@ -43,6 +44,7 @@ class PackedPass:
 
     rows_T: Tensor
     columns_T: Tensor
+    num_padding: int = 0
     bias_BRS: Tensor | None = None
     query_positions_BR: Tensor | None = None
     key_positions_BS: Tensor | None = None
@@ -90,9 +92,15 @@ class PackedPass:
         return found
 
     def places(self, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Question and column of each query, on the device of the layer that asks."""
+        """Question and column of each query, on the device of the layer that asks.
+
+        Padding has the place of some real query, whose output it gets.
+        """
         if device not in self._places:
-            self._places[device] = (self.rows_T.to(device), self.columns_T.to(device))
+            more = (0, self.num_padding)
+            self._places[device] = (
+                F.pad(self.rows_T, more).to(device), F.pad(self.columns_T, more).to(device),
+            )  # fmt: skip
         return self._places[device]
 
     def to_rows(self, query: Tensor) -> Tensor:
@@ -103,7 +111,9 @@ class PackedPass:
         if num_rows == 1 and num_columns == num_tokens:
             return query
         rows = query.new_zeros(num_rows, num_columns, num_heads, head_dim)
-        rows[self.places(query.device)] = query[0].transpose(0, 1)
+        real = len(self.rows_T)
+        row_T, column_T = self.places(query.device)
+        rows[row_T[:real], column_T[:real]] = query[0].transpose(0, 1)[:real]
         return rows.transpose(1, 2)
 
     def to_tokens(self, rows: Tensor) -> Tensor:

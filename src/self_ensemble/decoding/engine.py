@@ -32,7 +32,8 @@ class Counters:
         decode_tokens: Generated tokens fed back.
         masks: Attention masks built; layers of a kind (with or without window) share one.
         logit_rows: Positions for which vocabulary logits were computed.
-        padding_tokens: Padding that went through the model (FlexAttention buckets only).
+        padding_tokens: Padding that went through the model: FlexAttention's buckets, and lengths
+            rounded up where linear layers are packed.
     """
 
     forwards: int = 0
@@ -213,8 +214,11 @@ class Batch:
             token_ids, positions = self._flat_pass(packed, token_ids, groups, positions)
         else:
             self._row_pass(packed, groups, positions, slots, int(counts.max()))
+            token_ids, positions = self._padded(packed, token_ids, positions)
         self.cache.begin(rows, slots, int(self.used_B.max()), flat=flat)
         logits = self._forward(packed, token_ids, positions, logits_at)
+        if logits_at is None:
+            logits = logits[: len(rows)]
         counters.forwards += 1
         counters.masks += packed.num_masks
         counters.logit_rows += len(logits)
@@ -253,6 +257,18 @@ class Batch:
         packed.bias_BRS = dense_bias(self.bias_BGG, group_BR, self.key_group_BS, order_BR)
         packed.query_positions_BR = position_BR
         packed.key_positions_BS = self.key_position_BS
+
+    def _padded(
+        self, packed: PackedPass, token_ids: Tensor, positions: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Tokens and positions up to a rounded length, where linear layers are packed."""
+        if not self.engine.model.packed:
+            return token_ids, positions
+        more = rounded_length(len(token_ids)) - len(token_ids)
+        packed.num_padding = more
+        self.engine.counters.padding_tokens += more
+        pad = torch.nn.functional.pad
+        return pad(token_ids, (0, more)), pad(positions, (0, more))
 
     def _flat_pass(
         self, packed: PackedPass, token_ids: Tensor, groups: Tensor, positions: Tensor
@@ -311,6 +327,16 @@ class Batch:
             pad = torch.nn.functional.pad
             self.key_group_BS = pad(self.key_group_BS, (0, more), value=self.padding_group)
             self.key_position_BS = pad(self.key_position_BS, (0, more))
+
+
+def rounded_length(num_tokens: int) -> int:
+    """The next of 16 lengths between a power of two and its double.
+
+    oneDNN makes a kernel for every length and keeps about half a megabyte of each: without
+    rounding, a run of changing lengths would grow by gigabytes.
+    """
+    step = 1 << max(0, num_tokens.bit_length() - 5)
+    return -(-num_tokens // step) * step
 
 
 def _has_window(config: PreTrainedConfig) -> bool:

@@ -32,6 +32,7 @@ from self_ensemble.models.aliases import DEFAULT_MODEL, ModelSource, resolve
 from self_ensemble.models.devices import Placement, resolve_device, resolve_dtype
 from self_ensemble.models.folder import check_tokenizer, fingerprint, read_config, weight_files
 from self_ensemble.models.gguf import unpack, unpacked_folder
+from self_ensemble.models.packed_linear import can_pack, pack_linears, release_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ class LoadedModel:
         attention: The attention backend to run it with: "sdpa", "flex" or "eager".
         has_chat_template: Whether the tokenizer knows how a conversation is written.
         context_length: Longest sequence, in positions; None if the model names none.
+        packed: Whether its linear layers are packed for the CPU.
     """
 
     name: str
@@ -61,6 +63,7 @@ class LoadedModel:
     attention: str
     has_chat_template: bool
     context_length: int | None
+    packed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,7 @@ def load_model(
     trust_remote_code: bool = False,
     aliases: Path | None = None,
     revision: str | None = None,
+    packed: bool | None = None,
 ) -> LoadedModel:
     """Load a causal language model and its tokenizer.
 
@@ -97,9 +101,12 @@ def load_model(
         trust_remote_code: Whether Python code that comes with the model may run.
         aliases: TOML file with the user's own aliases.
         revision: Branch, tag or commit of a hub model.
+        packed: Whether to pack linear layers for the CPU, which moves their results by rounding
+            only; None wherever it can be done.
 
     Raises:
-        UserError: The model cannot be found, is not supported, or cannot be read.
+        UserError: The model cannot be found, is not supported, or cannot be read; or packing is
+            asked for where it cannot be done.
     """
     source = resolve(name, aliases)
     if revision is not None and source.kind != "hub":
@@ -109,6 +116,12 @@ def load_model(
         )
     placement = resolve_device(device)
     torch_dtype = resolve_dtype(dtype, placement.device)
+    packable = can_pack(placement.device, torch_dtype)
+    if packed and not packable:
+        raise UserError(
+            f"Linear layers of type {str(torch_dtype).removeprefix('torch.')} cannot be packed on "
+            f"{placement.device}. Leave out packed=True."
+        )
     files = _unpacked(_settings(source, revision, trust_remote_code), source.name)
     config = _config(files, source.name, trust_remote_code)
     support.check_supported(config, _causal_lm_class(config, files, trust_remote_code))
@@ -116,6 +129,10 @@ def load_model(
     tokenizer = _tokenizer(files, source.name, trust_remote_code)
     weights = _weights(source, files)
     model = _model(files, config, source.name, placement, torch_dtype, trust_remote_code)
+    is_packed = packable if packed is None else packed
+    if is_packed:
+        pack_linears(model)
+        release_file(model)
     return LoadedModel(
         name=source.name,
         model=model,
@@ -127,6 +144,7 @@ def load_model(
         attention=backend,
         has_chat_template=bool(tokenizer.chat_template),
         context_length=support.context_length(config),
+        packed=is_packed,
     )
 
 

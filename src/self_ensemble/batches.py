@@ -12,7 +12,7 @@ from self_ensemble.results.interrupt import finish_batch_on_signal
 T = TypeVar("T")
 
 
-class Progress(NamedTuple):
+class BatchProgress(NamedTuple):
     """What a finished batch reports."""
 
     num_questions: int
@@ -37,11 +37,11 @@ class Outcome:
 
 def run_batches(
     todo: Sequence[T],
-    run_batch: Callable[[Sequence[T]], Progress],
+    run_batch: Callable[[Sequence[T]], BatchProgress],
     *,
     batch_size: int,
     may_shrink: bool,
-    on_batch: Callable[[Progress], None] = lambda progress: None,
+    on_batch: Callable[[BatchProgress], None] = lambda progress: None,
 ) -> Outcome:
     """Work through a list in batches, until it is done or a signal says to stop.
 
@@ -63,12 +63,12 @@ def run_batches(
             try:
                 progress = run_batch(batch)
             except torch.OutOfMemoryError as error:
-                if not may_shrink or batch_size == 1:
+                if not may_shrink or len(batch) == 1:
                     raise UserError(
-                        f"{batch_size} questions at once do not fit into memory. What is done is "
+                        f"{len(batch)} questions at once do not fit into memory. What is done is "
                         "kept; use a smaller --batch-size."
                     ) from error
-                batch_size = -(-batch_size // 2)
+                batch_size = -(-len(batch) // 2)
                 continue
             start += len(batch)
             total += progress.num_questions - progress.num_errors

@@ -12,7 +12,7 @@ from importlib.metadata import version
 import pyarrow as pa
 
 from self_ensemble.asking import Answer, Request
-from self_ensemble.batches import Progress
+from self_ensemble.batches import BatchProgress
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError
 from self_ensemble.methods import Method
@@ -130,7 +130,7 @@ def answer_batch(
     files: Mapping[str, ResultFile],
     weights: Weights | None = None,
     segment_weights: Weights | None = None,
-) -> Progress:
+) -> BatchProgress:
     """Answer a batch of questions with all methods of an ensemble and put the rows on disk.
 
     Args:
@@ -163,7 +163,7 @@ def answer_batch(
             reason = None if answer else errors[question.uuid]
             rows += row.rows(method, question, answer, reason)
         files[method.name].append(rows)
-    return Progress(len(batch), len(errors), time.perf_counter() - started)
+    return BatchProgress(len(batch), len(errors), time.perf_counter() - started)
 
 
 def _answers(ensemble: Ensemble, requests: dict[str, Request]) -> dict[str, dict[str, Answer]]:

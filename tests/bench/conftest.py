@@ -6,6 +6,7 @@ import torch
 from self_ensemble.bench import work as work_module
 from self_ensemble.bench.random_models import random_model
 from self_ensemble.bench.work import Shape, Work, shape_work
+from self_ensemble.decoding import engine
 from self_ensemble.models.aliases import ModelSource
 from self_ensemble.models.load import LoadedModel
 
@@ -43,5 +44,6 @@ def talking(tiny_model, tiny_tokenizer) -> LoadedModel:
 
 @pytest.fixture
 def plain_layers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ours on plain linear layers too: PyTorch's counter sees them, and no length is rounded."""
+    """Ours on plain linear layers too, whose FLOPs PyTorch's counter sees, without padding."""
     monkeypatch.setattr(work_module, "can_pack", lambda device, dtype: False)
+    monkeypatch.setattr(engine, "rounded_length", lambda length: length)

@@ -47,6 +47,19 @@ def test_an_answer_that_generate_does_not_give_is_refused(work):
         check_answers(spoilt, num_questions=1)
 
 
+def test_after_a_failure_layers_are_plain_again_and_of_their_own_type():
+    def fails(logits, weights):
+        raise KeyError("rule")
+
+    loaded = random_model("tiny", device="cpu", dtype="bfloat16")
+    weight, before = loaded.model.lm_head.weight, loaded.model.lm_head.weight.clone()
+    with pytest.raises(KeyError, match="rule"):
+        check_answers(shape_work(loaded, SHAPE, num_questions=1), methods=with_rule("avg", fails))
+    assert loaded.model.lm_head.weight is weight
+    assert weight.dtype == torch.bfloat16
+    assert torch.equal(weight, before)
+
+
 def test_a_model_in_low_precision_is_checked_in_float32_and_left_as_it_was():
     loaded = random_model("tiny", device="cpu", dtype="bfloat16")
     before = {name: tensor.clone() for name, tensor in loaded.model.state_dict().items()}

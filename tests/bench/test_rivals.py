@@ -1,5 +1,7 @@
 """The rivals answer what they say they do, and count what they do."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from test_fixed_work import answered
@@ -137,3 +139,9 @@ def test_ours_runs_on_packed_layers_and_the_rivals_on_plain_ones(work):
     after = dict(model.named_parameters())
     assert all(after[name] is weight for name, weight in weights.items())
     assert after.keys() == weights.keys()
+
+
+def test_ours_runs_on_plain_layers_where_asked_to(work):
+    (rival,) = make_rivals(replace(work, packs_layers=False), ["flex_attention"])
+    rival.prepare()
+    assert type(work.loaded.model.lm_head) is torch.nn.Linear

@@ -12,7 +12,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from self_ensemble.batches import Outcome, Progress
+from self_ensemble.batches import BatchProgress, Outcome
 from self_ensemble.cli.filling import fill, leave_out_finished
 from self_ensemble.errors import UserError
 from self_ensemble.questions.schema import Question
@@ -42,13 +42,13 @@ def run(
         }
         unfinished = leave_out_finished(files, console)
 
-        def run_batch(batch: Sequence[Question]) -> Progress:
+        def run_batch(batch: Sequence[Question]) -> BatchProgress:
             uuids = [question.uuid for question in batch]
             before_batch(uuids)
             batches.append(uuids)
             for file in unfinished.values():
                 file.append([{"uuid": uuid} for uuid in uuids])
-            return Progress(len(batch), 0, 1.0)
+            return BatchProgress(len(batch), 0, 1.0)
 
         outcome = fill(
             unfinished.values(), QUESTIONS, run_batch,
@@ -126,3 +126,15 @@ def test_a_batch_that_does_not_fit_is_halved_and_no_question_is_lost(tmp_path) -
     batches, _ = run([path], 7, before_batch=fits_two, may_shrink=True)
     assert [len(batch) for batch in batches] == [2, 2, 2, 1]
     assert written(path) == ALL
+
+
+def test_a_batch_that_is_not_full_is_halved_at_its_own_length(tmp_path) -> None:
+    tried = []
+
+    def fits_four(batch: Batch) -> None:
+        tried.append(len(batch))
+        if len(batch) > 4:
+            raise torch.OutOfMemoryError
+
+    run([tmp_path / "a.feather"], 100, before_batch=fits_four, may_shrink=True)
+    assert tried == [7, 4, 3]

@@ -6,6 +6,7 @@ import pytest
 import torch
 from asking import ready
 
+from self_ensemble.decoding import engine
 from self_ensemble.models.load import LoadedModel
 
 
@@ -23,3 +24,9 @@ def loaded(tiny_model, tiny_tokenizer) -> Callable[..., LoadedModel]:
         return ready(tiny_model(family, *arguments, **options), tiny_tokenizer)
 
     return make
+
+
+@pytest.fixture
+def exact_lengths(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Passes without padding."""
+    monkeypatch.setattr(engine, "rounded_length", lambda length: length)

@@ -70,6 +70,7 @@ def _distinct_beginnings(segments):
     return {segment[:end] for segment in segments for end in range(1, len(segment) + 1)}
 
 
+@pytest.mark.usefixtures("exact_lengths")
 def test_tokens_that_wordings_begin_with_alike_go_through_the_model_once(loaded):
     asked = ensemble(loaded("llama"), "flex_attention", max_new_tokens=1)
     asked.run(requests())
@@ -103,6 +104,7 @@ def test_layers_of_one_kind_share_a_mask(loaded):
         assert asked.counters.masks == num_kinds * asked.counters.forwards
 
 
+@pytest.mark.usefixtures("exact_lengths")
 def test_the_model_itself_sees_the_counted_tokens_and_no_more_logits(loaded):
     model = loaded("llama")
     asked, seen, fed = ensemble(model), [], []

@@ -1,9 +1,12 @@
+import copy
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from self_ensemble.errors import UserError
 from self_ensemble.models.packed_linear import (
     PackedLinear,
     can_pack,
@@ -88,6 +91,57 @@ def test_a_subclass_of_a_linear_layer_is_left_alone():
     model = nn.Sequential(Doubled(3, 3))
     pack_linears(model)
     assert type(model[0]) is Doubled
+
+
+def test_a_layer_with_a_forward_of_its_own_or_a_hook_is_left_alone():
+    model = nn.Sequential(linear(3, 3), linear(3, 3), linear(3, 3), linear(3, 3))
+    model[0].forward = lambda inputs: inputs
+    model[1].register_forward_hook(lambda module, inputs, output: None)
+    model[2].register_forward_pre_hook(lambda module, inputs: None)
+    pack_linears(model)
+    assert [type(layer) for layer in model] == [nn.Linear] * 3 + [PackedLinear]
+
+
+def test_a_layer_of_a_type_that_cannot_be_packed_is_left_alone():
+    model = nn.Sequential(linear(3, 3, dtype=torch.float16), linear(3, 3))
+    pack_linears(model)
+    assert [type(layer) for layer in model] == [nn.Linear, PackedLinear]
+
+
+def test_a_layer_in_several_places_is_packed_once_and_stays_one():
+    shared, inputs = linear(4, 4), torch.randn(2, 4)
+    model = nn.ModuleDict({"one": nn.Sequential(shared, shared), "two": nn.Sequential(shared)})
+    expected = model["one"](inputs)
+    pack_linears(model)
+    assert model["one"][0] is model["one"][1] is model["two"][0]
+    torch.testing.assert_close(model["one"](inputs), expected)
+    unpack_linears(model)
+    assert model["one"][0] is model["one"][1] is model["two"][0] is shared
+    assert torch.equal(model["one"](inputs), expected)
+
+
+@pytest.mark.parametrize(
+    ("act", "what"),
+    [
+        (lambda model, folder: model.save_pretrained(folder), "saved"),
+        (lambda model, folder: model.state_dict(), "saved"),
+        (lambda model, folder: copy.deepcopy(model), "copied"),
+        (lambda model, folder: model.bfloat16(), "moved to another device or type"),
+        (lambda model, folder: model.to("meta"), "moved to another device or type"),
+        (lambda model, folder: model.load_state_dict({}, strict=False), "given other weights"),
+    ],
+)
+def test_what_would_lose_packed_weights_is_refused(tiny_model, tmp_path, act, what):
+    model = tiny_model("llama")
+    pack_linears(model)
+    with pytest.raises(UserError, match=f"cannot be {what}. Load it with packed=False"):
+        act(model, tmp_path)
+
+
+def test_a_packed_model_may_be_moved_to_where_it_is(tiny_model):
+    model = tiny_model("llama")
+    pack_linears(model)
+    assert model.to("cpu", torch.float32) is model
 
 
 def test_released_weights_keep_their_values_in_memory_of_their_own(tiny_model):

@@ -53,6 +53,13 @@ def test_a_field_that_may_differ_covers_what_is_inside_it(may_differ):
     assert len(differences(OLD, new, {"num_paraphrases"})) == 1
 
 
+def test_a_field_that_is_not_there_is_null():
+    assert differences(OLD, with_changes(contrast_strength=None)) == ()
+    assert differences(with_changes(contrast_strength=None), OLD) == ()
+    (difference,) = differences(OLD, with_changes(contrast_strength=0.1))
+    assert difference == ("contrast_strength", ABSENT, 0.1)
+
+
 def test_the_refusal_names_every_changed_field_on_one_line():
     new = with_changes(num_paraphrases=3, stop=["\n", "Q:"], prompt="x\n" * 500)
     with pytest.raises(UserError) as refused:

@@ -211,10 +211,12 @@ def _answers(
     work: Work, methods: Mapping[str, Method], batch: slice, attention: str | None
 ) -> dict[str, list[Answer]]:
     ensemble = work.ensemble(list(methods.values()), work.max_new_tokens, attention)
-    make_ready(ensemble)
-    found = ensemble.run(work.requests(batch))
-    # What it is compared with runs on plain layers.
-    unpack_linears(work.loaded.model)
+    make_ready(work, ensemble)
+    try:
+        found = ensemble.run(work.requests(batch))
+    finally:
+        # What it is compared with runs on plain layers, and `in_float32` knows no others.
+        unpack_linears(work.loaded.model)
     return {name: found[method.name] for name, method in methods.items()}
 
 

@@ -56,6 +56,7 @@ def make_document(outcome: Outcome, attention: str, command: list[str]) -> dict[
             "revision": loaded.revision,
             "dtype": str(loaded.dtype).removeprefix("torch."),
             "attention": asked.engine.backend_name,
+            "linear_layers_of_ours": work.layers_of_ours,
         },
         "work": {
             "name": work.name,
@@ -108,7 +109,7 @@ def work_line(work: Work) -> str:
     return (
         f"{work.loaded.name}, {dtype}, {work.name}: {len(work.parts)} questions in "
         f"{work.num_wordings} wordings, batches of {work.batch_size}, "
-        f"{work.max_new_tokens} new tokens"
+        f"{work.max_new_tokens} new tokens; linear layers of ours: {work.layers_of_ours}"
     )
 
 

@@ -1,6 +1,7 @@
 """How time and memory grow with one thing while the rest stays: N, P, questions, batch."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from self_ensemble.bench.ceilings import Ceilings
@@ -50,6 +51,7 @@ def grow(
     names: Sequence[str] = GROWING,
     num_questions: int,
     batch_size: int,
+    packs_layers: bool,
     attention: str | None,
     repeats: int,
     report: Callable[[str], None] = lambda line: None,
@@ -65,6 +67,7 @@ def grow(
         names: The rivals.
         num_questions: Questions otherwise; a batch where `what` is the batch.
         batch_size: Questions per batch otherwise.
+        packs_layers: Whether ours runs on packed linear layers.
         attention: Backend of ours.
         repeats: Rounds at each value; many questions are answered once.
         report: Is told what is being done.
@@ -73,7 +76,9 @@ def grow(
     points = []
     for value in values:
         report(f"growth: {what} = {value}")
-        work = _work(loaded, what, value, shape, num_questions, batch_size)
+        work = replace(
+            _work(loaded, what, value, shape, num_questions, batch_size), packs_layers=packs_layers
+        )
         rivals = make_rivals(work, names, attention=attention)
         if what == "questions":
             measured = [measure_once(work, rival) for rival in rivals]

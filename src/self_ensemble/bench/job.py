@@ -57,6 +57,7 @@ class BenchJob:
     skip_stop_run: bool = False
     grow: str | None = None
     grow_values: tuple[int, ...] | None = None
+    plain_layers: bool = False
     attention: str = "auto"
     device: str = "auto"
     dtype: str = "auto"
@@ -192,7 +193,8 @@ def _work(job: BenchJob, loaded: LoadedModel) -> Work:
     if not _is_text(job):
         shape = DEFAULT_SHAPE if job.shape is None else Shape.parse(job.shape)
         return shape_work(
-            loaded, shape, num_questions=num_questions, batch_size=job.batch_size
+            loaded, shape, num_questions=num_questions, batch_size=job.batch_size,
+            packs_layers=not job.plain_layers,
         )  # fmt: skip
     return demo_work(
         loaded,
@@ -201,6 +203,7 @@ def _work(job: BenchJob, loaded: LoadedModel) -> Work:
         num_shots=job.num_shots,
         max_new_tokens=job.max_new_tokens,
         batch_size=job.batch_size,
+        packs_layers=not job.plain_layers,
     )
 
 
@@ -215,7 +218,8 @@ def _grow(
         work.loaded, job.grow, job.grow_values or VALUES[job.grow], shape, ceilings,
         names=GROWING if job.rivals == RIVALS else job.rivals,
         num_questions=len(work.parts), batch_size=job.batch_size,
-        attention=job.attention, repeats=job.repeats, report=report,
+        packs_layers=work.packs_layers, attention=job.attention, repeats=job.repeats,
+        report=report,
     )  # fmt: skip
 
 

@@ -17,7 +17,8 @@ class Lap:
 
     Attributes:
         prefix_s: Encoding the shared prefix.
-        first_s: All batches up to their first token, in a run of its own; nan if not measured.
+        first_s: All batches up to their first token, without the prefix, in a run of its own; nan
+            if not measured.
         answers_s: All batches up to their last token.
     """
 

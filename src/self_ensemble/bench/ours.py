@@ -8,7 +8,7 @@ from self_ensemble.bench.roofline import Needed, packed_passes, prefix_pass
 from self_ensemble.bench.work import FUSED, PRIOR, Walk, Work
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.methods import Method
-from self_ensemble.models.packed_linear import pack_linears
+from self_ensemble.models.packed_linear import pack_linears, unpack_linears
 
 
 def ours(
@@ -35,7 +35,7 @@ def ours(
         return Needed(prefix_pass(len(work.frame.prefix)), tuple(prefills), tuple(decode))
 
     def prepare() -> None:
-        make_ready(full)
+        make_ready(work, full)
         for ensemble in ensembles.values():
             ensemble.prefix()
 
@@ -57,10 +57,12 @@ def ours(
     )
 
 
-def make_ready(ensemble: Ensemble) -> None:
-    """Give the model the attention function and the linear layers of an ensemble of ours."""
-    if ensemble.model.packed:
+def make_ready(work: Work, ensemble: Ensemble) -> None:
+    """Give the model the attention function and the linear layers that ours runs on."""
+    if work.layers_of_ours == "packed":
         pack_linears(ensemble.model.model)
+    else:
+        unpack_linears(ensemble.model.model)
     ensemble.engine.attach()
 
 

@@ -15,9 +15,11 @@ DASH = "-"
 LEGEND = (
     "ms/question: median, p10 and p90 of the repetitions; ours includes the shared prefix. "
     "first: first tokens of a batch, without the shared prefix; step: each further token of it. "
-    "tokens: through the model per question, padding included. peak: memory above what was held. "
+    "tokens: through the model per question, padding included. peak: memory above what is held "
+    "between two runs: weights, packed layers, the encoded prefix. "
     "floor: roofline of the rival's own job; share: floor by time. "
-    "prefill, decode: share of the measured matrix product and of the measured copy."
+    "prefill, decode: share of the measured matrix product, by the faster library here, and of "
+    "the measured copy. generate and the published loop run on plain linear layers."
 )
 COLUMNS: dict[str, Callable[[Row], str]] = {
     "questions/s": lambda row: _number(row.questions_per_s.median),

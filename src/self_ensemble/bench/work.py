@@ -86,6 +86,8 @@ class Work:
         batch_size: Questions per batch.
         stop: Strings that end an answer; empty in the timed work.
         ends_early: Whether stop strings and end-of-sequence tokens end an answer.
+        packs_layers: Whether ours runs on packed linear layers, as it does by default, where
+            that can be done; the others run on plain ones.
     """
 
     name: str
@@ -97,15 +99,17 @@ class Work:
     batch_size: int
     stop: tuple[str, ...] = ()
     ends_early: bool = False
+    packs_layers: bool = True
 
     @property
     def num_wordings(self) -> int:
         return len(self.wordings[0])
 
     @property
-    def ours(self) -> LoadedModel:
-        """The model as this engine runs it: linear layers packed where that can be done."""
-        return replace(self.loaded, packed=can_pack(self.loaded.device, self.loaded.dtype))
+    def layers_of_ours(self) -> str:
+        """The linear layers that ours runs on: "packed" or "plain"."""
+        packs = self.packs_layers and can_pack(self.loaded.device, self.loaded.dtype)
+        return "packed" if packs else "plain"
 
     def batches(self) -> Iterator[slice]:
         """The questions of each batch, as slices of `wordings` and `parts`."""
@@ -134,7 +138,7 @@ class Work:
         """An ensemble that answers this work with these methods."""
         with _without_eos(self):
             return Ensemble(
-                self.ours, methods,
+                self.loaded, methods,
                 frame=self.frame, settings=self.settings(num_tokens), attention=attention,
             )  # fmt: skip
 
@@ -147,6 +151,7 @@ def demo_work(
     num_shots: int = 5,
     max_new_tokens: int = 20,
     batch_size: int = 16,
+    packs_layers: bool = True,
 ) -> Work:
     """The bundled questions in the form of WebQuestions; they repeat where more are asked for.
 
@@ -171,6 +176,7 @@ def demo_work(
         parts=tuple(frame.parts(question) for question in wordings),
         max_new_tokens=max_new_tokens,
         batch_size=batch_size,
+        packs_layers=packs_layers,
     )
 
 
@@ -180,6 +186,7 @@ def shape_work(
     *,
     num_questions: int,
     batch_size: int = 16,
+    packs_layers: bool = True,
     seed: int = 0,
 ) -> Work:
     """Random tokens in prompts of given lengths, with a cue of one token more."""
@@ -207,6 +214,7 @@ def shape_work(
         parts=tuple(frame.parts(question) for question in wordings),
         max_new_tokens=shape.new_tokens,
         batch_size=batch_size,
+        packs_layers=packs_layers,
     )
 
 

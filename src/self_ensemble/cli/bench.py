@@ -86,6 +86,14 @@ def bench(
     grow_values: Annotated[
         str | None, typer.Option(help="Its values, for example 1,2,5.", rich_help_panel=RUN)
     ] = None,
+    plain_layers: Annotated[
+        bool,
+        typer.Option(
+            "--plain-layers",
+            help="Ours: on plain linear layers too, as generate is, and not on packed ones.",
+            rich_help_panel=RUN,
+        ),
+    ] = False,
     attention: Annotated[
         str, typer.Option(help="Ours: auto, sdpa, flex or eager.", rich_help_panel=RUN)
     ] = "auto",
@@ -134,6 +142,7 @@ def bench(
         skip_stop_run=skip_stop_run,
         grow=grow,
         grow_values=None if grow_values is None else _numbers(grow_values),
+        plain_layers=plain_layers,
         attention=attention,
         device=device,
         dtype=dtype,

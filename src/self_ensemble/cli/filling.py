@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from rich.console import Console
 
-from self_ensemble.batches import Outcome, Progress, run_batches
+from self_ensemble.batches import BatchProgress, Outcome, run_batches
 from self_ensemble.cli.setup import progress_bar
 from self_ensemble.questions.schema import Question
 from self_ensemble.results.store import ResultFile
@@ -21,7 +21,7 @@ def leave_out_finished(files: Mapping[str, ResultFile], console: Console) -> dic
 def fill(
     files: Collection[ResultFile],
     questions: Sequence[Question],
-    run_batch: Callable[[Sequence[Question]], Progress],
+    run_batch: Callable[[Sequence[Question]], BatchProgress],
     *,
     batch_size: int,
     may_shrink: bool,

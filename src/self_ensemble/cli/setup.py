@@ -15,7 +15,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from self_ensemble.batches import Progress as BatchProgress
+from self_ensemble.batches import BatchProgress
 from self_ensemble.models.devices import device_table, layer_devices
 from self_ensemble.models.load import LoadedModel, load_model
 from self_ensemble.prompts.build import PromptFrame, chat_frame, plain_frame

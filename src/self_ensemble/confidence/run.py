@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from self_ensemble.asking import Answer, Request
-from self_ensemble.batches import Progress
+from self_ensemble.batches import BatchProgress
 from self_ensemble.confidence.estimators import ESTIMATORS, Evidence
 from self_ensemble.confidence.self_report import TrueOrFalse
 from self_ensemble.decoding.choose import Sampling
@@ -41,7 +41,7 @@ class ConfidenceRun:
     sampling: Sampling
     true_or_false: TrueOrFalse | None
 
-    def run_batch(self, batch: Sequence[Question]) -> Progress:
+    def run_batch(self, batch: Sequence[Question]) -> BatchProgress:
         """Explore the wordings of a batch of questions and put the rows on disk."""
         started = time.perf_counter()
         requests: dict[str, Request] = {}
@@ -65,7 +65,7 @@ class ConfidenceRun:
                 )
         for name, file in self.files.items():
             file.append(rows[name])
-        return Progress(len(batch), len(errors), time.perf_counter() - started)
+        return BatchProgress(len(batch), len(errors), time.perf_counter() - started)
 
     def counters(self) -> dict[str, int]:
         """Work done so far, the questions about P(true) included."""

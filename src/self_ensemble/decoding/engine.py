@@ -31,9 +31,8 @@ class Counters:
         prompt_tokens: Tokens of segments and cues.
         decode_tokens: Generated tokens fed back.
         masks: Attention masks built; layers of a kind (with or without window) share one.
-        logit_rows: Positions for which vocabulary logits were computed.
-        padding_tokens: Padding that went through the model: FlexAttention's buckets, and lengths
-            rounded up where linear layers are packed.
+        logit_rows: Real positions for which vocabulary logits were computed.
+        padding_tokens: Padding that went through the model: lengths of passes are rounded up.
     """
 
     forwards: int = 0
@@ -261,9 +260,7 @@ class Batch:
     def _padded(
         self, packed: PackedPass, token_ids: Tensor, positions: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Tokens and positions up to a rounded length, where linear layers are packed."""
-        if not self.engine.model.packed:
-            return token_ids, positions
+        """Tokens and positions up to a rounded length."""
         more = rounded_length(len(token_ids)) - len(token_ids)
         packed.num_padding = more
         self.engine.counters.padding_tokens += more
@@ -330,7 +327,7 @@ class Batch:
 
 
 def rounded_length(num_tokens: int) -> int:
-    """The next of 16 lengths between a power of two and its double.
+    """The next of 16 lengths between a power of two and its double: 2 % more on average.
 
     oneDNN makes a kernel for every length and keeps about half a megabyte of each: without
     rounding, a run of changing lengths would grow by gigabytes.

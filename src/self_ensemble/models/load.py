@@ -37,7 +37,7 @@ from self_ensemble.models.packed_linear import can_pack, pack_linears, release_f
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """A model that is ready to be asked.
+    """A model that is ready to be asked; on a CPU its linear layers may be packed.
 
     Attributes:
         name: What it is called in tables and result folders.
@@ -50,7 +50,6 @@ class LoadedModel:
         attention: The attention backend to run it with: "sdpa", "flex" or "eager".
         has_chat_template: Whether the tokenizer knows how a conversation is written.
         context_length: Longest sequence, in positions; None if the model names none.
-        packed: Whether its linear layers are packed for the CPU.
     """
 
     name: str
@@ -63,7 +62,6 @@ class LoadedModel:
     attention: str
     has_chat_template: bool
     context_length: int | None
-    packed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +99,8 @@ def load_model(
         trust_remote_code: Whether Python code that comes with the model may run.
         aliases: TOML file with the user's own aliases.
         revision: Branch, tag or commit of a hub model.
-        packed: Whether to pack linear layers for the CPU, which moves their results by rounding
-            only; None wherever it can be done.
+        packed: Whether to pack linear layers for the CPU: faster, and for inference only, as
+            packed layers cannot be saved or moved; None wherever it can be done.
 
     Raises:
         UserError: The model cannot be found, is not supported, or cannot be read; or packing is
@@ -129,8 +127,7 @@ def load_model(
     tokenizer = _tokenizer(files, source.name, trust_remote_code)
     weights = _weights(source, files)
     model = _model(files, config, source.name, placement, torch_dtype, trust_remote_code)
-    is_packed = packable if packed is None else packed
-    if is_packed:
+    if packable and packed is not False:
         pack_linears(model)
         release_file(model)
     return LoadedModel(
@@ -144,7 +141,6 @@ def load_model(
         attention=backend,
         has_chat_template=bool(tokenizer.chat_template),
         context_length=support.context_length(config),
-        packed=is_packed,
     )
 
 

@@ -70,6 +70,8 @@ def differences(
 ) -> tuple[Difference, ...]:
     """List the fields in which two manifests differ, by name.
 
+    A field that is not there equals null: results outlive the day on which an option was added.
+
     Args:
         old: What the result on disk was made with.
         new: What is asked for now.
@@ -77,13 +79,13 @@ def differences(
             is named with dots (`versions.torch`); the name of an outer field covers all in it.
     """
     old_fields, new_fields = dict(_flat(old.fields)), dict(_flat(new.fields))
-    pairs = (
+    return tuple(
         Difference(name, old_fields.get(name, ABSENT), new_fields.get(name, ABSENT))
         for name in sorted(old_fields.keys() | new_fields.keys())
         if not _with_outer_names(name) & may_differ
+        # As JSON, because True == 1 and 1 == 1.0 in Python.
+        and json.dumps(old_fields.get(name)) != json.dumps(new_fields.get(name))
     )
-    # As JSON, because True == 1 and 1 == 1.0 in Python.
-    return tuple(pair for pair in pairs if json.dumps(pair.old) != json.dumps(pair.new))
 
 
 def require_same(

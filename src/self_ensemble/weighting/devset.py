@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from self_ensemble.asking import Request
-from self_ensemble.batches import Progress, run_batches
+from self_ensemble.batches import BatchProgress, run_batches
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError
 from self_ensemble.questions.schema import Question
@@ -41,7 +41,7 @@ def ask_dev_set(
     *,
     batch_size: int,
     may_shrink: bool = False,
-    on_batch: Callable[[Progress], None] = lambda progress: None,
+    on_batch: Callable[[BatchProgress], None] = lambda progress: None,
     top_k: int = TOP_K,
 ) -> DevSet:
     """Feed every wording of every question the first of the accepted answers.
@@ -62,7 +62,7 @@ def ask_dev_set(
     left_out: dict[str, str] = {}
     found: dict[str, Candidates] = {}
 
-    def run_batch(batch: Sequence[Question]) -> Progress:
+    def run_batch(batch: Sequence[Question]) -> BatchProgress:
         started = time.perf_counter()
         requests: list[Request] = []
         answers: list[tuple[int, ...]] = []
@@ -78,7 +78,7 @@ def ask_dev_set(
             candidates = answer_candidates(ensemble, requests, answers, top_k)
             found.update(zip((r.key for r in requests), candidates, strict=True))
         num_errors = len(batch) - len(requests)
-        return Progress(len(batch), num_errors, time.perf_counter() - started)
+        return BatchProgress(len(batch), num_errors, time.perf_counter() - started)
 
     outcome = run_batches(
         questions, run_batch, batch_size=batch_size, may_shrink=may_shrink, on_batch=on_batch

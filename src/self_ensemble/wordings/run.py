@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from self_ensemble.batches import Progress
+from self_ensemble.batches import BatchProgress
 from self_ensemble.errors import UserError
 from self_ensemble.models.load import LoadedModel
 from self_ensemble.questions.schema import Question, QuestionSet
@@ -176,7 +176,7 @@ def reword_batch(
     make_pools: Callable[[Sequence[Question]], list[Pool]],
     file: ResultFile,
     num: int | None,
-) -> Progress:
+) -> BatchProgress:
     """Choose wordings of a batch of questions and put the rows on disk.
 
     Args:
@@ -189,4 +189,4 @@ def reword_batch(
     pools = make_pools(batch)
     file.append([paraphrase_row(pool, num) for pool in pools])
     num_errors = sum(pool.error is not None for pool in pools)
-    return Progress(len(batch), num_errors, time.perf_counter() - started)
+    return BatchProgress(len(batch), num_errors, time.perf_counter() - started)

@@ -104,10 +104,10 @@ def test_curves_end_at_the_error_rate_of_each_row(figure, rows):
         assert line.get_ydata()[-1] == pytest.approx(1 - row.accuracy.value)
 
 
-@pytest.mark.parametrize("num_rows", [1, 3, len(NAMES)])
+@pytest.mark.parametrize("num_rows", [1, 3, len(NAMES), 4 * len(NAMES)])
 def test_no_text_lies_over_another_or_out_of_the_picture(rows, num_rows):
     model = "organisation__A-Model-With-A-Long-Name-2.5-70B-Instruct-v0.3"
-    figure = reliability_figure([replace(row, model=model) for row in rows[-num_rows:]])
+    figure = reliability_figure([replace(row, model=model) for row in (rows * 4)[-num_rows:]])
     figure.canvas.draw()
     boxes = [(text.get_text(), text.get_window_extent()) for text in shown_texts(figure)]
     outside = [name for name, box in boxes if box.x0 < 0 or box.y0 < 0]

@@ -2,13 +2,12 @@
 
     estimators     [diagram] [diagram] [diagram] [diagram]     a diagram is a bar of accuracy per
     result files   [diagram] [diagram]                         bin over a strip of answers per bin
-    risk-coverage  [ estimators      ] [ result files    ]
+    risk-coverage  [ estimators      ] [ result files    ]     at most seven curves in a chart
 
 Figures are made without pyplot, so nothing global is set and no window system is asked for.
 """
 
 from collections.abc import Sequence
-from itertools import cycle
 from math import ceil
 from pathlib import Path
 from textwrap import wrap
@@ -30,7 +29,7 @@ FEW_ANSWERS = 10
 _DPI = 160
 _LEAST_COLUMNS, _MOST_COLUMNS = 3, 4
 # In inches:
-_WIDTH, _HEIGHT, _CURVES_HEIGHT = 3.1, 3.1, 4.0
+_WIDTH, _HEIGHT, _CURVES_HEIGHT = 3.1, 3.1, 3.2
 _MARGIN, _TITLE_LINE, _TEXT_LINE = 0.1, 0.28, 0.19
 # Letters in an inch, a little fewer than fit; and in the longest line that reads well.
 _TITLE_LETTERS, _TEXT_LETTERS, _LONGEST_LINE = 6.5, 12, 120
@@ -41,9 +40,9 @@ _BAR_SHARE = 0.9
 _MOST_COUNTED_BINS = 12
 _INK, _FAINT, _GRID = "#22303c", "#6b7a87", "#e3e8ec"
 _BAR, _OVER, _UNDER, _STRIP = "#3f7cac", "#f0b6bc", "#8fcfb4", "#a9b8c4"
-# Okabe and Ito's colours without yellow; every dash pattern goes through all of them.
+# Okabe and Ito's colours without yellow; a chart has as many curves at most.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#4d4d4d")
-_DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
+_CHARTS_IN_LINE = 2
 
 
 def write_reliability_plot(path: Path, rows: Sequence[CalibrationRow]) -> None:
@@ -70,13 +69,19 @@ def reliability_figure(rows: Sequence[CalibrationRow]) -> Figure:
         "Result files, confidence exp(mean log-probability)": [r for r in rows if not r.estimator],
     }
     sections = {title: members for title, members in kinds.items() if members}
+    most = len(_COLOURS)
+    charts = [
+        members[start : start + most]
+        for members in sections.values()
+        for start in range(0, len(members), most)
+    ]
     num_columns = min(_MOST_COLUMNS, max(_LEAST_COLUMNS, *map(len, sections.values())))
     width = _WIDTH * num_columns
     lines = _title_lines(rows[0], width)
     heights = [
         3 * _MARGIN + _TITLE_LINE * len(lines[0]) + _TEXT_LINE * len(lines[1]),
         *(_HEIGHT * ceil(len(members) / num_columns) for members in sections.values()),
-        _CURVES_HEIGHT,
+        _CURVES_HEIGHT * ceil(len(charts) / _CHARTS_IN_LINE),
     ]
     figure = Figure(figsize=(width, sum(heights)), facecolor="white")
     FigureCanvasAgg(figure)
@@ -89,7 +94,7 @@ def reliability_figure(rows: Sequence[CalibrationRow]) -> Figure:
         _section_title(part, name)
         _draw_diagrams(part, members, num_columns)
     _section_title(curves, "Risk and coverage: error rate if only the surest answers are kept")
-    _draw_curves(curves, list(sections.values()))
+    _draw_curves(curves, charts)
     return figure
 
 
@@ -185,17 +190,20 @@ def _draw_strip(axes: Axes, bins: Bins) -> None:
     axes.set_xlabel("confidence", fontsize=8, color=_FAINT)
 
 
-def _draw_curves(part: SubFigure, sections: Sequence[Sequence[CalibrationRow]]) -> None:
-    styles = [(colour, dash) for dash in _DASHES for colour in _COLOURS]
-    for place, rows in enumerate(sections):
-        axes = part.add_subplot(1, len(sections), place + 1)
+def _draw_curves(part: SubFigure, charts: Sequence[Sequence[CalibrationRow]]) -> None:
+    highest = 0.0
+    grid = part.subplots(ceil(len(charts) / _CHARTS_IN_LINE), _CHARTS_IN_LINE, squeeze=False)
+    for axes in grid.flat[len(charts) :]:
+        axes.set_axis_off()
+    for axes, rows in zip(grid.flat, charts, strict=False):
         _plain(axes)
-        for row, (colour, dash) in zip(rows, cycle(styles), strict=False):
+        for row, colour in zip(rows, _COLOURS, strict=False):
             # The error rate of a handful of answers jumps between 0 and 1.
             coverage, risk = (values[FEW_ANSWERS - 1 :] for values in risk_coverage(row.levels))
             label = f"{row.name}  ({decimal(row.aurc.value)})"
-            axes.plot(coverage, risk, color=colour, linestyle=dash, linewidth=1.6, label=label)
-        axes.set(xlim=(0, 1), ylim=(0, None))
+            axes.plot(coverage, risk, color=colour, linewidth=1.6, label=label)
+            highest = max([highest, *risk])
+        axes.set_xlim(0, 1)
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter(PercentFormatter(1, decimals=0))
         axes.set_xlabel("coverage (share of answers kept)", fontsize=8, color=_FAINT)
@@ -211,6 +219,9 @@ def _draw_curves(part: SubFigure, sections: Sequence[Sequence[CalibrationRow]]) 
             frameon=False,
         )
         legend.get_title().set_color(_FAINT)
+    # One scale, so that charts can be compared.
+    for axes in grid.flat:
+        axes.set_ylim(0, 1.05 * highest or None)
 
 
 def _plain(axes: Axes) -> None:

@@ -47,7 +47,7 @@ def test_sdpa_on_a_model_with_softcap_is_refused(loaded):
 
 def test_the_sdpa_function_itself_refuses_a_softcap():
     one = torch.ones(1, 2, 3, 16)
-    packed = PackedPass(torch.zeros(3, dtype=torch.long), torch.arange(3))
+    packed = PackedPass(torch.zeros(3, dtype=torch.long), torch.arange(3), torch.tensor([3]))
     with pytest.raises(UserError, match="cannot cap attention scores"):
         sdpa(one, one, one, packed, scale=1.0, window=None, softcap=50.0)
 

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedConfig
 
-from self_ensemble.decoding.attention import PackedPass
+from self_ensemble.decoding.attention import attention_name
 from self_ensemble.decoding.cache import RowCache, rank_within
+from self_ensemble.decoding.packed_pass import PackedPass
 from self_ensemble.errors import UserError
 from self_ensemble.models.load import LoadedModel
 from self_ensemble.models.support import attention_backends
@@ -68,7 +69,7 @@ class Engine:
 
     def attach(self) -> None:
         """Give the model this engine's attention, where another engine has given it its own."""
-        name = f"self_ensemble_{self.backend}"
+        name = attention_name(self.backend)
         if self.model.model.config._attn_implementation != name:
             self.model.model.set_attn_implementation(name)
 
@@ -208,7 +209,7 @@ class Batch:
         self._grow_slots(int(self.used_B.max()))
         self.key_group_BS[rows, slots] = groups
         self.key_position_BS[rows, slots] = positions
-        packed = PackedPass(rows, columns)
+        packed = PackedPass(rows, columns, self.used_B)
         if flat:
             token_ids, positions = self._flat_pass(packed, token_ids, groups, positions)
         else:

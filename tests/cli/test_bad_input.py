@@ -68,8 +68,8 @@ def test_templates_that_other_wordings_replace_cannot_be_told_to_read_each_other
     questions, tmp_path, capsys
 ) -> None:
     # The model does not exist either: were it looked for first, the message would name it.
-    command = ["generate", "--dataset", str(questions), "--model", "owner/none", "--num-shots",
-               "2", "--num-paraphrases", "3", "--output-dir", str(tmp_path / "out")]  # fmt: skip
+    command = ["generate", "--dataset", "myriadlama", "--data", str(tmp_path), "--model",
+               "owner/none", "--output-dir", str(tmp_path / "out")]  # fmt: skip
     both = ["--manual-read-each-other", "--paraphrases", str(questions)]
     assert main([*command, *both]) == 2
     error = capsys.readouterr().err
@@ -77,7 +77,17 @@ def test_templates_that_other_wordings_replace_cannot_be_told_to_read_each_other
     assert error.count("\n") == 1
     for one in (both[:1], both[1:]):
         assert main([*command, *one]) == 2
-        assert "owner/none" in capsys.readouterr().err
+        assert "Leave one of them out" not in capsys.readouterr().err
+
+
+def test_wordings_that_are_no_templates_cannot_be_told_to_read_each_other(
+    questions, capsys
+) -> None:
+    command = ["generate", "--dataset", str(questions), "--model", "owner/none"]
+    assert main([*command, "--manual-read-each-other"]) == 2
+    error = capsys.readouterr().err
+    assert f"for MyriadLAMA's own templates; {questions} has none. Leave it out." in error
+    assert error.count("\n") == 1
 
 
 @pytest.mark.parametrize(

@@ -172,7 +172,11 @@ def test_manual_templates_read_each_other_when_asked_to(model, evaluation_data):
             "Leave one of them out",
         ),
         (
-            ["--dataset", "demo", "--paraphrases", "w.jsonl", "--manual-read-each-other"],
+            ["--dataset", "demo", "--manual-read-each-other"],
+            "for MyriadLAMA's own templates; demo has none. Leave it out",
+        ),
+        (
+            ["--dataset", "myriadlama", "--paraphrases", "w.jsonl", "--manual-read-each-other"],
             "for MyriadLAMA's own templates, which --paraphrases replaces. Leave one of them out",
         ),
     ],

@@ -94,7 +94,7 @@ def generate(
     one_of("fusion point", fusion_point, ["cue", "last_segment"])
     one_of("chat template setting", chat_template, ["auto", "on", "off"])
     options.at_least("--max-new-tokens", max_new_tokens, 1)
-    options.keep_templates(manual_read_each_other, paraphrases)
+    options.check_templates(manual_read_each_other, dataset, paraphrases)
     if contrast_strength is not None and not 0 <= contrast_strength < float("inf"):
         raise UserError(f"Got --contrast-strength {contrast_strength}. Give a number from 0.")
     chosen = options.parse_indices(indices)

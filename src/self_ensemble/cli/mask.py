@@ -151,7 +151,7 @@ def mask(
     at_least("--prefix", prefix, 0)
     at_least("--cue", cue, 1)
     at_least("--num-paraphrases", num_paraphrases, 1)
-    options.keep_templates(manual_read_each_other, paraphrases)
+    options.check_templates(manual_read_each_other, dataset, paraphrases)
     if check and manual_read_each_other:
         raise UserError(
             "--check proves that no wording reads another, which --manual-read-each-other lets "

@@ -147,9 +147,18 @@ def parse_names(values: list[str]) -> tuple[str, ...]:
     return tuple(name.strip() for part in values for name in part.split(",") if name.strip())
 
 
-def keep_templates(manual_read_each_other: bool, paraphrases: Path | None) -> None:
-    """Refuse --manual-read-each-other where other wordings take the place of the templates."""
-    if manual_read_each_other and paraphrases is not None:
+def check_templates(
+    manual_read_each_other: bool, dataset: str | None, paraphrases: Path | None
+) -> None:
+    """Refuse --manual-read-each-other where there are no templates: it would change nothing."""
+    if not manual_read_each_other:
+        return
+    if dataset != "myriadlama":
+        raise UserError(
+            f"--manual-read-each-other is for MyriadLAMA's own templates; {dataset} has none. "
+            "Leave it out."
+        )
+    if paraphrases is not None:
         raise UserError(
             "--manual-read-each-other is for MyriadLAMA's own templates, which --paraphrases "
             "replaces. Leave one of them out."

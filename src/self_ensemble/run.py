@@ -252,7 +252,7 @@ def fewest_wordings_message(question_set: QuestionSet, choice: WordingChoice) ->
     if most >= needed:
         return None
     remedy = (
-        "Give wordings with --paraphrases FILE, or ask the original alone with --num-paraphrases 1."
+        "Give wordings with --paraphrases FILE, or ask one alone with --num-paraphrases 1."
         if most <= 1
         else f"Use --num-paraphrases {most} or fewer."
     )

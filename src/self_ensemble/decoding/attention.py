@@ -131,7 +131,10 @@ def _registered(backend: Callable[..., Tensor]) -> Callable[..., tuple[Tensor, N
         packed.num_layer_calls += 1
         packed.windows.add(sliding_window)
         scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-        return backend(query, key, value, packed, scale, sliding_window, softcap), None
+        # The cache may hold keys and values in a wider type than the model's.
+        wide = query.to(key.dtype)
+        output = backend(wide, key, value, packed, scale, sliding_window, softcap)
+        return output.to(query.dtype), None
 
     return attention
 

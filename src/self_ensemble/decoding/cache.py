@@ -20,6 +20,8 @@ GROWTH = 64  # slots come in multiples of it; attention only reads the slots in 
 class RowCache:
     """Keys and values of every layer, in the shape that transformers' models expect of a cache.
 
+    On a CPU they are float32 whatever the model's type is.
+
     Attributes:
         num_rows: Questions in the batch, B.
         prefix: Keys and values of the prefix for each layer, `(P, Hkv, D)`; empty for no prefix.
@@ -50,6 +52,9 @@ class RowCache:
         self, keys: Tensor, values: Tensor, layer_idx: int, *_: object, **__: object
     ) -> tuple[Tensor, Tensor]:
         """Store one layer's keys and values `(1, Hkv, T, D)`; return what attention reads."""
+        if keys.device.type == "cpu" and keys.dtype.itemsize < torch.float32.itemsize:
+            # One query per question, bfloat16: ten times slower than float32, and less exact.
+            keys, values = keys.float(), values.float()
         new = keys[0].transpose(0, 1), values[0].transpose(0, 1)
         if layer_idx == len(self.keys):
             for buffers, index in ((self.keys, 0), (self.values, 1)):

@@ -132,6 +132,18 @@ def test_what_makes_no_sense_is_refused_before_a_model_is_loaded(arguments, mess
         run(*arguments)
 
 
+def test_plain_layers_are_refused_where_no_layers_are_packed():
+    arguments = [*TINY, "--dtype", "float16", "--plain-layers"]
+    with pytest.raises(UserError, match="--plain-layers changes nothing: float16 layers are not"):
+        run(*arguments)
+
+
+@pytest.mark.parametrize(("more", "layers"), [([], "packed"), (["--plain-layers"], "plain")])
+def test_the_document_says_which_layers_ours_ran_on(capsys, more, layers):
+    run(*TINY, "--rivals", "flex_attention", *more)
+    assert document(capsys)["model"]["linear_layers_of_ours"] == layers
+
+
 def test_importing_the_command_does_not_load_torch():
     code = (
         "import sys, self_ensemble.cli.bench; "

@@ -81,4 +81,4 @@ def test_spans_are_the_questions_that_have_queries(counts, more):
     assert tokens_of == [[span.row] * counts[span.row] for span in found]
     seen.bias_BRS = torch.zeros(len(counts), max(counts), int(used.max()))
     work = sum(count * (count + more) for count in counts)
-    assert seen.is_mostly_padding() == (work < 0.75 * seen.bias_BRS.numel())
+    assert seen.wastes_padding() == (work < 0.75 * seen.bias_BRS.numel())

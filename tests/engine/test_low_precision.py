@@ -24,5 +24,6 @@ def test_the_cache_is_float32_and_logits_are_near_those_of_float32(loaded, backe
     batch, found = prefilled(ensemble(rough, attention=backend))
     assert {buffer.dtype for buffer in batch.cache.keys + batch.cache.values} == {torch.float32}
     assert rough.model.lm_head.weight.dtype == dtype
+    # Rounding of a few dozen products; attention in the wrong layout would be off by the whole.
     scale = expected.logits_MV.abs().max()
     assert (found.logits_MV - expected.logits_MV).abs().max() < 20 * torch.finfo(dtype).eps * scale

@@ -1,7 +1,7 @@
 """Passes have one of few lengths, and the padding is seen nowhere but in its counter."""
 
 import torch
-from asking import PREFIX, ensemble, requests
+from asking import PREFIX, ensemble, requests, tokens
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,7 +29,8 @@ def test_passes_have_rounded_lengths_and_padding_is_counted_apart(loaded, monkey
 
     monkeypatch.setattr(engine, "rounded_length", lambda length: length)
     exact = ensemble(model)
-    assert exact.run(requests()) == answers
+    for method, found in exact.run(requests()).items():
+        assert tokens(found) == tokens(answers[method])
     before = exact.counters
     assert before.padding_tokens == 0 < after.padding_tokens
     after.padding_tokens = 0

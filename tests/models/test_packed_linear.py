@@ -23,7 +23,7 @@ def linear(num_in, num_out, *, bias=True, dtype=torch.float32, seed=0):
 
 
 @given(
-    shape=st.lists(st.integers(1, 5), max_size=2).map(tuple),
+    shape=st.lists(st.integers(0, 5), max_size=2).map(tuple),
     num_in=st.integers(1, 70),
     num_out=st.integers(1, 70),
     bias=st.booleans(),
@@ -102,6 +102,17 @@ def test_a_layer_with_a_forward_of_its_own_or_a_hook_is_left_alone():
     assert [type(layer) for layer in model] == [nn.Linear] * 3 + [PackedLinear]
 
 
+def test_a_quantised_layer_is_left_alone():
+    class Quantised(torch.Tensor):
+        pass
+
+    layer = linear(3, 3)
+    layer.weight = nn.Parameter(layer.weight.data.as_subclass(Quantised), requires_grad=False)
+    model = nn.Sequential(layer, linear(3, 3))
+    pack_linears(model)
+    assert [type(layer) for layer in model] == [nn.Linear, PackedLinear]
+
+
 def test_a_layer_of_a_type_that_cannot_be_packed_is_left_alone():
     model = nn.Sequential(linear(3, 3, dtype=torch.float16), linear(3, 3))
     pack_linears(model)
@@ -134,7 +145,7 @@ def test_a_layer_in_several_places_is_packed_once_and_stays_one():
 def test_what_would_lose_packed_weights_is_refused(tiny_model, tmp_path, act, what):
     model = tiny_model("llama")
     pack_linears(model)
-    with pytest.raises(UserError, match=f"cannot be {what}. Load it with packed=False"):
+    with pytest.raises(UserError, match=f"cannot be {what}. Load it anew, with packed=False"):
         act(model, tmp_path)
 
 

@@ -97,8 +97,14 @@ def test_every_strip_counts_the_answers_of_its_bins(figure, rows):
         assert written == [count for count in row.bins.num_answers if count]
 
 
-def test_curves_end_at_the_error_rate_of_each_row(figure, rows):
-    lines = [line for axes in panels(figure)[""] if not axes.patches for line in axes.lines]
+@pytest.mark.parametrize("times", [1, 4])
+def test_curves_end_at_the_error_rate_of_each_row_and_no_chart_has_too_many(rows, times):
+    rows = sorted(times * rows, key=lambda row: row.estimator is None)
+    figure = reliability_figure(rows)
+    charts = [axes for axes in panels(figure)[""] if axes.lines and not axes.patches]
+    assert max(len(axes.lines) for axes in charts) <= 7
+    assert len({axes.get_ylim() for axes in charts}) == 1
+    lines = [line for axes in charts for line in axes.lines]
     assert [line.get_label().split("  (")[0] for line in lines] == [row.name for row in rows]
     for line, row in zip(lines, rows, strict=True):
         assert line.get_ydata()[-1] == pytest.approx(1 - row.accuracy.value)

@@ -56,7 +56,7 @@ def make_document(outcome: Outcome, attention: str, command: list[str]) -> dict[
             "revision": loaded.revision,
             "dtype": str(loaded.dtype).removeprefix("torch."),
             "attention": asked.engine.backend_name,
-            "linear_layers_of_ours": work.layers_of_ours,
+            "linear_layers_of_ours": _layers(work),
         },
         "work": {
             "name": work.name,
@@ -109,7 +109,7 @@ def work_line(work: Work) -> str:
     return (
         f"{work.loaded.name}, {dtype}, {work.name}: {len(work.parts)} questions in "
         f"{work.num_wordings} wordings, batches of {work.batch_size}, "
-        f"{work.max_new_tokens} new tokens; linear layers of ours: {work.layers_of_ours}"
+        f"{work.max_new_tokens} new tokens; linear layers of ours: {_layers(work)}"
     )
 
 
@@ -141,6 +141,10 @@ def plain(value: object) -> object:
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [plain(item) for item in value]
     return value
+
+
+def _layers(work: Work) -> str:
+    return "packed" if work.ours_is_packed else "plain"
 
 
 def _rows_document(rows: list[Row]) -> dict[str, object] | None:

@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -30,6 +30,7 @@ from self_ensemble.bench.view import LEGEND, growth_view, rows_view
 from self_ensemble.bench.work import Shape, Work, demo_work, shape_work
 from self_ensemble.errors import UserError
 from self_ensemble.models.load import LoadedModel, load_model
+from self_ensemble.models.packed_linear import can_pack
 
 STOP = ("\n",)
 # The lengths of WebQuestions prompts with 5 examples, for models that cannot read text.
@@ -100,7 +101,12 @@ def run_bench(job: BenchJob, command: list[str]) -> dict[str, object]:
 
 def measure_all(job: BenchJob, loaded: LoadedModel, report: Callable[[str], None]) -> Outcome:
     """Check the answers, then measure what the job asks for."""
-    work = _work(job, loaded)
+    if job.plain_layers and not can_pack(loaded.device, loaded.dtype):
+        raise UserError(
+            f"--plain-layers changes nothing: {str(loaded.dtype).removeprefix('torch.')} layers "
+            f"are not packed on {loaded.device}. Leave it out."
+        )
+    work = replace(_work(job, loaded), packs_layers=not job.plain_layers)
     report("comparing answers with the oracle")
     check = check_answers(work, num_questions=job.check_questions, attention=job.attention)
     ceilings = Ceilings(loaded.device, loaded.dtype)
@@ -194,7 +200,6 @@ def _work(job: BenchJob, loaded: LoadedModel) -> Work:
         shape = DEFAULT_SHAPE if job.shape is None else Shape.parse(job.shape)
         return shape_work(
             loaded, shape, num_questions=num_questions, batch_size=job.batch_size,
-            packs_layers=not job.plain_layers,
         )  # fmt: skip
     return demo_work(
         loaded,
@@ -203,7 +208,6 @@ def _work(job: BenchJob, loaded: LoadedModel) -> Work:
         num_shots=job.num_shots,
         max_new_tokens=job.max_new_tokens,
         batch_size=job.batch_size,
-        packs_layers=not job.plain_layers,
     )
 
 

@@ -59,7 +59,7 @@ def ours(
 
 def make_ready(work: Work, ensemble: Ensemble) -> None:
     """Give the model the attention function and the linear layers that ours runs on."""
-    if work.layers_of_ours == "packed":
+    if work.ours_is_packed:
         pack_linears(ensemble.model.model)
     else:
         unpack_linears(ensemble.model.model)

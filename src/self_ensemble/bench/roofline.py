@@ -8,6 +8,7 @@
 body: parameters of the layers' matrices; head: of the output matrix, which works only where a
 token is chosen. pairs: a query and a key that it may read (4 = two products of 2 FLOPs).
 cached_keys: keys of earlier passes, each read once a pass; the prefix once for the whole batch.
+Keys count in the model's type, though on a CPU ours keeps those of 16-bit models in float32.
 Not counted: activations, norms, the embedding, what is written. So this is a lower bound. Dense
 models only: of a mixture of experts each token uses a part of the body.
 

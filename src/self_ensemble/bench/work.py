@@ -106,10 +106,9 @@ class Work:
         return len(self.wordings[0])
 
     @property
-    def layers_of_ours(self) -> str:
-        """The linear layers that ours runs on: "packed" or "plain"."""
-        packs = self.packs_layers and can_pack(self.loaded.device, self.loaded.dtype)
-        return "packed" if packs else "plain"
+    def ours_is_packed(self) -> bool:
+        """Whether ours runs on packed linear layers."""
+        return self.packs_layers and can_pack(self.loaded.device, self.loaded.dtype)
 
     def batches(self) -> Iterator[slice]:
         """The questions of each batch, as slices of `wordings` and `parts`."""
@@ -151,7 +150,6 @@ def demo_work(
     num_shots: int = 5,
     max_new_tokens: int = 20,
     batch_size: int = 16,
-    packs_layers: bool = True,
 ) -> Work:
     """The bundled questions in the form of WebQuestions; they repeat where more are asked for.
 
@@ -176,7 +174,6 @@ def demo_work(
         parts=tuple(frame.parts(question) for question in wordings),
         max_new_tokens=max_new_tokens,
         batch_size=batch_size,
-        packs_layers=packs_layers,
     )
 
 
@@ -186,7 +183,6 @@ def shape_work(
     *,
     num_questions: int,
     batch_size: int = 16,
-    packs_layers: bool = True,
     seed: int = 0,
 ) -> Work:
     """Random tokens in prompts of given lengths, with a cue of one token more."""
@@ -214,7 +210,6 @@ def shape_work(
         parts=tuple(frame.parts(question) for question in wordings),
         max_new_tokens=shape.new_tokens,
         batch_size=batch_size,
-        packs_layers=packs_layers,
     )
 
 

@@ -90,7 +90,7 @@ def bench(
         bool,
         typer.Option(
             "--plain-layers",
-            help="Ours: on plain linear layers too, as generate is, and not on packed ones.",
+            help="Ours: on plain linear layers, as transformers' generate is.",
             rich_help_panel=RUN,
         ),
     ] = False,

@@ -2,7 +2,7 @@
 
 A pass carries T tokens of B questions in one row. `sdpa` and `eager` lay the queries out as
 `(B, Hq, R, D)`, R = most queries of any question, and read the cache rows; on a CPU `sdpa` takes
-the questions one by one where that layout would be mostly padding. `flex` keeps the flat row in
+the questions one by one where more than a quarter of that is padding. `flex` keeps the flat row in
 the prefill, where block sparsity pays, and decodes with `sdpa`: its one-token kernel refuses most
 GQA ratios. None of them falls back to another.
 
@@ -33,7 +33,7 @@ def sdpa(
             "The sdpa backend cannot cap attention scores, which this model needs. "
             "Use --attention eager or --attention flex."
         )
-    if query.device.type == "cpu" and packed.is_mostly_padding():
+    if query.device.type == "cpu" and packed.wastes_padding():
         return _sdpa_by_question(query, key, value, packed, scale, window)
     rows = packed.to_rows(query)
     output = F.scaled_dot_product_attention(

@@ -4,7 +4,7 @@ B questions, S slots, Hkv key-value heads, D head dim, P prefix length, T tokens
 
     row b:  | prefix (P) | prompt of question b | generated tokens | free slots ...
 
-The tokens of a pass come as one packed sequence `(1, T)`, so no matrix product is spent on
+The tokens of a pass come as one packed sequence `(1, T)`, so hardly any matrix product is spent on
 padding; the cache writes token t to its question's row and hands the rows to attention.
 """
 
@@ -20,7 +20,7 @@ GROWTH = 64  # slots come in multiples of it; attention only reads the slots in 
 class RowCache:
     """Keys and values of every layer, in the shape that transformers' models expect of a cache.
 
-    On a CPU they are float32 whatever the model's type is.
+    On a CPU those of 16-bit models are widened to float32.
 
     Attributes:
         num_rows: Questions in the batch, B.

@@ -33,7 +33,8 @@ class Counters:
         decode_tokens: Generated tokens fed back.
         masks: Attention masks built; layers of a kind (with or without window) share one.
         logit_rows: Real positions for which vocabulary logits were computed.
-        padding_tokens: Padding that went through the model: lengths of passes are rounded up.
+        padding_tokens: Padding that went through the model: FlexAttention's buckets, and on a CPU
+            lengths that are rounded up.
     """
 
     forwards: int = 0
@@ -261,7 +262,9 @@ class Batch:
     def _padded(
         self, packed: PackedPass, token_ids: Tensor, positions: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Tokens and positions up to a rounded length."""
+        """Tokens and positions, on a CPU up to a rounded length."""
+        if self.engine.model.device.type != "cpu":
+            return token_ids, positions
         more = rounded_length(len(token_ids)) - len(token_ids)
         packed.num_padding = more
         self.engine.counters.padding_tokens += more

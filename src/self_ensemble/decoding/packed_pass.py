@@ -94,8 +94,8 @@ class PackedPass:
             ]
         return self._spans
 
-    def is_mostly_padding(self) -> bool:
-        """Whether little of `(B, R, S)` is a question's query and a key of its own row."""
+    def wastes_padding(self) -> bool:
+        """Whether too little of `(B, R, S)` is a question's own query and a key of its own."""
         assert self.bias_BRS is not None
         work = sum((end - start) * num_slots for _, start, end, num_slots in self.spans())
         return work < PADDED_FROM * self.bias_BRS.numel()
@@ -129,7 +129,7 @@ class PackedPass:
     def places(self, device: torch.device) -> tuple[Tensor, Tensor]:
         """Question and column of each query, on the device of the layer that asks.
 
-        Padding has the place of some real query, whose output it gets.
+        Padding has the place of the first query, whose output it gets.
         """
         if device not in self._places:
             more = (0, self.num_padding)

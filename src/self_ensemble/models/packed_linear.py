@@ -87,7 +87,7 @@ class PackedLinear(nn.Module):
 
 def _refuse(what: str) -> NoReturn:
     raise UserError(
-        f"A model with packed linear layers cannot be {what}. Load it with packed=False."
+        f"A model with packed linear layers cannot be {what}. Load it anew, with packed=False."
     )
 
 
@@ -143,6 +143,8 @@ def _is_plain(module: nn.Module) -> TypeGuard[nn.Linear]:
     """Whether a module is a linear layer and nothing more: what is added to one would be lost."""
     return (
         type(module) is nn.Linear
+        # Quantised weights call themselves by the type that they stand for.
+        and type(module.weight.data) is Tensor
         and can_pack(module.weight.device, module.weight.dtype)
         and "forward" not in vars(module)
         and not any(getattr(module, hooks) for hooks in HOOKS)

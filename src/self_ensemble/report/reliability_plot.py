@@ -192,7 +192,8 @@ def _draw_strip(axes: Axes, bins: Bins) -> None:
 
 def _draw_curves(part: SubFigure, charts: Sequence[Sequence[CalibrationRow]]) -> None:
     highest = 0.0
-    grid = part.subplots(ceil(len(charts) / _CHARTS_IN_LINE), _CHARTS_IN_LINE, squeeze=False)
+    num_columns = min(_CHARTS_IN_LINE, len(charts))
+    grid = part.subplots(ceil(len(charts) / num_columns), num_columns, squeeze=False)
     for axes in grid.flat[len(charts) :]:
         axes.set_axis_off()
     for axes, rows in zip(grid.flat, charts, strict=False):

@@ -29,11 +29,13 @@ from self_ensemble.bench.random_models import SIZES, random_model
 from self_ensemble.bench.summary import Row, ratios, summarise
 from self_ensemble.bench.view import rows_view
 from self_ensemble.bench.work import Shape, Work, shape_work
+from self_ensemble.decoding.captured import DECODE
 from self_ensemble.errors import UserError
 from self_ensemble.models.load import LoadedModel
 
 GQA_RATIOS = (3, 4, 7)
 RIVALS = ("generate_one", "generate_five", "flex_attention", "avg", "per_prompt", "vote", "all")
+OURS_AGAIN = ("flex_attention", "avg", "per_prompt")
 TRACED = "flex_attention"
 TRACED_BATCH = 64
 # A batch of this many rows of full prompts takes more memory than ours at the largest batch.
@@ -75,8 +77,12 @@ def correctness(device: str, backends: list[str]) -> list[dict[str, object]]:
         loaded = random_model(f"gqa{ratio}", device=device, dtype="float32", sizes=sizes)
         work = shape_work(loaded, Shape(20, 3, 7, 8), num_questions=3, batch_size=3)
         for backend in backends:
-            check = check_answers(work, num_questions=2, attention=backend)
-            found.append({"gqa_ratio": ratio, "backend": backend, **asdict(check)})
+            for decode in DECODE:
+                asked = replace(work, decode=decode)
+                check = check_answers(asked, num_questions=2, attention=backend)
+                found.append(
+                    {"gqa_ratio": ratio, "backend": backend, "decode": decode, **asdict(check)}
+                )
     return found
 
 
@@ -88,7 +94,7 @@ def timings(
     ceilings: Ceilings,
     repeats: int,
 ) -> dict[str, list[Row]]:
-    """All rivals at one batch size; the backends after the first one run ours only."""
+    """All rivals at one batch size; what follows the first backend on the tree runs ours only."""
     work = shape_work(loaded, shape, num_questions=batch_size, batch_size=batch_size)
     names = [
         name
@@ -96,17 +102,18 @@ def timings(
         if name != "generate_five" or batch_size * shape.num_wordings <= MOST_ROWS
     ]
     rows = {}
-    for number, backend in enumerate(backends):
-        if number:
-            names = ["flex_attention", "avg"]
-        rivals = make_rivals(work, names, attention=backend)
-        measured = measure(work, rivals, ceilings, repeats=repeats)
-        rows[backend] = summarise(work, measured, ceilings)
+    for backend in backends:
+        for decode in DECODE:
+            asked = replace(work, decode=decode)
+            rivals = make_rivals(asked, names, attention=backend)
+            measured = measure(asked, rivals, ceilings, repeats=repeats)
+            rows[f"{backend}, {decode}"] = summarise(asked, measured, ceilings)
+            names = list(OURS_AGAIN)
     return rows
 
 
 def trace(work: Work, backend: str) -> dict[str, object]:
-    """Which kernels one batch spends its time in."""
+    """Which kernels one batch spends its time in, on the way to decode that the work says."""
     (rival,) = make_rivals(work, [TRACED], attention=backend)
     rival.prepare()
     list(rival.answer(work.max_new_tokens))
@@ -122,6 +129,7 @@ def trace(work: Work, backend: str) -> dict[str, object]:
     total_us = sum(getattr(one, name) for one in events)
     return {
         "rival": TRACED,
+        "decode": work.decode,
         "batch_size": work.batch_size,
         "wall_ms": wall_ms,
         # The rest of the wall-clock time the device waits for the host.
@@ -179,19 +187,20 @@ def run(options: argparse.Namespace) -> dict[str, object]:
             continue
         console.print(f"{clock.seconds:.0f} s: batches of {batch_size} ...")
         rows = timings(loaded, shape, batch_size, backends, ceilings, options.repeats)
-        for backend, found in rows.items():
-            console.print(rows_view(f"B = {batch_size}, {backend}", found, ratios(found)))
+        for way, found in rows.items():
+            console.print(rows_view(f"B = {batch_size}, {way}", found, ratios(found)))
         timed[str(batch_size)] = {
-            backend: {
+            way: {
                 row.name: {f: getattr(row, f) for f in Row.__dataclass_fields__} for row in found
             }
-            for backend, found in rows.items()
+            for way, found in rows.items()
         }
-    traced: object = None
-    if clock.allows("trace", 0.9):
-        size = min(max(batch_sizes), TRACED_BATCH)
-        work = shape_work(loaded, shape, num_questions=size, batch_size=size)
-        traced = trace(work, backends[0])
+    traced = []
+    size = min(max(batch_sizes), TRACED_BATCH)
+    work = shape_work(loaded, shape, num_questions=size, batch_size=size)
+    for decode in DECODE:
+        if clock.allows(f"trace, {decode}", 0.9):
+            traced.append(trace(replace(work, decode=decode), backends[0]))
     document = {
         "schema": 1,
         "command": shlex.join([sys.argv[0], *sys.argv[1:]]),
@@ -207,7 +216,7 @@ def run(options: argparse.Namespace) -> dict[str, object]:
             "bytes_per_s": ceilings.bytes_per_s,
         },
         "batch_sizes": timed,
-        "trace": traced,
+        "traces": traced,
         "skipped": clock.skipped,
         "seconds": clock.seconds,
     }

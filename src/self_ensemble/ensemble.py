@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 
 from self_ensemble.asking import Answer, Request, Settings
+from self_ensemble.decoding.captured import check_decode, decode_captured
 from self_ensemble.decoding.choose import Sampling
 from self_ensemble.decoding.engine import Batch, Counters, Engine, Frontier, Prefix
 from self_ensemble.decoding.loop import Decoded, Track, decode
@@ -65,6 +66,7 @@ class Ensemble:
         framing: Framing | None = None,
         settings: Settings | None = None,
         attention: str | None = None,
+        decode: str = "tree",
     ) -> None:
         """Prepare an ensemble; the prefix is encoded when the first question comes.
 
@@ -76,9 +78,12 @@ class Ensemble:
             framing: How a wording and the cue are written; "Q: ...", "A:" by default.
             settings: How answers are made.
             attention: Backend: sdpa, flex, eager or auto; None for the model's.
+            decode: "tree": methods share what they have in common, and tokens of ended answers
+                cost nothing. "captured": steps of fixed shape, which CUDA replays as graphs;
+                greedy answers only.
 
         Raises:
-            UserError: An unknown method or backend.
+            UserError: An unknown method, backend or way to decode, or one that does not fit.
         """
         asked = [method] if isinstance(method, str | Method) or callable(method) else method
         self.methods = tuple(resolve_method(one) for one in asked)
@@ -89,6 +94,8 @@ class Ensemble:
         self.settings = settings or Settings()
         self.model = model
         backend = choose_backend(attention or model.attention, model.model.config, model.device)
+        check_decode(decode, self.settings.sampling, model)
+        self.decode = decode
         self.engine = Engine(model, backend)
         self._prefix: Prefix | None = None
         self.stop = StopRule(
@@ -182,8 +189,9 @@ class Ensemble:
     ) -> list[Explored]:
         """Continue prompts of one wording each in many ways; each prompt is encoded once.
 
-        Samples that have taken the same tokens so far are one continuation, computed once. What
-        is drawn depends on the seed, the request's key and the number of the sample alone.
+        Samples that have taken the same tokens so far are one continuation, computed once, so
+        this always walks the tree. What is drawn depends on the seed, the request's key and the
+        number of the sample alone.
 
         Args:
             requests: Questions of one wording.
@@ -284,7 +292,10 @@ class Ensemble:
             [relative_weights(r.weights or (1.0,) * num_wordings) for r in requests]
         )
         keys = [request.key for request in requests]
-        decoded = decode(batch, frontier, tracks, weights, keys, self.stop)
+        if self.decode == "captured":
+            decoded = decode_captured(batch, frontier, tracks, weights, self.stop)
+        else:
+            decoded = decode(batch, frontier, tracks, weights, keys, self.stop)
         by_track = {track.name: rows for track, rows in zip(tracks, decoded, strict=True)}
         return {
             method.name: [self._answer(method, found) for found in by_track[_track(method)]]

@@ -23,22 +23,27 @@ TINY = ["--device", "cpu", "--tiny", "--backends", "sdpa", "--repeats", "1"]
 def test_it_checks_times_and_traces(script, capsys):
     assert script.main([*TINY, "--batch-sizes", "1,3", "--shape", "9,2,4,3"]) == 0
     found = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert [check["gqa_ratio"] for check in found["correctness"]] == [3, 4, 7]
+    assert [check["gqa_ratio"] for check in found["correctness"]] == [3, 3, 4, 4, 7, 7]
     assert all(check["num_tokens"] == 2 * 5 * 8 for check in found["correctness"])
     assert list(found["batch_sizes"]) == ["1", "3"]
-    assert set(found["batch_sizes"]["3"]["sdpa"]) == set(script.RIVALS)
-    shares = [kernel["share"] for kernel in found["trace"]["top"]]
-    assert shares == sorted(shares, reverse=True)
-    assert 0 < sum(shares) <= 1
+    assert set(found["batch_sizes"]["3"]["sdpa, tree"]) == set(script.RIVALS)
+    assert set(found["batch_sizes"]["3"]["sdpa, captured"]) == set(script.OURS_AGAIN)
+    assert [trace["decode"] for trace in found["traces"]] == ["tree", "captured"]
+    for trace in found["traces"]:
+        shares = [kernel["share"] for kernel in trace["top"]]
+        assert shares == sorted(shares, reverse=True)
+        assert 0 < sum(shares) <= 1
     assert found["skipped"] == []
 
 
 def test_what_would_not_end_in_time_is_left_out_and_named(script, capsys):
     assert script.main([*TINY, "--minutes", "0.001"]) == 0
     found = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert found["skipped"] == ["batch size 1", "batch size 4", "trace"]
+    assert found["skipped"] == [
+        "batch size 1", "batch size 4", "trace, tree", "trace, captured",
+    ]  # fmt: skip
     assert found["batch_sizes"] == {}
-    assert found["trace"] is None
+    assert found["traces"] == []
 
 
 def test_a_backend_that_cannot_run_stops_it_with_one_line(script, capsys):
@@ -48,4 +53,4 @@ def test_a_backend_that_cannot_run_stops_it_with_one_line(script, capsys):
 
 @pytest.mark.gpu
 def test_flex_and_sdpa_equal_the_oracle_on_a_gpu(script):
-    assert len(script.correctness("cuda", ["sdpa", "flex"])) == 6
+    assert len(script.correctness("cuda", ["sdpa", "flex"])) == 12

@@ -101,6 +101,7 @@ def test_a_finished_run_says_so_and_changes_nothing(all_methods, tiny_folder, ca
         (["--segment-weights", "none"], "segment_weights"),
         (["--max-samples", "4"], "max_samples"),
         (["--attention", "eager"], "attention"),
+        (["--decode", "captured"], "decode"),
     ],
 )
 def test_a_changed_option_is_named(all_methods, tiny_folder, capsys, option, field) -> None:
@@ -124,6 +125,15 @@ def test_batch_size_does_not_change_answers(all_methods, tiny_folder, tmp_path) 
     path, output = all_methods
     options = ["--method", "flex_attention,avg", "--batch_size", "8"]
     assert main(arguments("generate", path, tiny_folder, tmp_path, *options)) == 0
+    for name in ("flex_attention-3", "ensemble_avg-3"):
+        ours, other = result(tmp_path, name), result(output, name)
+        assert list(ours["generation"]) == list(other["generation"])
+
+
+def test_captured_steps_do_not_change_answers(all_methods, tiny_folder, tmp_path) -> None:
+    path, output = all_methods
+    options = ["--method", "flex_attention,avg", "--decode", "captured"]
+    assert main([*arguments("generate", path, tiny_folder, tmp_path), *options]) == 0
     for name in ("flex_attention-3", "ensemble_avg-3"):
         ours, other = result(tmp_path, name), result(output, name)
         assert list(ours["generation"]) == list(other["generation"])

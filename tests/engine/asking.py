@@ -75,6 +75,7 @@ def ensemble(
     method: str | Sequence[str] = METHODS,
     *,
     attention: str | None = None,
+    decode: str = "tree",
     prefix: str = PREFIX,
     **settings: object,
 ) -> Ensemble:
@@ -82,7 +83,7 @@ def ensemble(
     options = {"max_new_tokens": 8, "stop": (), **settings}
     return Ensemble(
         loaded, list([method] if isinstance(method, str) else method),
-        prefix=prefix, settings=Settings(**options), attention=attention,
+        prefix=prefix, settings=Settings(**options), attention=attention, decode=decode,
     )  # fmt: skip
 
 

@@ -57,6 +57,7 @@ def make_document(outcome: Outcome, attention: str, command: list[str]) -> dict[
             "dtype": str(loaded.dtype).removeprefix("torch."),
             "attention": asked.engine.backend_name,
             "linear_layers_of_ours": _layers(work),
+            "decode_of_ours": work.decode,
         },
         "work": {
             "name": work.name,
@@ -110,6 +111,7 @@ def work_line(work: Work) -> str:
         f"{work.loaded.name}, {dtype}, {work.name}: {len(work.parts)} questions in "
         f"{work.num_wordings} wordings, batches of {work.batch_size}, "
         f"{work.max_new_tokens} new tokens; linear layers of ours: {_layers(work)}"
+        f"{'' if work.decode == 'tree' else f', decode: {work.decode}'}"
     )
 
 

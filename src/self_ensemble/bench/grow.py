@@ -52,6 +52,7 @@ def grow(
     num_questions: int,
     batch_size: int,
     packs_layers: bool,
+    decode: str,
     attention: str | None,
     repeats: int,
     report: Callable[[str], None] = lambda line: None,
@@ -68,6 +69,7 @@ def grow(
         num_questions: Questions otherwise; a batch where `what` is the batch.
         batch_size: Questions per batch otherwise.
         packs_layers: Whether ours runs on packed linear layers.
+        decode: How ours decodes.
         attention: Backend of ours.
         repeats: Rounds at each value; many questions are answered once.
         report: Is told what is being done.
@@ -77,8 +79,9 @@ def grow(
     for value in values:
         report(f"growth: {what} = {value}")
         work = replace(
-            _work(loaded, what, value, shape, num_questions, batch_size), packs_layers=packs_layers
-        )
+            _work(loaded, what, value, shape, num_questions, batch_size),
+            packs_layers=packs_layers, decode=decode,
+        )  # fmt: skip
         rivals = make_rivals(work, names, attention=attention)
         if what == "questions":
             measured = [measure_once(work, rival) for rival in rivals]

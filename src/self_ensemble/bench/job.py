@@ -28,6 +28,7 @@ from self_ensemble.bench.random_models import random_model
 from self_ensemble.bench.summary import Row, ratios, summarise
 from self_ensemble.bench.view import LEGEND, growth_view, rows_view
 from self_ensemble.bench.work import Shape, Work, demo_work, shape_work
+from self_ensemble.decoding.captured import check_way
 from self_ensemble.errors import UserError
 from self_ensemble.models.load import LoadedModel, load_model
 from self_ensemble.models.packed_linear import can_pack
@@ -60,6 +61,7 @@ class BenchJob:
     grow_values: tuple[int, ...] | None = None
     plain_layers: bool = False
     attention: str = "auto"
+    decode: str = "tree"
     device: str = "auto"
     dtype: str = "auto"
     threads: int | None = None
@@ -106,7 +108,7 @@ def measure_all(job: BenchJob, loaded: LoadedModel, report: Callable[[str], None
             f"--plain-layers changes nothing: {str(loaded.dtype).removeprefix('torch.')} layers "
             f"are not packed on {loaded.device}. Leave it out."
         )
-    work = replace(_work(job, loaded), packs_layers=not job.plain_layers)
+    work = replace(_work(job, loaded), packs_layers=not job.plain_layers, decode=job.decode)
     report("comparing answers with the oracle")
     check = check_answers(work, num_questions=job.check_questions, attention=job.attention)
     ceilings = Ceilings(loaded.device, loaded.dtype)
@@ -136,6 +138,7 @@ def measure_all(job: BenchJob, loaded: LoadedModel, report: Callable[[str], None
 
 def _check_options(job: BenchJob) -> None:
     check_names(job.rivals)
+    check_way(job.decode)
     if job.shape is not None:
         Shape.parse(job.shape)
     _refuse_ignored(job)
@@ -222,8 +225,8 @@ def _grow(
         work.loaded, job.grow, job.grow_values or VALUES[job.grow], shape, ceilings,
         names=GROWING if job.rivals == RIVALS else job.rivals,
         num_questions=len(work.parts), batch_size=job.batch_size,
-        packs_layers=work.packs_layers, attention=job.attention, repeats=job.repeats,
-        report=report,
+        packs_layers=work.packs_layers, decode=work.decode, attention=job.attention,
+        repeats=job.repeats, report=report,
     )  # fmt: skip
 
 

@@ -88,6 +88,7 @@ class Work:
         ends_early: Whether stop strings and end-of-sequence tokens end an answer.
         packs_layers: Whether ours runs on packed linear layers, as it does by default, where
             that can be done; the others run on plain ones.
+        decode: How ours decodes.
     """
 
     name: str
@@ -100,6 +101,7 @@ class Work:
     stop: tuple[str, ...] = ()
     ends_early: bool = False
     packs_layers: bool = True
+    decode: str = "tree"
 
     @property
     def num_wordings(self) -> int:
@@ -139,6 +141,7 @@ class Work:
             return Ensemble(
                 self.loaded, methods,
                 frame=self.frame, settings=self.settings(num_tokens), attention=attention,
+                decode=self.decode,
             )  # fmt: skip
 
 

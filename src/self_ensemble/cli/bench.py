@@ -97,6 +97,9 @@ def bench(
     attention: Annotated[
         str, typer.Option(help="Ours: auto, sdpa, flex or eager.", rich_help_panel=RUN)
     ] = "auto",
+    decode: Annotated[
+        str, typer.Option(help="Ours: tree or captured.", rich_help_panel=RUN)
+    ] = "tree",
     device: Annotated[
         str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", rich_help_panel=RUN)
     ] = "auto",
@@ -144,6 +147,7 @@ def bench(
         grow_values=None if grow_values is None else _numbers(grow_values),
         plain_layers=plain_layers,
         attention=attention,
+        decode=decode,
         device=device,
         dtype=dtype,
         threads=threads,

@@ -76,6 +76,7 @@ def generate(
     top_p: options.TopP = 1.0,
     seed: options.Seed = 0,
     attention: options.Attention = "auto",
+    decode: options.Decode = "tree",
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
     trust_remote_code: options.TrustRemoteCode = False,
@@ -92,6 +93,7 @@ def generate(
     """
     one_of("positions", positions, ["aligned", "contiguous"])
     one_of("fusion point", fusion_point, ["cue", "last_segment"])
+    one_of("way to decode", decode, ["tree", "captured"])
     one_of("chat template setting", chat_template, ["auto", "on", "off"])
     options.at_least("--max-new-tokens", max_new_tokens, 1)
     options.check_templates(manual_read_each_other, dataset, paraphrases)
@@ -126,6 +128,7 @@ def generate(
             stop=options.parse_stop(stop),
             temperature=temperature,
             top_p=top_p,
+            decode=decode,
             batch_size=options.parse_batch_size(batch_size),
             output_dir=output_dir,
             overwrite=overwrite,

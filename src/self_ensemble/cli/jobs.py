@@ -66,6 +66,7 @@ class Job:
     stop: tuple[str, ...] | None = None
     temperature: float = 0.0
     top_p: float = 1.0
+    decode: str = "tree"
     batch_size: int | None = None
     overwrite: bool = False
     as_json: bool = False
@@ -115,7 +116,7 @@ def run_job(job: Job) -> int:
     model = job.model.load(console)
     ensemble = Ensemble(
         model, methods, settings=settings,
-        frame=prompt_frame(job.chat_template, model, question_set),
+        frame=prompt_frame(job.chat_template, model, question_set), decode=job.decode,
     )  # fmt: skip
     with ExitStack() as closing:
         files = {
@@ -225,6 +226,7 @@ def _open(
         "stop": settings.stop,
         "weights_sha256": sha256_of(weights) if method.may_read_weights else None,
         "contrast_strength": job.contrast_strength if method.reads_prior else None,
+        "decode": None if job.decode == "tree" else job.decode,
     }
     if method.kind == "fused":
         options["segment_weights_sha256"] = sha256_of(segment_weights)

@@ -76,6 +76,14 @@ Model = Annotated[
     str, typer.Option(help="Alias, hub id, folder or .gguf file.", rich_help_panel=MODEL)
 ]
 Attention = Annotated[str, typer.Option(help="auto, sdpa, flex or eager.", rich_help_panel=MODEL)]
+Decode = Annotated[
+    str,
+    typer.Option(
+        help="tree: methods share what they have in common. captured: steps of fixed shape, "
+        "which CUDA replays as graphs; greedy only.",
+        rich_help_panel=MODEL,
+    ),
+]
 Device = Annotated[
     str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", rich_help_panel=MODEL)
 ]

@@ -4,7 +4,8 @@ A pass carries T tokens of B questions in one row. `sdpa` and `eager` lay the qu
 `(B, Hq, R, D)`, R = most queries of any question, and read the cache rows; on a CPU `sdpa` takes
 the questions one by one where more than a quarter of that is padding. `flex` keeps the flat row in
 the prefill, where block sparsity pays, and decodes with `sdpa`: its one-token kernel refuses most
-GQA ratios. None of them falls back to another.
+GQA ratios. None of them falls back to another. A captured step has its own attention, whichever
+of them made the prefill.
 
 Source: Dong et al., "Flex Attention: A Programming Model for Generating Optimized Attention
 Kernels", arXiv 2412.05496.
@@ -20,6 +21,7 @@ from torch.nn.attention.flex_attention import flex_attention
 from transformers import AttentionInterface
 
 from self_ensemble.decoding.packed_pass import PackedPass
+from self_ensemble.decoding.step import Step
 from self_ensemble.errors import UserError
 
 
@@ -115,7 +117,7 @@ def _registered(backend: Callable[..., Tensor]) -> Callable[..., tuple[Tensor, N
         value: Tensor,
         attention_mask: Tensor | None,
         scaling: float | None = None,
-        packed: PackedPass | None = None,
+        packed: PackedPass | Step | None = None,
         sliding_window: int | None = None,
         softcap: float | None = None,
         s_aux: Tensor | None = None,
@@ -128,12 +130,15 @@ def _registered(backend: Callable[..., Tensor]) -> Callable[..., tuple[Tensor, N
                 "function, or needs attention sinks or a mask of its own; this architecture is "
                 "not supported."
             )
-        packed.num_layer_calls += 1
-        packed.windows.add(sliding_window)
         scale = query.shape[-1] ** -0.5 if scaling is None else scaling
         # The cache may hold keys and values in a wider type than the model's.
         wide = query.to(key.dtype)
-        output = backend(wide, key, value, packed, scale, sliding_window, softcap)
+        if isinstance(packed, Step):
+            output = packed.attend(wide, key, value, scale, sliding_window, softcap)
+        else:
+            packed.num_layer_calls += 1
+            packed.windows.add(sliding_window)
+            output = backend(wide, key, value, packed, scale, sliding_window, softcap)
         return output.to(query.dtype), None
 
     return attention

@@ -56,19 +56,25 @@ def choose(
     """
     of_A = torch.arange(len(scores_MV)) if of_A is None else of_A
     if sampling.temperature == 0.0:
-        tokens_A = scores_MV.argmax(dim=-1).cpu()[of_A]
-    else:
-        tokens_A = torch.empty(len(of_A), dtype=torch.long)
-        for start in range(0, len(scores_MV), SAMPLED_AT_ONCE):
-            end = start + SAMPLED_AT_ONCE
-            here = ((of_A >= start) & (of_A < end)).nonzero()[:, 0]
-            # On the CPU, because not every device has float64.
-            scaled = scores_MV[start:end].float().cpu() / sampling.temperature
-            probs = scaled.softmax(dim=-1)
-            tokens_A[here] = _draw(probs, of_A[here] - start, draws_A[here], sampling.top_p)
+        tokens_M, logprobs_M = greedy(scores_MV)
+        return tokens_M.cpu()[of_A], logprobs_M.cpu()[of_A]
+    tokens_A = torch.empty(len(of_A), dtype=torch.long)
+    for start in range(0, len(scores_MV), SAMPLED_AT_ONCE):
+        end = start + SAMPLED_AT_ONCE
+        here = ((of_A >= start) & (of_A < end)).nonzero()[:, 0]
+        # On the CPU, because not every device has float64.
+        scaled = scores_MV[start:end].float().cpu() / sampling.temperature
+        probs = scaled.softmax(dim=-1)
+        tokens_A[here] = _draw(probs, of_A[here] - start, draws_A[here], sampling.top_p)
     totals_M = scores_MV.logsumexp(dim=-1).cpu()
     chosen_A = scores_MV[of_A.to(scores_MV.device), tokens_A.to(scores_MV.device)].cpu()
     return tokens_A, chosen_A - totals_M[of_A]
+
+
+def greedy(scores: Tensor) -> tuple[Tensor, Tensor]:
+    """The best tokens of `(..., V)` and their log-probabilities, both `(...)`, on the device."""
+    best, tokens = scores.max(dim=-1)
+    return tokens, best - scores.logsumexp(dim=-1)
 
 
 def _draw(probs_MV: Tensor, of_A: Tensor, draws_A: Tensor, top_p: float) -> Tensor:

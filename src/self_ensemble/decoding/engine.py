@@ -13,6 +13,7 @@ from transformers import PreTrainedConfig
 from self_ensemble.decoding.attention import attention_name
 from self_ensemble.decoding.cache import RowCache, rank_within
 from self_ensemble.decoding.packed_pass import PackedPass
+from self_ensemble.decoding.step import Step, StepShape
 from self_ensemble.errors import UserError
 from self_ensemble.models.load import LoadedModel
 from self_ensemble.models.support import attention_backends
@@ -33,8 +34,9 @@ class Counters:
         decode_tokens: Generated tokens fed back.
         masks: Attention masks built; layers of a kind (with or without window) share one.
         logit_rows: Real positions for which vocabulary logits were computed.
-        padding_tokens: Padding that went through the model: FlexAttention's buckets, and on a CPU
-            lengths that are rounded up.
+        padding_tokens: Padding that went through the model: FlexAttention's buckets, rows that a
+            captured step has beyond its batch, and on a CPU lengths that are rounded up.
+        captures: Decode steps of fixed shape that were set up; on CUDA, graphs captured.
     """
 
     forwards: int = 0
@@ -44,6 +46,7 @@ class Counters:
     masks: int = 0
     logit_rows: int = 0
     padding_tokens: int = 0
+    captures: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +65,13 @@ class Engine:
         model: The loaded model.
         backend: sdpa, flex or eager.
         counters: Work done so far.
+        steps: Captured decode steps by their shape, all behind one prefix.
     """
 
     model: LoadedModel
     backend: str
     counters: Counters = field(default_factory=Counters)
+    steps: dict[StepShape, Step] = field(default_factory=dict)
 
     def attach(self) -> None:
         """Give the model this engine's attention, where another engine has given it its own."""

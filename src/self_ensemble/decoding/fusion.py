@@ -164,6 +164,18 @@ def fuse(rule: FusionRule, logits_BNV: Tensor, weights_BN: Tensor) -> Tensor:
     Raises:
         UserError: A user's rule returned another shape or nan.
     """
+    scores = apply_rule(rule, logits_BNV, weights_BN)
+    if torch.isnan(scores).any():
+        raise nan_returned()
+    return scores
+
+
+def apply_rule(rule: FusionRule, logits_BNV: Tensor, weights_BN: Tensor) -> Tensor:
+    """Apply a rule to a batch, `(B, V)`; does not wait for the device, so nan goes unnoticed.
+
+    Raises:
+        UserError: A user's rule returned another shape.
+    """
     scores = rule(logits_BNV, weights_BN)
     expected = (logits_BNV.shape[0], logits_BNV.shape[2])
     if not isinstance(scores, Tensor) or tuple(scores.shape) != expected:
@@ -172,6 +184,9 @@ def fuse(rule: FusionRule, logits_BNV: Tensor, weights_BN: Tensor) -> Tensor:
             f"The fusion rule returned {got} for logits {tuple(logits_BNV.shape)}; expected "
             f"{expected}. Reduce dimension -2."
         )
-    if torch.isnan(scores).any():
-        raise UserError("The fusion rule returned nan. Check it for 0/0 and inf - inf.")
     return scores
+
+
+def nan_returned() -> UserError:
+    """The refusal of a rule that returned nan."""
+    return UserError("The fusion rule returned nan. Check it for 0/0 and inf - inf.")

@@ -1,0 +1,211 @@
+"""Decoding in steps of fixed shape, without waiting for the device.
+
+The tree (`decoding/loop.py`) looks at every token on the host before it lays out the next pass.
+Here every stream has its place in advance, tokens are chosen where the logits are, and the host
+reads them a few steps late, only to see which answers have ended. That wastes the steps after the
+last end, and shares nothing between methods; in return a step costs a GPU its kernels alone.
+
+B questions, K streams and A answers of each, V vocabulary.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import isnan
+
+import torch
+from torch import Tensor
+
+from self_ensemble.decoding.choose import Sampling, greedy
+from self_ensemble.decoding.engine import Batch, Counters, Engine, Frontier
+from self_ensemble.decoding.fusion import apply_rule, nan_returned
+from self_ensemble.decoding.loop import Decoded, Track
+from self_ensemble.decoding.step import Layers, Prompts, Step, StepShape
+from self_ensemble.decoding.stopping import StopRule
+from self_ensemble.errors import UserError, unknown_name
+from self_ensemble.models.load import LoadedModel
+
+DECODE = ("tree", "captured")
+LAG = 4  # steps that the host is behind the device
+
+
+def check_way(decode: str) -> None:
+    """Refuse an unknown way to decode.
+
+    Raises:
+        UserError: It is not in `DECODE`.
+    """
+    if decode not in DECODE:
+        raise unknown_name("way to decode", decode, DECODE)
+
+
+def check_decode(decode: str, sampling: Sampling, model: LoadedModel) -> None:
+    """Refuse a way to decode that does not exist or does not fit.
+
+    Raises:
+        UserError: An unknown name, sampled answers, or a model on several devices.
+    """
+    check_way(decode)
+    if decode != "captured":
+        return
+    if sampling.temperature > 0:
+        raise UserError(
+            f"--decode captured is greedy, and the temperature is {sampling.temperature}. "
+            "Use --decode tree."
+        )
+    devices = {parameter.device for parameter in model.model.parameters()}
+    if len(devices) > 1:
+        raise UserError(
+            f"--decode captured needs the model on one device; it is on {len(devices)}. "
+            "Use --decode tree."
+        )
+
+
+@torch.inference_mode()
+def decode_captured(
+    batch: Batch,
+    frontier: Frontier,
+    tracks: Sequence[Track],
+    weights_BN: Tensor,
+    stop: StopRule,
+) -> list[list[list[Decoded]]]:
+    """Decode every track of a batch, one after the other, each from the same prefill.
+
+    Args:
+        batch: The prefilled batch.
+        frontier: Its nodes: the same number of streams for each question.
+        tracks: What to decode; greedy ones.
+        weights_BN: Weight of each wording, for rules that read them.
+        stop: When an answer ends.
+
+    Returns:
+        What `decode` returns: answers as `[track][question][answer]`.
+    """
+    weights = weights_BN.to(frontier.logits_MV.device)
+    try:
+        return [_decode_track(batch, frontier, track, weights, stop) for track in tracks]
+    except torch.OutOfMemoryError:
+        # A smaller batch has other shapes; what these hold may be what it lacks.
+        batch.engine.steps.clear()
+        raise
+
+
+def _decode_track(
+    batch: Batch, frontier: Frontier, track: Track, weights_BN: Tensor, stop: StopRule
+) -> list[list[Decoded]]:
+    assert track.sampling.temperature == 0.0, "sampled tokens are drawn on the host"
+    streams = torch.tensor(track.streams)
+    num_rows, vocabulary = len(weights_BN), frontier.logits_MV.shape[1]
+
+    def of_streams(values_M: Tensor) -> Tensor:
+        return values_M.view(num_rows, -1)[:, streams]
+
+    logits_BKV = frontier.logits_MV.view(num_rows, -1, vocabulary)[:, list(track.streams)]
+    num_steps = stop.max_new_tokens - 1
+    answers = _Answers(num_rows, track, stop)
+    step: Step | None = None
+    for place in range(stop.max_new_tokens):
+        if track.rule is None:
+            scores_BAV = logits_BKV
+        else:
+            scores_BAV = apply_rule(track.rule, logits_BKV, weights_BN)[:, None]
+        tokens_BA, logprobs_BA = greedy(scores_BAV)
+        answers.push(tokens_BA, logprobs_BA)
+        if place == num_steps or answers.all_ended(LAG):
+            break
+        if step is None:
+            prompts = _prompts(
+                batch, of_streams(frontier.groups_M), of_streams(frontier.positions_M)
+            )
+            step = _loaded_step(batch.engine, prompts, batch.cache.prefix, num_steps)
+        _count(batch.engine.counters, num_rows * len(track.streams), step)
+        logits_BKV = step.run(tokens_BA.expand(-1, len(track.streams)))
+    answers.all_ended(0)
+    return answers.decoded
+
+
+def _loaded_step(engine: Engine, prompts: Prompts, prefix: Layers, num_steps: int) -> Step:
+    """The step that holds a batch's prompts and so many steps; set up once for each shape."""
+    num_rows, num_streams = prompts.stream_groups_BK.shape
+    num_slots = prompts.groups_BL.shape[1] + num_steps * num_streams
+    shape = StepShape.holding(num_rows, num_streams, num_slots)
+    if any(step.prefix is not prefix for step in engine.steps.values()):
+        engine.steps.clear()
+    if shape not in engine.steps:
+        engine.steps[shape] = Step(engine.model, shape, prefix)
+        engine.counters.captures += 1
+    engine.attach()
+    engine.steps[shape].load(prompts, num_steps)
+    return engine.steps[shape]
+
+
+def _count(counters: Counters, num_tokens: int, step: Step) -> None:
+    counters.forwards += 1
+    counters.decode_tokens += num_tokens
+    counters.logit_rows += num_tokens
+    counters.padding_tokens += step.shape.num_rows * step.shape.num_streams - num_tokens
+
+
+def _prompts(batch: Batch, groups_BK: Tensor, positions_BK: Tensor) -> Prompts:
+    """What the prefill has left behind, without the prefix."""
+    cache = batch.cache
+    length = cache.prefix[0][0].shape[0] if cache.prefix else 0
+    behind = slice(length, cache.num_slots)
+    layers = [
+        (keys[:, behind], values[:, behind])
+        for keys, values in zip(cache.keys, cache.values, strict=True)
+    ]
+    return Prompts(
+        layers, batch.bias_BGG, batch.key_group_BS[:, behind], batch.key_position_BS[:, behind],
+        groups_BK, positions_BK,
+    )  # fmt: skip
+
+
+@dataclass(slots=True)
+class _Answers:
+    """The answers as the host knows them, and tokens that are still on their way to it."""
+
+    num_rows: int
+    track: Track
+    stop: StopRule
+    decoded: list[list[Decoded]] = field(init=False)
+    _coming: deque[tuple[Tensor, torch.cuda.Event | None]] = field(default_factory=deque)
+
+    def __post_init__(self) -> None:
+        self.decoded = [
+            [Decoded() for _ in range(self.track.num_answers)] for _ in range(self.num_rows)
+        ]
+
+    def push(self, tokens_BA: Tensor, logprobs_BA: Tensor) -> None:
+        """Send the tokens of a step to the host; the device goes on."""
+        # One transfer; a float32 holds every whole number up to 16 million.
+        both = torch.stack([tokens_BA.float(), logprobs_BA])
+        if both.device.type != "cuda":
+            self._coming.append((both.cpu(), None))
+            return
+        host = torch.empty(both.shape, dtype=both.dtype, pin_memory=True)
+        host.copy_(both, non_blocking=True)
+        event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        event.record()
+        self._coming.append((host, event))
+
+    def all_ended(self, lag: int) -> bool:
+        """Take in what is older than so many steps; whether every answer has ended."""
+        while len(self._coming) > lag:
+            both, event = self._coming.popleft()
+            if event is not None:
+                event.synchronize()
+            self._take(both)
+        return all(one.stop_reason is not None for row in self.decoded for one in row)
+
+    def _take(self, both: Tensor) -> None:
+        tokens, logprobs = both.tolist()
+        for row, row_tokens, row_logprobs in zip(self.decoded, tokens, logprobs, strict=True):
+            for answer, token, logprob in zip(row, row_tokens, row_logprobs, strict=True):
+                if answer.stop_reason is not None:
+                    continue
+                if self.track.rule is not None and isnan(logprob):
+                    raise nan_returned()
+                answer.token_ids.append(int(token))
+                answer.logprobs.append(logprob)
+                answer.stop_reason = self.stop.reason(answer.token_ids)

@@ -1,0 +1,247 @@
+"""One decode step of fixed shape, in buffers that stay in place: what a GPU can replay.
+
+    keys that a stream of row b reads:
+    | prefix, held once for all rows (P) | prompt of question b | free | step 1 | step 2 | ...
+                                          <----------------- S slots -------------------->
+
+The host asks for a step and goes on; nothing of it waits for the device. On CUDA the forward pass
+is captured once as a graph and then replayed, so a step costs its kernels and no launches. On
+other devices the same pass runs anew over the same buffers.
+
+B rows, K streams of each row, S slots, P prefix length, Hq / Hkv heads, D head dim, V vocabulary.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from self_ensemble.decoding.step_attention import step_attention
+from self_ensemble.errors import UserError
+from self_ensemble.models.load import LoadedModel
+from self_ensemble.packing.visibility import NEVER, within_window
+
+Layers = Sequence[tuple[Tensor, Tensor]]
+FEWEST_SLOTS = 64
+WARM_UPS = 2  # passes before a capture, in which libraries make their workspaces
+
+
+class StepShape(NamedTuple):
+    """What a captured pass is fixed to."""
+
+    num_rows: int
+    num_streams: int
+    num_slots: int
+
+    @classmethod
+    def holding(cls, num_rows: int, num_streams: int, num_slots: int) -> "StepShape":
+        """The smallest shape of few that holds so much."""
+        return cls(1 << (num_rows - 1).bit_length(), num_streams, slot_bucket(num_slots))
+
+
+def slot_bucket(num_slots: int) -> int:
+    """The next of 64, 96, 128, 192, 256, 384, ...: at most half of it is free."""
+    size = FEWEST_SLOTS
+    while size < num_slots:
+        size = size * 3 // 2 if size & (size - 1) == 0 else size * 4 // 3
+    return size
+
+
+class Prompts(NamedTuple):
+    """What a prefill has left behind, row by row, the prefix not included.
+
+    Attributes:
+        layers: Keys and values, `(B, L, Hkv, D)` each, L slots of the longest prompt.
+        bias_BGG: Visibility tables.
+        groups_BL: Group of each slot.
+        positions_BL: Position id of each slot.
+        stream_groups_BK: Group of each stream.
+        stream_positions_BK: Position id of the first token of each stream.
+    """
+
+    layers: Layers
+    bias_BGG: Tensor
+    groups_BL: Tensor
+    positions_BL: Tensor
+    stream_groups_BK: Tensor
+    stream_positions_BK: Tensor
+
+
+@dataclass(slots=True)
+class Step:
+    """A forward pass of one token for each of K streams of B rows.
+
+    It is the cache that transformers' models expect, and what the attention function gets: both
+    write to and read from the same buffers.
+
+    Attributes:
+        model: The model, on one device.
+        shape: B, K and S.
+        prefix: Keys and values of the prefix for each layer, `(P, Hkv, D)`; empty for no prefix.
+        keys: For each layer, `(B, Hkv, S, D)`.
+        values: The same.
+        logits: Of the last step, float32, `(B * K, V)`; the next step overwrites it.
+    """
+
+    model: LoadedModel
+    shape: StepShape
+    prefix: Layers
+    keys: list[Tensor] = field(default_factory=list)
+    values: list[Tensor] = field(default_factory=list)
+    logits: Tensor = field(init=False)
+    _token_ids: Tensor = field(init=False)
+    _positions: Tensor = field(init=False)
+    _slots_K: Tensor = field(init=False)
+    _bias_BKS: Tensor = field(init=False)
+    _key_positions_BS: Tensor = field(init=False)
+    _own_KK: Tensor = field(init=False)
+    _layer: int = 0
+    _next_slot: int = 0
+    _masks: dict[int | None, Tensor] = field(default_factory=dict)
+    _replay: Callable[[], object] | None = None
+
+    def __post_init__(self) -> None:
+        num_rows, num_streams, num_slots = self.shape
+        device = self.model.device
+        self._token_ids = torch.zeros(1, num_rows * num_streams, dtype=torch.long, device=device)
+        self._positions = torch.zeros_like(self._token_ids)
+        self._slots_K = torch.zeros(num_streams, dtype=torch.long, device=device)
+        self._bias_BKS = torch.zeros(num_rows, num_streams, num_slots, device=device)
+        self._key_positions_BS = torch.zeros(num_rows, num_slots, dtype=torch.long, device=device)
+        own = torch.full((num_streams, num_streams), NEVER).fill_diagonal_(0.0)
+        self._own_KK = own.to(device)
+
+    def load(self, prompts: Prompts, num_steps: int) -> None:
+        """Take over a batch's prompts; rows that it does not fill read zeros and are not used."""
+        num_rows, num_streams, num_slots = self.shape
+        size, length = prompts.groups_BL.shape
+        first = num_slots - num_steps * num_streams
+        assert length <= first
+        if not self.keys:
+            self._allocate(prompts.layers)
+        for layer, (keys, values) in enumerate(prompts.layers):
+            self.keys[layer][:size, :, :length] = keys.transpose(1, 2)
+            self.values[layer][:size, :, :length] = values.transpose(1, 2)
+        # On the host until it is whole: many small writes.
+        bias = torch.zeros(self._bias_BKS.shape)
+        bias[:size] = NEVER
+        bias[:size, :, :length] = prompts.bias_BGG[
+            torch.arange(size)[:, None, None],
+            prompts.stream_groups_BK[:, :, None],
+            prompts.groups_BL[:, None, :],
+        ]
+        key_positions = torch.zeros(self._key_positions_BS.shape, dtype=torch.long)
+        key_positions[:size, :length] = prompts.positions_BL
+        start = F.pad(prompts.stream_positions_BK, (0, 0, 0, num_rows - size))
+        steps = torch.arange(num_steps)[None, :, None]
+        key_positions[:, first:] = (start[:, None, :] + steps).reshape(num_rows, -1)
+        self._bias_BKS.copy_(bias)
+        self._key_positions_BS.copy_(key_positions)
+        self._positions.copy_(start.reshape(1, -1))
+        self._next_slot = first
+
+    def run(self, tokens_BK: Tensor) -> Tensor:
+        """Feed each stream of the loaded rows its next token; their next logits, `(B, K, V)`.
+
+        The logits lie in a buffer that the next call overwrites.
+        """
+        num_streams = self.shape.num_streams
+        size = len(tokens_BK)
+        here = slice(self._next_slot, self._next_slot + num_streams)
+        assert here.stop <= self.shape.num_slots
+        self._token_ids[0, : tokens_BK.numel()] = tokens_BK.reshape(-1)
+        torch.arange(here.start, here.stop, out=self._slots_K)
+        # Of the slots of this step a stream reads its own.
+        self._bias_BKS[:size, :, here] = self._own_KK
+        if self._replay is None:
+            self._replay = self._prepared()
+        self._replay()
+        self._positions += 1
+        self._next_slot = here.stop
+        return self.logits.view(*self.shape[:2], -1)[:size]
+
+    def update(
+        self, keys: Tensor, values: Tensor, layer_idx: int, *_: object, **__: object
+    ) -> tuple[Tensor, Tensor]:
+        """Store one layer's keys and values `(1, Hkv, B * K, D)`; return those of all slots."""
+        num_rows, num_streams, _slots = self.shape
+        self._layer = layer_idx
+        for buffer, new in ((self.keys[layer_idx], keys), (self.values[layer_idx], values)):
+            num_heads, head_dim = new.shape[1], new.shape[3]
+            per_row = new.reshape(num_heads, num_rows, num_streams, head_dim).transpose(0, 1)
+            buffer.index_copy_(2, self._slots_K, per_row.to(buffer.dtype))
+        return self.keys[layer_idx], self.values[layer_idx]
+
+    def get_seq_length(self, layer_idx: int = 0) -> int:
+        """Length for transformers' own book-keeping; positions are always passed explicitly."""
+        return self.shape.num_slots
+
+    def attend(
+        self, query: Tensor, key: Tensor, value: Tensor, scale: float, window: int | None,
+        softcap: float | None,
+    ) -> Tensor:  # fmt: skip
+        """Attention of `(1, Hq, B * K, D)` over the prefix and the rows; `(1, B * K, Hq, D)`."""
+        prefix = self.prefix[self._layer] if self.prefix else None
+        return step_attention(query, key, value, prefix, self._mask(window), scale, softcap)
+
+    def _mask(self, window: int | None) -> Tensor:
+        """The additive mask `(B, K, P + S)`, made once per pass for each kind of layer."""
+        if window not in self._masks:
+            num_rows, num_streams, _ = self.shape
+            length = self.prefix[0][0].shape[0] if self.prefix else 0
+            # Every stream reads the whole prefix.
+            mask = F.pad(self._bias_BKS, (length, 0))
+            if window is not None:
+                prefix = torch.arange(length, device=mask.device).expand(num_rows, -1)
+                keys = torch.cat([prefix, self._key_positions_BS], dim=1)
+                queries = self._positions.view(num_rows, num_streams)
+                inside = within_window(queries[:, :, None], keys[:, None, :], window)
+                mask = mask.where(inside, NEVER)
+            self._masks[window] = mask
+        return self._masks[window]
+
+    def _allocate(self, layers: Layers) -> None:
+        num_rows, _, num_slots = self.shape
+        for keys, values in layers:
+            _, _, num_heads, head_dim = keys.shape
+            # Zeros, not empty: a masked slot has weight 0, and 0 x nan is nan.
+            self.keys.append(keys.new_zeros(num_rows, num_heads, num_slots, head_dim))
+            self.values.append(values.new_zeros(num_rows, num_heads, num_slots, head_dim))
+
+    def _forward(self) -> None:
+        self._masks.clear()
+        output = self.model.model(
+            input_ids=self._token_ids,
+            position_ids=self._positions,
+            past_key_values=self,
+            use_cache=True,
+            packed=self,
+        )
+        self.logits = output.logits[0].float()
+
+    def _prepared(self) -> Callable[[], object]:
+        """The pass in the form that every later step runs."""
+        if self.model.device.type != "cuda":
+            return self._forward
+        current, side = torch.cuda.current_stream(), torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        side.wait_stream(current)
+        try:
+            with torch.cuda.stream(side):
+                for _ in range(WARM_UPS):
+                    self._forward()
+            current.wait_stream(side)
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph):
+                self._forward()
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise UserError(
+                f"A decode step of {type(self.model.model).__name__} cannot be captured "
+                f"({reason}). Use --decode tree."
+            ) from error
+        return graph.replay

@@ -1,0 +1,240 @@
+"""Steps of fixed shape: the tree's answers, few shapes, and no waiting for tokens."""
+
+import random
+from dataclasses import replace
+
+import pytest
+import torch
+import user_rules
+from asking import FAMILIES, METHODS, PREFIX, QUESTIONS, ensemble, requests, tokens
+from hypothesis import given
+from hypothesis import strategies as st
+
+from self_ensemble.decoding import captured
+from self_ensemble.decoding.choose import Sampling
+from self_ensemble.decoding.step import FEWEST_SLOTS, Step, StepShape, slot_bucket
+from self_ensemble.errors import UserError
+
+WINDOW = 24  # shorter than the prefix with a question
+
+
+def same_answers(model, methods=METHODS, asked=None, **options):
+    """Compare both ways to decode; returns the ensemble that captured."""
+    asked = requests() if asked is None else asked
+    tree = ensemble(model, methods, **options).run(asked)
+    capturing = ensemble(model, methods, decode="captured", **options)
+    found = capturing.run(asked)
+    assert found.keys() == tree.keys()
+    for method, answers in tree.items():
+        assert tokens(found[method]) == tokens(answers)
+        for one, two in zip(found[method], answers, strict=True):
+            assert one.logprobs == pytest.approx(two.logprobs, abs=1e-4)
+            assert one.stop_reason == two.stop_reason
+            assert one.text == two.text
+    return capturing
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_method_answers_as_on_the_tree(loaded, family):
+    same_answers(loaded(family))
+
+
+@pytest.mark.parametrize("heads", [(4, 4), (4, 2), (6, 2), (7, 1)])
+def test_query_heads_that_share_keys_read_their_own(loaded, heads):
+    same_answers(loaded("llama", *heads), ["flex_attention", "avg"])
+
+
+@pytest.mark.parametrize("family", ["mistral", "gemma2", "gemma3"])
+def test_a_sliding_window_slides_over_prefix_prompt_and_answer(loaded, family):
+    model = loaded(family, sliding_window=WINDOW)
+    narrow = same_answers(model, ["flex_attention", "per_prompt"], max_new_tokens=WINDOW + 8)
+    assert len(narrow.frame.prefix) > WINDOW
+    wide = ensemble(loaded(family), ["per_prompt"], decode="captured").run(requests())
+    assert tokens(wide["per_prompt"]) != tokens(narrow.run(requests())["per_prompt"])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"prefix": ""},
+        {"max_new_tokens": 1},
+        {"max_new_tokens": 40},
+        {"stop": ("a", "e", " ")},
+        {"segment_weights": "none"},
+        {"positions": "contiguous"},
+        {"fusion_point": "last_segment"},
+        {"attention": "eager"},
+    ],
+    ids=str,
+)
+def test_settings_change_both_ways_alike(loaded, options):
+    same_answers(loaded("llama"), **options)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script:DeprecationWarning")
+def test_it_goes_on_behind_a_prefill_by_flex(loaded):
+    same_answers(loaded("llama"), ["flex_attention", "avg"], attention="flex")
+
+
+def test_a_model_in_bfloat16_has_its_own_buffers(loaded):
+    model = loaded("llama")
+    model.model.to(torch.bfloat16)
+    ensemble(model, ["avg"], decode="captured").run(requests())
+
+
+@pytest.mark.parametrize("num_questions", [1, 2, 3])
+def test_batches_of_any_size_and_order_share_buffers(loaded, num_questions):
+    model = loaded("llama")
+    tree = ensemble(model, ["flex_attention", "avg"])
+    capturing = ensemble(model, ["flex_attention", "avg"], decode="captured")
+    for start in (0, 2, 1, 0):
+        asked = (requests() * 2)[start : start + num_questions]
+        expected, found = tree.run(asked), capturing.run(asked)
+        assert {name: tokens(one) for name, one in found.items()} == {
+            name: tokens(one) for name, one in expected.items()
+        }
+    assert capturing.counters.captures == len(capturing.engine.steps) == 2
+
+
+def test_no_more_steps_are_captured_than_there_are_buckets(loaded):
+    """200 questions of random lengths, in batches of random sizes."""
+    rng = random.Random(0)
+    words = [word for sentence in QUESTIONS[2] for word in sentence.split()]
+    questions = [
+        tuple(" ".join(rng.choices(words, k=rng.randint(1, 40))) for _ in range(3))
+        for _ in range(200)
+    ]
+    asked = ensemble(loaded("llama"), ["flex_attention"], decode="captured", max_new_tokens=3)
+    todo = requests(questions, None)
+    lengths, sizes = set(), set()
+    while todo:
+        batch, todo = todo[: (size := rng.randint(1, 9))], todo[size:]
+        asked.run(batch)
+        sizes.add(len(batch))
+        lengths.add(max(len(asked.frame.parts(one.wordings).segments[0]) for one in batch))
+    assert len(lengths) > 20
+    buckets = {(step.num_rows, step.num_slots) for step in asked.engine.steps}
+    assert asked.counters.captures == len(buckets) == len(asked.engine.steps)
+    assert {rows for rows, _ in buckets} == {1, 2, 4, 8, 16}
+    assert {slots for _, slots in buckets} <= {64, 96, 128, 192, 256, 384, 512, 768, 1024}
+    assert len(buckets) < asked.counters.forwards / 4
+
+
+@given(st.integers(1, 10_000))
+def test_a_bucket_holds_what_is_asked_and_is_at_most_half_free(num_slots):
+    size = slot_bucket(num_slots)
+    assert size >= num_slots
+    assert size == FEWEST_SLOTS or size - num_slots < size / 3
+    assert slot_bucket(size) == size
+    rows = StepShape.holding(num_slots, 3, 5).num_rows
+    assert rows // 2 < num_slots <= rows
+
+
+def test_the_prefix_is_held_once_for_all_rows(loaded):
+    asked = same_answers(loaded("llama"), ["flex_attention"], prefix=6 * PREFIX)
+    (step,) = asked.engine.steps.values()
+    assert len(asked.frame.prefix) > step.shape.num_slots
+    assert all(buffer.shape[2] == step.shape.num_slots for buffer in step.keys + step.values)
+    for mine, theirs in zip(step.prefix, asked.prefix().layers, strict=True):
+        assert all(one is two for one, two in zip(mine, theirs, strict=True))
+
+
+def test_the_host_is_some_steps_behind(loaded, monkeypatch):
+    model = loaded("llama")
+    stop = tuple("abcdefghijklmnopqrstuvwxyz .?")
+    ended = ensemble(model, ["avg"], stop=stop).run(requests())["avg"]
+    longest = max(len(answer.token_ids) for answer in ended)
+    forwards = []
+    for lag in (0, 2, 4):
+        monkeypatch.setattr(captured, "LAG", lag)
+        asked = ensemble(model, ["avg"], stop=stop, decode="captured", max_new_tokens=20)
+        assert tokens(asked.run(requests())["avg"]) == tokens(ended)
+        forwards.append(asked.counters.forwards)
+    # Prefix, prefill, and a pass for every token but the last, seen so many steps late.
+    assert forwards == [2 + longest - 1 + lag for lag in (0, 2, 4)]
+
+
+def test_work_is_counted(loaded):
+    asked = ensemble(
+        loaded("llama"), ["flex_attention", "avg"], decode="captured", max_new_tokens=5
+    )
+    asked.run(requests())
+    counters = asked.counters
+    # Three questions fill four rows; one stream, then three.
+    assert counters.captures == 2
+    assert counters.forwards == 2 + 2 * 4
+    assert counters.decode_tokens == 4 * (3 * 1 + 3 * 3)
+    before = ensemble(loaded("llama"), ["flex_attention", "avg"], max_new_tokens=1)
+    before.run(requests())
+    assert counters.padding_tokens - before.counters.padding_tokens == 4 * (1 + 3)
+
+
+def test_another_prefix_frees_the_old_steps(loaded):
+    asked = ensemble(loaded("llama"), ["avg"], decode="captured")
+    asked.run(requests())
+    (before,) = asked.engine.steps.values()
+    asked._prefix = asked.engine.encode_prefix(asked.frame.prefix)
+    asked.run(requests())
+    (after,) = asked.engine.steps.values()
+    assert after is not before
+
+
+def test_steps_are_freed_where_memory_runs_out(loaded, monkeypatch):
+    asked = ensemble(loaded("llama"), ["flex_attention", "avg"], decode="captured")
+
+    def run(step, tokens_BK):
+        assert asked.engine.steps
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(Step, "run", run)
+    with pytest.raises(torch.OutOfMemoryError):
+        asked.run(requests())
+    assert not asked.engine.steps
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"decode": "capture"}, "Unknown way to decode 'capture'. Did you mean 'captured'"),
+        (
+            {"decode": "captured", "sampling": Sampling(temperature=0.5)},
+            "--decode captured is greedy, and the temperature is 0.5. Use --decode tree",
+        ),
+    ],
+)
+def test_what_cannot_be_captured_is_refused(loaded, options, message):
+    with pytest.raises(UserError, match=message):
+        ensemble(loaded("llama"), **options)
+
+
+def test_a_model_on_several_devices_is_refused(loaded):
+    model = loaded("llama")
+    model.model.lm_head.weight = torch.nn.Parameter(
+        model.model.lm_head.weight.to("meta"), requires_grad=False
+    )
+    with pytest.raises(UserError, match="needs the model on one device; it is on 2"):
+        ensemble(model, decode="captured")
+
+
+@pytest.mark.parametrize("rule", [user_rules.undefined, user_rules.nothing])
+def test_a_rule_that_returns_no_scores_is_refused(loaded, rule):
+    with pytest.raises(UserError, match="The fusion rule returned"):
+        ensemble(loaded("llama"), [rule], decode="captured").run(requests())
+
+
+@pytest.mark.gpu
+def test_a_captured_step_does_not_wait_for_the_device(loaded):
+    model = replace(loaded("llama"), device=torch.device("cuda"))
+    model.model.to("cuda")
+    asked = ["flex_attention", "avg", "per_prompt"]
+    same_answers(model, asked)
+    capturing = ensemble(model, asked, decode="captured")
+    capturing.run(requests())
+    (step, *_) = capturing.engine.steps.values()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        rows, streams, _ = step.shape
+        step._next_slot -= streams
+        step.run(torch.zeros(rows, streams, dtype=torch.long, device="cuda"))
+    finally:
+        torch.cuda.set_sync_debug_mode("default")

@@ -1,4 +1,4 @@
-"""Everything that needs a GPU, in one run: correctness, timings at four batch sizes, a trace.
+"""Everything that needs a GPU, in one run: correctness, timings at four batch sizes, traces.
 
     python benchmarks/gpu.py                      # Llama-3.2-3B's sizes, bfloat16, 300/5/30/20
     python benchmarks/gpu.py --device cpu --tiny  # the same switches in seconds, on any machine
@@ -68,7 +68,7 @@ class Clock:
         return time.monotonic() - self._start
 
 
-def correctness(device: str, backends: list[str]) -> list[dict[str, object]]:
+def correctness(device: str, backends: list[str], decodes: list[str]) -> list[dict[str, object]]:
     """Every backend against the oracle, float32, tiny models of three GQA ratios."""
     found: list[dict[str, object]] = []
     for ratio in GQA_RATIOS:
@@ -77,7 +77,7 @@ def correctness(device: str, backends: list[str]) -> list[dict[str, object]]:
         loaded = random_model(f"gqa{ratio}", device=device, dtype="float32", sizes=sizes)
         work = shape_work(loaded, Shape(20, 3, 7, 8), num_questions=3, batch_size=3)
         for backend in backends:
-            for decode in DECODE:
+            for decode in decodes:
                 asked = replace(work, decode=decode)
                 check = check_answers(asked, num_questions=2, attention=backend)
                 found.append(
@@ -91,6 +91,7 @@ def timings(
     shape: Shape,
     batch_size: int,
     backends: list[str],
+    decodes: list[str],
     ceilings: Ceilings,
     repeats: int,
 ) -> dict[str, list[Row]]:
@@ -103,7 +104,7 @@ def timings(
     ]
     rows = {}
     for backend in backends:
-        for decode in DECODE:
+        for decode in decodes:
             asked = replace(work, decode=decode)
             rivals = make_rivals(asked, names, attention=backend)
             measured = measure(asked, rivals, ceilings, repeats=repeats)
@@ -154,6 +155,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--shape", help="P,N,S,T; default: 300,5,30,20")
     parser.add_argument("--batch-sizes", help="default: 1,16,64,256")
     parser.add_argument("--backends", default="sdpa,flex", help="the first one runs all rivals")
+    parser.add_argument("--decodes", default=",".join(DECODE), help="ways to decode")
     parser.add_argument("--dtype", help="default: bfloat16; with --tiny float32")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--minutes", type=float, default=7.5, help="time of the whole run")
@@ -163,14 +165,15 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 def run(options: argparse.Namespace) -> dict[str, object]:
     """Everything in order; see the module's text."""
     clock, console = Clock(options.minutes), Console(stderr=True, width=132, highlight=False)
-    backends = options.backends.split(",")
+    backends, decodes = options.backends.split(","), options.decodes.split(",")
     tiny = options.tiny
     shape = Shape.parse(options.shape or ("24,3,6,6" if tiny else "300,5,30,20"))
     batch_sizes = [
         int(n) for n in (options.batch_sizes or ("1,4" if tiny else "1,16,64,256")).split(",")
     ]
+    traced_batch = min(max(batch_sizes), TRACED_BATCH)
     console.print("comparing backends with the oracle ...")
-    checks = correctness(options.device, backends)
+    checks = correctness(options.device, backends, decodes)
     loaded = random_model(
         options.architecture or ("tiny" if tiny else "llama3.2_3b"),
         device=options.device,
@@ -186,7 +189,9 @@ def run(options: argparse.Namespace) -> dict[str, object]:
         if not clock.allows(f"batch size {batch_size}", 0.75):
             continue
         console.print(f"{clock.seconds:.0f} s: batches of {batch_size} ...")
-        rows = timings(loaded, shape, batch_size, backends, ceilings, options.repeats)
+        # Compiling takes about a minute a shape.
+        ways = [one for one in decodes if one != "compiled" or batch_size == traced_batch]
+        rows = timings(loaded, shape, batch_size, backends, ways, ceilings, options.repeats)
         for way, found in rows.items():
             console.print(rows_view(f"B = {batch_size}, {way}", found, ratios(found)))
         timed[str(batch_size)] = {
@@ -196,9 +201,8 @@ def run(options: argparse.Namespace) -> dict[str, object]:
             for way, found in rows.items()
         }
     traced = []
-    size = min(max(batch_sizes), TRACED_BATCH)
-    work = shape_work(loaded, shape, num_questions=size, batch_size=size)
-    for decode in DECODE:
+    work = shape_work(loaded, shape, num_questions=traced_batch, batch_size=traced_batch)
+    for decode in decodes:
         if clock.allows(f"trace, {decode}", 0.9):
             traced.append(trace(replace(work, decode=decode), backends[0]))
     document = {

@@ -80,7 +80,7 @@ class Ensemble:
             attention: Backend: sdpa, flex, eager or auto; None for the model's.
             decode: "tree": methods share what they have in common, and tokens of ended answers
                 cost nothing. "captured": steps of fixed shape, which CUDA replays as graphs;
-                greedy answers only.
+                greedy answers only. "compiled": the same, compiled first.
 
         Raises:
             UserError: An unknown method, backend or way to decode, or one that does not fit.
@@ -292,10 +292,12 @@ class Ensemble:
             [relative_weights(r.weights or (1.0,) * num_wordings) for r in requests]
         )
         keys = [request.key for request in requests]
-        if self.decode == "captured":
-            decoded = decode_captured(batch, frontier, tracks, weights, self.stop)
-        else:
+        if self.decode == "tree":
             decoded = decode(batch, frontier, tracks, weights, keys, self.stop)
+        else:
+            decoded = decode_captured(
+                batch, frontier, tracks, weights, self.stop, compiled=self.decode == "compiled"
+            )
         by_track = {track.name: rows for track, rows in zip(tracks, decoded, strict=True)}
         return {
             method.name: [self._answer(method, found) for found in by_track[_track(method)]]

@@ -138,6 +138,21 @@ def test_plain_layers_are_refused_where_no_layers_are_packed():
         run(*arguments)
 
 
+def test_packed_layers_are_not_compiled():
+    with pytest.raises(UserError, match=r"cannot compile packed layers\. Add --plain-layers"):
+        run(*TINY, "--decode", "compiled")
+
+
+def test_steps_of_fixed_shape_are_measured_after_the_same_check(capsys):
+    run(*TINY, "--rivals", "flex_attention,all", "--decode", "captured")
+    found = document(capsys)
+    assert found["model"]["decode_of_ours"] == "captured"
+    assert found["check"]["num_tokens"] == 2 * (1 + 1 + 2) * 3
+    # Two questions of 8 tokens and a cue, in two rows, and two tokens that are fed back.
+    tokens = found["fixed"]["rivals"]["flex_attention"]["tokens_per_question"]
+    assert tokens >= 9 / 2 + 2 * 4 + 1 + 2
+
+
 @pytest.mark.parametrize(("more", "layers"), [([], "packed"), (["--plain-layers"], "plain")])
 def test_the_document_says_which_layers_ours_ran_on(capsys, more, layers):
     run(*TINY, "--rivals", "flex_attention", *more)

@@ -17,7 +17,8 @@ def script():
     return module
 
 
-TINY = ["--device", "cpu", "--tiny", "--backends", "sdpa", "--repeats", "1"]
+TINY = ["--device", "cpu", "--tiny", "--backends", "sdpa", "--repeats", "1",
+        "--decodes", "tree,captured"]  # fmt: skip
 
 
 def test_it_checks_times_and_traces(script, capsys):
@@ -52,5 +53,5 @@ def test_a_backend_that_cannot_run_stops_it_with_one_line(script, capsys):
 
 
 @pytest.mark.gpu
-def test_flex_and_sdpa_equal_the_oracle_on_a_gpu(script):
-    assert len(script.correctness("cuda", ["sdpa", "flex"])) == 12
+def test_every_way_equals_the_oracle_on_a_gpu(script):
+    assert len(script.correctness("cuda", ["sdpa", "flex"], list(script.DECODE))) == 18

@@ -14,6 +14,7 @@ from self_ensemble.decoding import captured
 from self_ensemble.decoding.choose import Sampling
 from self_ensemble.decoding.step import FEWEST_SLOTS, Step, StepShape, slot_bucket
 from self_ensemble.errors import UserError
+from self_ensemble.models.packed_linear import pack_linears
 
 WINDOW = 24  # shorter than the prefix with a question
 
@@ -80,6 +81,31 @@ def test_a_model_in_bfloat16_has_its_own_buffers(loaded):
     model = loaded("llama")
     model.model.to(torch.bfloat16)
     ensemble(model, ["avg"], decode="captured").run(requests())
+
+
+# The compiler itself uses what its own library deprecates.
+@pytest.mark.filterwarnings("ignore:`torch.jit.script:DeprecationWarning")
+@pytest.mark.parametrize(
+    ("family", "window", "method"),
+    [("llama", None, "flex_attention"), ("gemma3", WINDOW, "contrast")],
+)
+def test_compiled_steps_answer_as_the_tree(loaded, family, window, method):
+    model = loaded(family, sliding_window=window)
+    tree = ensemble(model, [method]).run(requests())
+    compiling = ensemble(model, [method], decode="compiled")
+    for _ in range(2):
+        assert tokens(compiling.run(requests())[method]) == tokens(tree[method])
+    (step,) = compiling.engine.steps.values()
+    assert step.compiled
+    assert compiling.counters.captures == 1
+
+
+def test_packed_layers_cannot_be_compiled(loaded):
+    model = loaded("llama")
+    pack_linears(model.model)
+    with pytest.raises(UserError, match="--decode compiled cannot compile packed linear layers"):
+        ensemble(model, decode="compiled")
+    same_answers(model, ["avg"])
 
 
 @pytest.mark.parametrize("num_questions", [1, 2, 3])

@@ -108,6 +108,8 @@ def measure_all(job: BenchJob, loaded: LoadedModel, report: Callable[[str], None
             f"--plain-layers changes nothing: {str(loaded.dtype).removeprefix('torch.')} layers "
             f"are not packed on {loaded.device}. Leave it out."
         )
+    if job.decode == "compiled" and not job.plain_layers and can_pack(loaded.device, loaded.dtype):
+        raise UserError("--decode compiled cannot compile packed layers. Add --plain-layers.")
     work = replace(_work(job, loaded), packs_layers=not job.plain_layers, decode=job.decode)
     report("comparing answers with the oracle")
     check = check_answers(work, num_questions=job.check_questions, attention=job.attention)

@@ -98,7 +98,7 @@ def bench(
         str, typer.Option(help="Ours: auto, sdpa, flex or eager.", rich_help_panel=RUN)
     ] = "auto",
     decode: Annotated[
-        str, typer.Option(help="Ours: tree or captured.", rich_help_panel=RUN)
+        str, typer.Option(help="Ours: tree, captured or compiled.", rich_help_panel=RUN)
     ] = "tree",
     device: Annotated[
         str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", rich_help_panel=RUN)

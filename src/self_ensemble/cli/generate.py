@@ -93,7 +93,7 @@ def generate(
     """
     one_of("positions", positions, ["aligned", "contiguous"])
     one_of("fusion point", fusion_point, ["cue", "last_segment"])
-    one_of("way to decode", decode, ["tree", "captured"])
+    one_of("way to decode", decode, ["tree", "captured", "compiled"])
     one_of("chat template setting", chat_template, ["auto", "on", "off"])
     options.at_least("--max-new-tokens", max_new_tokens, 1)
     options.check_templates(manual_read_each_other, dataset, paraphrases)

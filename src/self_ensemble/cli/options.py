@@ -80,7 +80,7 @@ Decode = Annotated[
     str,
     typer.Option(
         help="tree: methods share what they have in common. captured: steps of fixed shape, "
-        "which CUDA replays as graphs; greedy only.",
+        "which CUDA replays as graphs; greedy only. compiled: the same, compiled first.",
         rich_help_panel=MODEL,
     ),
 ]

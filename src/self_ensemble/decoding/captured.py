@@ -17,15 +17,16 @@ import torch
 from torch import Tensor
 
 from self_ensemble.decoding.choose import Sampling, greedy
-from self_ensemble.decoding.engine import Batch, Counters, Engine, Frontier
+from self_ensemble.decoding.engine import Batch, Counters, Frontier
 from self_ensemble.decoding.fusion import apply_rule, nan_returned
 from self_ensemble.decoding.loop import Decoded, Track
-from self_ensemble.decoding.step import Layers, Prompts, Step, StepShape
+from self_ensemble.decoding.step import Prompts, Step, StepShape
 from self_ensemble.decoding.stopping import StopRule
 from self_ensemble.errors import UserError, unknown_name
 from self_ensemble.models.load import LoadedModel
+from self_ensemble.models.packed_linear import PackedLinear
 
-DECODE = ("tree", "captured")
+DECODE = ("tree", "captured", "compiled")
 LAG = 4  # steps that the host is behind the device
 
 
@@ -46,17 +47,22 @@ def check_decode(decode: str, sampling: Sampling, model: LoadedModel) -> None:
         UserError: An unknown name, sampled answers, or a model on several devices.
     """
     check_way(decode)
-    if decode != "captured":
+    if decode == "tree":
         return
     if sampling.temperature > 0:
         raise UserError(
-            f"--decode captured is greedy, and the temperature is {sampling.temperature}. "
+            f"--decode {decode} is greedy, and the temperature is {sampling.temperature}. "
             "Use --decode tree."
+        )
+    if decode == "compiled" and any(isinstance(m, PackedLinear) for m in model.model.modules()):
+        raise UserError(
+            "--decode compiled cannot compile packed linear layers, which models on a CPU have. "
+            "Use --decode captured, or load_model(packed=False)."
         )
     devices = {parameter.device for parameter in model.model.parameters()}
     if len(devices) > 1:
         raise UserError(
-            f"--decode captured needs the model on one device; it is on {len(devices)}. "
+            f"--decode {decode} needs the model on one device; it is on {len(devices)}. "
             "Use --decode tree."
         )
 
@@ -68,6 +74,8 @@ def decode_captured(
     tracks: Sequence[Track],
     weights_BN: Tensor,
     stop: StopRule,
+    *,
+    compiled: bool = False,
 ) -> list[list[list[Decoded]]]:
     """Decode every track of a batch, one after the other, each from the same prefill.
 
@@ -77,13 +85,14 @@ def decode_captured(
         tracks: What to decode; greedy ones.
         weights_BN: Weight of each wording, for rules that read them.
         stop: When an answer ends.
+        compiled: Whether steps are compiled.
 
     Returns:
         What `decode` returns: answers as `[track][question][answer]`.
     """
     weights = weights_BN.to(frontier.logits_MV.device)
     try:
-        return [_decode_track(batch, frontier, track, weights, stop) for track in tracks]
+        return [_decode_track(batch, frontier, track, weights, stop, compiled) for track in tracks]
     except torch.OutOfMemoryError:
         # A smaller batch has other shapes; what these hold may be what it lacks.
         batch.engine.steps.clear()
@@ -91,7 +100,12 @@ def decode_captured(
 
 
 def _decode_track(
-    batch: Batch, frontier: Frontier, track: Track, weights_BN: Tensor, stop: StopRule
+    batch: Batch,
+    frontier: Frontier,
+    track: Track,
+    weights_BN: Tensor,
+    stop: StopRule,
+    compiled: bool,
 ) -> list[list[Decoded]]:
     assert track.sampling.temperature == 0.0, "sampled tokens are drawn on the host"
     streams = torch.tensor(track.streams)
@@ -117,22 +131,23 @@ def _decode_track(
             prompts = _prompts(
                 batch, of_streams(frontier.groups_M), of_streams(frontier.positions_M)
             )
-            step = _loaded_step(batch.engine, prompts, batch.cache.prefix, num_steps)
+            step = _loaded_step(batch, prompts, num_steps, compiled)
         _count(batch.engine.counters, num_rows * len(track.streams), step)
         logits_BKV = step.run(tokens_BA.expand(-1, len(track.streams)))
     answers.all_ended(0)
     return answers.decoded
 
 
-def _loaded_step(engine: Engine, prompts: Prompts, prefix: Layers, num_steps: int) -> Step:
+def _loaded_step(batch: Batch, prompts: Prompts, num_steps: int, compiled: bool) -> Step:
     """The step that holds a batch's prompts and so many steps; set up once for each shape."""
+    engine, prefix = batch.engine, batch.cache.prefix
     num_rows, num_streams = prompts.stream_groups_BK.shape
     num_slots = prompts.groups_BL.shape[1] + num_steps * num_streams
     shape = StepShape.holding(num_rows, num_streams, num_slots)
     if any(step.prefix is not prefix for step in engine.steps.values()):
         engine.steps.clear()
     if shape not in engine.steps:
-        engine.steps[shape] = Step(engine.model, shape, prefix)
+        engine.steps[shape] = Step(engine.model, shape, prefix, compiled)
         engine.counters.captures += 1
     engine.attach()
     engine.steps[shape].load(prompts, num_steps)

@@ -5,15 +5,16 @@
                                           <----------------- S slots -------------------->
 
 The host asks for a step and goes on; nothing of it waits for the device. On CUDA the forward pass
-is captured once as a graph and then replayed, so a step costs its kernels and no launches. On
-other devices the same pass runs anew over the same buffers.
+is captured once as a graph and then replayed, so a step costs its kernels and no launches; it may
+be compiled before, so that there are fewer kernels. On other devices the same pass runs anew over
+the same buffers.
 
 B rows, K streams of each row, S slots, P prefix length, Hq / Hkv heads, D head dim, V vocabulary.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -26,7 +27,7 @@ from self_ensemble.packing.visibility import NEVER, within_window
 
 Layers = Sequence[tuple[Tensor, Tensor]]
 FEWEST_SLOTS = 64
-WARM_UPS = 2  # passes before a capture, in which libraries make their workspaces
+MOST_COMPILATIONS = 64
 
 
 class StepShape(NamedTuple):
@@ -81,6 +82,7 @@ class Step:
         model: The model, on one device.
         shape: B, K and S.
         prefix: Keys and values of the prefix for each layer, `(P, Hkv, D)`; empty for no prefix.
+        compiled: Whether the pass is compiled first.
         keys: For each layer, `(B, Hkv, S, D)`.
         values: The same.
         logits: Of the last step, float32, `(B * K, V)`; the next step overwrites it.
@@ -89,6 +91,7 @@ class Step:
     model: LoadedModel
     shape: StepShape
     prefix: Layers
+    compiled: bool = False
     keys: list[Tensor] = field(default_factory=list)
     values: list[Tensor] = field(default_factory=list)
     logits: Tensor = field(init=False)
@@ -211,37 +214,59 @@ class Step:
             self.keys.append(keys.new_zeros(num_rows, num_heads, num_slots, head_dim))
             self.values.append(values.new_zeros(num_rows, num_heads, num_slots, head_dim))
 
-    def _forward(self) -> None:
-        self._masks.clear()
-        output = self.model.model(
-            input_ids=self._token_ids,
-            position_ids=self._positions,
-            past_key_values=self,
-            use_cache=True,
-            packed=self,
-        )
-        self.logits = output.logits[0].float()
-
     def _prepared(self) -> Callable[[], object]:
-        """The pass in the form that every later step runs."""
-        if self.model.device.type != "cuda":
-            return self._forward
+        """The pass in the form that every step runs."""
+        forward = self._compiled() if self.compiled else self.model.model.forward
+
+        def run() -> None:
+            self._masks.clear()
+            output = forward(
+                input_ids=self._token_ids,
+                position_ids=self._positions,
+                past_key_values=self,
+                use_cache=True,
+                packed=self,
+            )
+            self.logits = output.logits[0].float()
+
+        # The first pass compiles and makes workspaces; feeding a token twice changes nothing.
+        run()
+        return run if self.model.device.type != "cuda" else self._captured(run)
+
+    def _compiled(self) -> Callable[..., Any]:
+        compiled = torch.compile(self.model.model.forward, dynamic=False, fullgraph=True)
+
+        def first_or_later(**arguments: object) -> Any:
+            # Every shape is a compilation of the same code, and past a limit there would be none.
+            with torch._dynamo.config.patch(recompile_limit=MOST_COMPILATIONS):
+                try:
+                    return compiled(**arguments)  # type: ignore[no-untyped-call]
+                except torch.OutOfMemoryError:
+                    raise
+                except (torch._dynamo.exc.TorchDynamoException, RuntimeError) as error:
+                    raise self._cannot_be("compiled", error, "captured") from error
+
+        return first_or_later
+
+    def _captured(self, run: Callable[[], None]) -> Callable[[], object]:
         current, side = torch.cuda.current_stream(), torch.cuda.Stream()  # type: ignore[no-untyped-call]
         side.wait_stream(current)
         try:
             with torch.cuda.stream(side):
-                for _ in range(WARM_UPS):
-                    self._forward()
+                run()
             current.wait_stream(side)
             graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph):
-                self._forward()
+                run()
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise UserError(
-                f"A decode step of {type(self.model.model).__name__} cannot be captured "
-                f"({reason}). Use --decode tree."
-            ) from error
+            raise self._cannot_be("captured", error, "tree") from error
         return graph.replay
+
+    def _cannot_be(self, done: str, error: Exception, instead: str) -> UserError:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        return UserError(
+            f"A decode step of {type(self.model.model).__name__} cannot be {done} ({reason}). "
+            f"Use --decode {instead}."
+        )

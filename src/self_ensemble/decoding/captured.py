@@ -149,7 +149,6 @@ def _loaded_step(batch: Batch, prompts: Prompts, num_steps: int, compiled: bool)
     if shape not in engine.steps:
         engine.steps[shape] = Step(engine.model, shape, prefix, compiled)
         engine.counters.captures += 1
-    engine.attach()
     engine.steps[shape].load(prompts, num_steps)
     return engine.steps[shape]
 

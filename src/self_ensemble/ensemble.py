@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 
 from self_ensemble.asking import Answer, Request, Settings
-from self_ensemble.decoding.captured import check_decode, decode_captured
+from self_ensemble.decoding.captured import check_decode, check_model, decode_captured
 from self_ensemble.decoding.choose import Sampling
 from self_ensemble.decoding.engine import Batch, Counters, Engine, Frontier, Prefix
 from self_ensemble.decoding.loop import Decoded, Track, decode
@@ -94,7 +94,8 @@ class Ensemble:
         self.settings = settings or Settings()
         self.model = model
         backend = choose_backend(attention or model.attention, model.model.config, model.device)
-        check_decode(decode, self.settings.sampling, model)
+        check_decode(decode, self.settings.sampling)
+        check_model(decode, model)
         self.decode = decode
         self.engine = Engine(model, backend)
         self._prefix: Prefix | None = None

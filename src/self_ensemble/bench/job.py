@@ -28,7 +28,8 @@ from self_ensemble.bench.random_models import random_model
 from self_ensemble.bench.summary import Row, ratios, summarise
 from self_ensemble.bench.view import LEGEND, growth_view, rows_view
 from self_ensemble.bench.work import Shape, Work, demo_work, shape_work
-from self_ensemble.decoding.captured import check_way
+from self_ensemble.decoding.captured import check_decode
+from self_ensemble.decoding.choose import Sampling
 from self_ensemble.errors import UserError
 from self_ensemble.models.load import LoadedModel, load_model
 from self_ensemble.models.packed_linear import can_pack
@@ -140,7 +141,7 @@ def measure_all(job: BenchJob, loaded: LoadedModel, report: Callable[[str], None
 
 def _check_options(job: BenchJob) -> None:
     check_names(job.rivals)
-    check_way(job.decode)
+    check_decode(job.decode, Sampling())
     if job.shape is not None:
         Shape.parse(job.shape)
     _refuse_ignored(job)

@@ -22,6 +22,7 @@ from self_ensemble.cli.setup import (
     message_console,
     prompt_frame,
 )
+from self_ensemble.decoding.captured import check_decode
 from self_ensemble.decoding.choose import Sampling
 from self_ensemble.decoding.fusion import CONTRAST
 from self_ensemble.ensemble import Ensemble
@@ -111,6 +112,7 @@ def run_job(job: Job) -> int:
     weights = _weights(job, job.weights, question_set, choice)
     segment_weights = _weights(job, job.own_segment_weights, question_set, choice)
     settings = _settings(job, question_set)
+    check_decode(job.decode, settings.sampling)
     check_writable(job.output_dir / question_set.name)
 
     model = job.model.load(console)

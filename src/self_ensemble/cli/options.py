@@ -80,7 +80,8 @@ Decode = Annotated[
     str,
     typer.Option(
         help="tree: methods share what they have in common. captured: steps of fixed shape, "
-        "which CUDA replays as graphs; greedy only. compiled: the same, compiled first.",
+        "which CUDA replays as graphs; greedy only. compiled: the same, compiled first; not for "
+        "models on a CPU.",
         rich_help_panel=MODEL,
     ),
 ]

@@ -13,6 +13,7 @@ Kernels", arXiv 2412.05496.
 
 from collections.abc import Callable
 from functools import lru_cache
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -134,7 +135,9 @@ def _registered(backend: Callable[..., Tensor]) -> Callable[..., tuple[Tensor, N
         # The cache may hold keys and values in a wider type than the model's.
         wide = query.to(key.dtype)
         if isinstance(packed, Step):
-            output = packed.attend(wide, key, value, scale, sliding_window, softcap)
+            output = packed.attend(
+                cast(int, module.layer_idx), wide, key, value, scale, sliding_window, softcap
+            )
         else:
             packed.num_layer_calls += 1
             packed.windows.add(sliding_window)

@@ -10,8 +10,8 @@ B questions, K streams and A answers of each, V vocabulary.
 
 from collections import deque
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
-from math import isnan
 
 import torch
 from torch import Tensor
@@ -30,30 +30,29 @@ DECODE = ("tree", "captured", "compiled")
 LAG = 4  # steps that the host is behind the device
 
 
-def check_way(decode: str) -> None:
-    """Refuse an unknown way to decode.
+def check_decode(decode: str, sampling: Sampling) -> None:
+    """Refuse a way to decode that does not exist, or cannot sample.
 
     Raises:
-        UserError: It is not in `DECODE`.
+        UserError: It is not in `DECODE`, or is greedy and the temperature is not 0.
     """
     if decode not in DECODE:
         raise unknown_name("way to decode", decode, DECODE)
-
-
-def check_decode(decode: str, sampling: Sampling, model: LoadedModel) -> None:
-    """Refuse a way to decode that does not exist or does not fit.
-
-    Raises:
-        UserError: An unknown name, sampled answers, or a model on several devices.
-    """
-    check_way(decode)
-    if decode == "tree":
-        return
-    if sampling.temperature > 0:
+    if decode != "tree" and sampling.temperature > 0:
         raise UserError(
             f"--decode {decode} is greedy, and the temperature is {sampling.temperature}. "
             "Use --decode tree."
         )
+
+
+def check_model(decode: str, model: LoadedModel) -> None:
+    """Refuse a way to decode that a loaded model cannot go.
+
+    Raises:
+        UserError: The model lies on several devices, or has layers that cannot be compiled.
+    """
+    if decode == "tree":
+        return
     if decode == "compiled" and any(isinstance(m, PackedLinear) for m in model.model.modules()):
         raise UserError(
             "--decode compiled cannot compile packed linear layers, which models on a CPU have. "
@@ -92,7 +91,11 @@ def decode_captured(
     """
     weights = weights_BN.to(frontier.logits_MV.device)
     try:
-        return [_decode_track(batch, frontier, track, weights, stop, compiled) for track in tracks]
+        # Streams and events are those of the current device.
+        with torch.cuda.device(weights.device) if weights.is_cuda else nullcontext():
+            return [
+                _decode_track(batch, frontier, track, weights, stop, compiled) for track in tracks
+            ]
     except torch.OutOfMemoryError:
         # A smaller batch has other shapes; what these hold may be what it lacks.
         batch.engine.steps.clear()
@@ -114,7 +117,8 @@ def _decode_track(
     def of_streams(values_M: Tensor) -> Tensor:
         return values_M.view(num_rows, -1)[:, streams]
 
-    logits_BKV = frontier.logits_MV.view(num_rows, -1, vocabulary)[:, list(track.streams)]
+    on_device = streams.to(frontier.logits_MV.device)
+    logits_BKV = frontier.logits_MV.view(num_rows, -1, vocabulary)[:, on_device]
     num_steps = stop.max_new_tokens - 1
     answers = _Answers(num_rows, track, stop)
     step: Step | None = None
@@ -124,8 +128,9 @@ def _decode_track(
         else:
             scores_BAV = apply_rule(track.rule, logits_BKV, weights_BN)[:, None]
         tokens_BA, logprobs_BA = greedy(scores_BAV)
-        answers.push(tokens_BA, logprobs_BA)
-        if place == num_steps or answers.all_ended(LAG):
+        answers.send(tokens_BA, logprobs_BA, scores_BAV.amax(dim=-1).isnan())
+        answers.take_in(LAG)
+        if place == num_steps or answers.all_ended:
             break
         if step is None:
             prompts = _prompts(
@@ -134,23 +139,20 @@ def _decode_track(
             step = _loaded_step(batch, prompts, num_steps, compiled)
         _count(batch.engine.counters, num_rows * len(track.streams), step)
         logits_BKV = step.run(tokens_BA.expand(-1, len(track.streams)))
-    answers.all_ended(0)
+    answers.take_in(0)
     return answers.decoded
 
 
 def _loaded_step(batch: Batch, prompts: Prompts, num_steps: int, compiled: bool) -> Step:
-    """The step that holds a batch's prompts and so many steps; set up once for each shape."""
-    engine, prefix = batch.engine, batch.cache.prefix
+    """The step that holds a batch's prompts and so many steps."""
+    engine = batch.engine
     num_rows, num_streams = prompts.stream_groups_BK.shape
     num_slots = prompts.groups_BL.shape[1] + num_steps * num_streams
     shape = StepShape.holding(num_rows, num_streams, num_slots)
-    if any(step.prefix is not prefix for step in engine.steps.values()):
-        engine.steps.clear()
-    if shape not in engine.steps:
-        engine.steps[shape] = Step(engine.model, shape, prefix, compiled)
-        engine.counters.captures += 1
-    engine.steps[shape].load(prompts, num_steps)
-    return engine.steps[shape]
+    step = engine.steps.get(engine.model, shape, batch.cache.prefix, compiled)
+    engine.counters.captures = engine.steps.num_set_up
+    step.load(prompts, num_steps)
+    return step
 
 
 def _count(counters: Counters, num_tokens: int, step: Step) -> None:
@@ -190,36 +192,39 @@ class _Answers:
             [Decoded() for _ in range(self.track.num_answers)] for _ in range(self.num_rows)
         ]
 
-    def push(self, tokens_BA: Tensor, logprobs_BA: Tensor) -> None:
-        """Send the tokens of a step to the host; the device goes on."""
+    @property
+    def all_ended(self) -> bool:
+        """Whether every answer has ended, as far as the host knows."""
+        return all(one.stop_reason is not None for row in self.decoded for one in row)
+
+    def send(self, tokens_BA: Tensor, logprobs_BA: Tensor, is_nan_BA: Tensor) -> None:
+        """Send what a step has chosen to the host; the device goes on."""
         # One transfer; a float32 holds every whole number up to 16 million.
-        both = torch.stack([tokens_BA.float(), logprobs_BA])
-        if both.device.type != "cuda":
-            self._coming.append((both.cpu(), None))
+        sent = torch.stack([tokens_BA.float(), logprobs_BA, is_nan_BA.float()])
+        if not sent.is_cuda:
+            self._coming.append((sent.cpu(), None))
             return
-        host = torch.empty(both.shape, dtype=both.dtype, pin_memory=True)
-        host.copy_(both, non_blocking=True)
+        host = torch.empty(sent.shape, dtype=sent.dtype, pin_memory=True)
+        host.copy_(sent, non_blocking=True)
         event = torch.cuda.Event()  # type: ignore[no-untyped-call]
         event.record()
         self._coming.append((host, event))
 
-    def all_ended(self, lag: int) -> bool:
-        """Take in what is older than so many steps; whether every answer has ended."""
+    def take_in(self, lag: int) -> None:
+        """Read what was sent more than so many steps ago."""
         while len(self._coming) > lag:
-            both, event = self._coming.popleft()
+            sent, event = self._coming.popleft()
             if event is not None:
                 event.synchronize()
-            self._take(both)
-        return all(one.stop_reason is not None for row in self.decoded for one in row)
+            for row, found in zip(self.decoded, sent.permute(1, 2, 0).tolist(), strict=True):
+                self._take(row, found)
 
-    def _take(self, both: Tensor) -> None:
-        tokens, logprobs = both.tolist()
-        for row, row_tokens, row_logprobs in zip(self.decoded, tokens, logprobs, strict=True):
-            for answer, token, logprob in zip(row, row_tokens, row_logprobs, strict=True):
-                if answer.stop_reason is not None:
-                    continue
-                if self.track.rule is not None and isnan(logprob):
-                    raise nan_returned()
-                answer.token_ids.append(int(token))
-                answer.logprobs.append(logprob)
-                answer.stop_reason = self.stop.reason(answer.token_ids)
+    def _take(self, row: list[Decoded], found: list[list[float]]) -> None:
+        for answer, (token, logprob, is_nan) in zip(row, found, strict=True):
+            if answer.stop_reason is not None:
+                continue
+            if is_nan and self.track.rule is not None:
+                raise nan_returned()
+            answer.token_ids.append(int(token))
+            answer.logprobs.append(logprob)
+            answer.stop_reason = self.stop.reason(answer.token_ids)

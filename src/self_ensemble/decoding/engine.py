@@ -13,7 +13,7 @@ from transformers import PreTrainedConfig
 from self_ensemble.decoding.attention import attention_name
 from self_ensemble.decoding.cache import RowCache, rank_within
 from self_ensemble.decoding.packed_pass import PackedPass
-from self_ensemble.decoding.step import Step, StepShape
+from self_ensemble.decoding.step_pool import StepPool
 from self_ensemble.errors import UserError
 from self_ensemble.models.load import LoadedModel
 from self_ensemble.models.support import attention_backends
@@ -36,7 +36,8 @@ class Counters:
         logit_rows: Real positions for which vocabulary logits were computed.
         padding_tokens: Padding that went through the model: FlexAttention's buckets, rows that a
             captured step has beyond its batch, and on a CPU lengths that are rounded up.
-        captures: Decode steps of fixed shape that were set up; on CUDA, graphs captured.
+        captures: Decode steps of fixed shape that were set up; on CUDA, graphs captured. What is
+            run to warm one up or to capture it is no forward.
     """
 
     forwards: int = 0
@@ -65,13 +66,13 @@ class Engine:
         model: The loaded model.
         backend: sdpa, flex or eager.
         counters: Work done so far.
-        steps: Captured decode steps by their shape, all behind one prefix.
+        steps: Decode steps of fixed shape.
     """
 
     model: LoadedModel
     backend: str
     counters: Counters = field(default_factory=Counters)
-    steps: dict[StepShape, Step] = field(default_factory=dict)
+    steps: StepPool = field(default_factory=StepPool)
 
     def attach(self) -> None:
         """Give the model this engine's attention, where another engine has given it its own."""

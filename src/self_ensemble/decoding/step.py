@@ -4,7 +4,7 @@
     | prefix, held once for all rows (P) | prompt of question b | free | step 1 | step 2 | ...
                                           <----------------- S slots -------------------->
 
-The host asks for a step and goes on; nothing of it waits for the device. On CUDA the forward pass
+The host asks for a step and goes on: `run` does not wait for the device. On CUDA the forward pass
 is captured once as a graph and then replayed, so a step costs its kernels and no launches; it may
 be compiled before, so that there are fewer kernels. On other devices the same pass runs anew over
 the same buffers.
@@ -20,14 +20,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from self_ensemble.decoding.capture import captured, compiled_forward
 from self_ensemble.decoding.step_attention import step_attention
-from self_ensemble.errors import UserError
 from self_ensemble.models.load import LoadedModel
 from self_ensemble.packing.visibility import NEVER, within_window
 
 Layers = Sequence[tuple[Tensor, Tensor]]
 FEWEST_SLOTS = 64
-MOST_COMPILATIONS = 64
 
 
 class StepShape(NamedTuple):
@@ -44,7 +43,7 @@ class StepShape(NamedTuple):
 
 
 def slot_bucket(num_slots: int) -> int:
-    """The next of 64, 96, 128, 192, 256, 384, ...: at most half of it is free."""
+    """The next of 64, 96, 128, 192, 256, 384, ...: beyond 64 less than a third of it is free."""
     size = FEWEST_SLOTS
     while size < num_slots:
         size = size * 3 // 2 if size & (size - 1) == 0 else size * 4 // 3
@@ -76,13 +75,15 @@ class Step:
     """A forward pass of one token for each of K streams of B rows.
 
     It is the cache that transformers' models expect, and what the attention function gets: both
-    write to and read from the same buffers.
+    write to and read from the same buffers. A captured pass knows weights and buffers by their
+    place in memory: a model must not be moved or merged while it is in use.
 
     Attributes:
         model: The model, on one device.
         shape: B, K and S.
         prefix: Keys and values of the prefix for each layer, `(P, Hkv, D)`; empty for no prefix.
         compiled: Whether the pass is compiled first.
+        graph_pool: Memory that graphs of several steps share: one runs at a time.
         keys: For each layer, `(B, Hkv, S, D)`.
         values: The same.
         logits: Of the last step, float32, `(B * K, V)`; the next step overwrites it.
@@ -92,6 +93,7 @@ class Step:
     shape: StepShape
     prefix: Layers
     compiled: bool = False
+    graph_pool: Any = None
     keys: list[Tensor] = field(default_factory=list)
     values: list[Tensor] = field(default_factory=list)
     logits: Tensor = field(init=False)
@@ -101,7 +103,6 @@ class Step:
     _bias_BKS: Tensor = field(init=False)
     _key_positions_BS: Tensor = field(init=False)
     _own_KK: Tensor = field(init=False)
-    _layer: int = 0
     _next_slot: int = 0
     _masks: dict[int | None, Tensor] = field(default_factory=dict)
     _replay: Callable[[], object] | None = None
@@ -118,7 +119,7 @@ class Step:
         self._own_KK = own.to(device)
 
     def load(self, prompts: Prompts, num_steps: int) -> None:
-        """Take over a batch's prompts; rows that it does not fill read zeros and are not used."""
+        """Take over a batch's prompts; what they do not fill is zero, and is not used."""
         num_rows, num_streams, num_slots = self.shape
         size, length = prompts.groups_BL.shape
         first = num_slots - num_steps * num_streams
@@ -126,8 +127,11 @@ class Step:
         if not self.keys:
             self._allocate(prompts.layers)
         for layer, (keys, values) in enumerate(prompts.layers):
-            self.keys[layer][:size, :, :length] = keys.transpose(1, 2)
-            self.values[layer][:size, :, :length] = values.transpose(1, 2)
+            for buffer, new in ((self.keys[layer], keys), (self.values[layer], values)):
+                buffer[:size, :, :length] = new.transpose(1, 2)
+                # A masked slot has weight 0, and 0 x nan, of some batch before, is nan.
+                buffer[:size, :, length:] = 0.0
+                buffer[size:] = 0.0
         # On the host until it is whole: many small writes.
         bias = torch.zeros(self._bias_BKS.shape)
         bias[:size] = NEVER
@@ -166,12 +170,15 @@ class Step:
         self._next_slot = here.stop
         return self.logits.view(*self.shape[:2], -1)[:size]
 
+    def release(self) -> None:
+        """Let go of the prepared pass, which holds on to this step."""
+        self._replay = None
+
     def update(
         self, keys: Tensor, values: Tensor, layer_idx: int, *_: object, **__: object
     ) -> tuple[Tensor, Tensor]:
         """Store one layer's keys and values `(1, Hkv, B * K, D)`; return those of all slots."""
         num_rows, num_streams, _slots = self.shape
-        self._layer = layer_idx
         for buffer, new in ((self.keys[layer_idx], keys), (self.values[layer_idx], values)):
             num_heads, head_dim = new.shape[1], new.shape[3]
             per_row = new.reshape(num_heads, num_rows, num_streams, head_dim).transpose(0, 1)
@@ -183,11 +190,11 @@ class Step:
         return self.shape.num_slots
 
     def attend(
-        self, query: Tensor, key: Tensor, value: Tensor, scale: float, window: int | None,
-        softcap: float | None,
+        self, layer_idx: int, query: Tensor, key: Tensor, value: Tensor, scale: float,
+        window: int | None, softcap: float | None,
     ) -> Tensor:  # fmt: skip
         """Attention of `(1, Hq, B * K, D)` over the prefix and the rows; `(1, B * K, Hq, D)`."""
-        prefix = self.prefix[self._layer] if self.prefix else None
+        prefix = self.prefix[layer_idx] if self.prefix else None
         return step_attention(query, key, value, prefix, self._mask(window), scale, softcap)
 
     def _mask(self, window: int | None) -> Tensor:
@@ -210,13 +217,13 @@ class Step:
         num_rows, _, num_slots = self.shape
         for keys, values in layers:
             _, _, num_heads, head_dim = keys.shape
-            # Zeros, not empty: a masked slot has weight 0, and 0 x nan is nan.
-            self.keys.append(keys.new_zeros(num_rows, num_heads, num_slots, head_dim))
-            self.values.append(values.new_zeros(num_rows, num_heads, num_slots, head_dim))
+            self.keys.append(keys.new_empty(num_rows, num_heads, num_slots, head_dim))
+            self.values.append(values.new_empty(num_rows, num_heads, num_slots, head_dim))
 
     def _prepared(self) -> Callable[[], object]:
         """The pass in the form that every step runs."""
-        forward = self._compiled() if self.compiled else self.model.model.forward
+        model = self.model.model
+        forward = compiled_forward(model) if self.compiled else model.forward
 
         def run() -> None:
             self._masks.clear()
@@ -229,44 +236,5 @@ class Step:
             )
             self.logits = output.logits[0].float()
 
-        # The first pass compiles and makes workspaces; feeding a token twice changes nothing.
-        run()
-        return run if self.model.device.type != "cuda" else self._captured(run)
-
-    def _compiled(self) -> Callable[..., Any]:
-        compiled = torch.compile(self.model.model.forward, dynamic=False, fullgraph=True)
-
-        def first_or_later(**arguments: object) -> Any:
-            # Every shape is a compilation of the same code, and past a limit there would be none.
-            with torch._dynamo.config.patch(recompile_limit=MOST_COMPILATIONS):
-                try:
-                    return compiled(**arguments)  # type: ignore[no-untyped-call]
-                except torch.OutOfMemoryError:
-                    raise
-                except (torch._dynamo.exc.TorchDynamoException, RuntimeError) as error:
-                    raise self._cannot_be("compiled", error, "captured") from error
-
-        return first_or_later
-
-    def _captured(self, run: Callable[[], None]) -> Callable[[], object]:
-        current, side = torch.cuda.current_stream(), torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        side.wait_stream(current)
-        try:
-            with torch.cuda.stream(side):
-                run()
-            current.wait_stream(side)
-            graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph):
-                run()
-        except torch.OutOfMemoryError:
-            raise
-        except RuntimeError as error:
-            raise self._cannot_be("captured", error, "tree") from error
-        return graph.replay
-
-    def _cannot_be(self, done: str, error: Exception, instead: str) -> UserError:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        return UserError(
-            f"A decode step of {type(self.model.model).__name__} cannot be {done} ({reason}). "
-            f"Use --decode {instead}."
-        )
+        on_cuda = self.model.device.type == "cuda"
+        return captured(model, run, self.graph_pool) if on_cuda else run

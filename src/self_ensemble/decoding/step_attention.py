@@ -36,7 +36,8 @@ def step_attention(
     """
     num_rows, num_streams, _ = mask_BKS.shape
     num_kv_heads, head_dim = key.shape[1], key.shape[3]
-    by_head = query.reshape(num_kv_heads, -1, num_rows, num_streams, head_dim)
+    # Scaled before and not after the product, which 16-bit types might not hold.
+    by_head = (query * scale).reshape(num_kv_heads, -1, num_rows, num_streams, head_dim)
     by_row = by_head.permute(2, 0, 1, 3, 4)  # (B, Hkv, G, K, D)
     scores = (by_row.flatten(2, 3) @ key.transpose(-1, -2)).view(*by_row.shape[:4], -1)
     length = 0
@@ -45,7 +46,7 @@ def step_attention(
         shared = by_head.flatten(1, 3) @ prefix[0].permute(1, 2, 0)
         shared = shared.view(*by_head.shape[:4], length).permute(2, 0, 1, 3, 4)
         scores = torch.cat([shared, scores], dim=-1)
-    scores = scores.float() * scale
+    scores = scores.float()
     if softcap is not None:
         scores = softcap * torch.tanh(scores / softcap)
     probs = (scores + mask_BKS[:, None, None]).softmax(dim=-1).to(value.dtype)

@@ -139,6 +139,15 @@ def test_captured_steps_do_not_change_answers(all_methods, tiny_folder, tmp_path
         assert list(ours["generation"]) == list(other["generation"])
 
 
+def test_captured_samples_are_refused_before_the_model_is_loaded(
+    all_methods, tmp_path, capsys
+) -> None:
+    path, _ = all_methods
+    options = ["--decode", "captured", "--temperature", "0.5"]
+    assert main([*arguments("generate", path, tmp_path / "nowhere", tmp_path), *options]) == 2
+    assert "--decode captured is greedy" in capsys.readouterr().err
+
+
 def test_json_is_one_document_and_quiet(questions, tiny_folder, tmp_path, capsys) -> None:
     assert main(arguments("generate", questions, tiny_folder, tmp_path, "--json")) == 0
     out, err = capsys.readouterr()

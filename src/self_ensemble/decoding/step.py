@@ -119,7 +119,7 @@ class Step:
         self._own_KK = own.to(device)
 
     def load(self, prompts: Prompts, num_steps: int) -> None:
-        """Take over a batch's prompts; what they do not fill is zero, and is not used."""
+        """Take over a batch's prompts; rows beyond them are computed and not used."""
         num_rows, num_streams, num_slots = self.shape
         size, length = prompts.groups_BL.shape
         first = num_slots - num_steps * num_streams
@@ -131,7 +131,6 @@ class Step:
                 buffer[:size, :, :length] = new.transpose(1, 2)
                 # A masked slot has weight 0, and 0 x nan, of some batch before, is nan.
                 buffer[:size, :, length:] = 0.0
-                buffer[size:] = 0.0
         # On the host until it is whole: many small writes.
         bias = torch.zeros(self._bias_BKS.shape)
         bias[:size] = NEVER

@@ -128,7 +128,9 @@ def _decode_track(
         else:
             scores_BAV = apply_rule(track.rule, logits_BKV, weights_BN)[:, None]
         tokens_BA, logprobs_BA = greedy(scores_BAV)
-        answers.send(tokens_BA, logprobs_BA, scores_BAV.amax(dim=-1).isnan())
+        # The best of scores with a nan among them is nan.
+        best_BA = scores_BAV.gather(-1, tokens_BA[..., None])[..., 0]
+        answers.send(tokens_BA, logprobs_BA, best_BA.isnan())
         answers.take_in(LAG)
         if place == num_steps or answers.all_ended:
             break

@@ -11,7 +11,6 @@ from self_ensemble.bench.memory import bytes_per_question
 from self_ensemble.bench.summary import Row, summarise
 from self_ensemble.bench.work import Shape, Work, shape_work
 from self_ensemble.errors import UserError, unknown_name
-from self_ensemble.models.load import LoadedModel
 
 VALUES = {
     "num_paraphrases": (1, 2, 5, 10, 20),
@@ -42,17 +41,13 @@ def check_growth(what: str, values: Sequence[int]) -> None:
 
 
 def grow(
-    loaded: LoadedModel,
+    like: Work,
     what: str,
     values: Sequence[int],
     shape: Shape,
     ceilings: Ceilings,
     *,
     names: Sequence[str] = GROWING,
-    num_questions: int,
-    batch_size: int,
-    packs_layers: bool,
-    decode: str,
     attention: str | None,
     repeats: int,
     report: Callable[[str], None] = lambda line: None,
@@ -60,16 +55,12 @@ def grow(
     """Measure rivals at every value of one thing, on random tokens.
 
     Args:
-        loaded: The model.
+        like: What does not grow is as in this work.
         what: A key of `VALUES`.
         values: Its values.
         shape: The prompts otherwise.
         ceilings: The machine's.
         names: The rivals.
-        num_questions: Questions otherwise; a batch where `what` is the batch.
-        batch_size: Questions per batch otherwise.
-        packs_layers: Whether ours runs on packed linear layers.
-        decode: How ours decodes.
         attention: Backend of ours.
         repeats: Rounds at each value; many questions are answered once.
         report: Is told what is being done.
@@ -78,10 +69,7 @@ def grow(
     points = []
     for value in values:
         report(f"growth: {what} = {value}")
-        work = replace(
-            _work(loaded, what, value, shape, num_questions, batch_size),
-            packs_layers=packs_layers, decode=decode,
-        )  # fmt: skip
+        work = _work(like, what, value, shape)
         rivals = make_rivals(work, names, attention=attention)
         if what == "questions":
             measured = [measure_once(work, rival) for rival in rivals]
@@ -91,14 +79,8 @@ def grow(
     return points
 
 
-def _work(
-    loaded: LoadedModel,
-    what: str,
-    value: int,
-    shape: Shape,
-    num_questions: int,
-    batch_size: int,
-) -> Work:
+def _work(like: Work, what: str, value: int, shape: Shape) -> Work:
+    num_questions, batch_size = len(like.parts), like.batch_size
     if what == "num_paraphrases":
         shape = shape._replace(num_wordings=value)
     elif what == "prefix":
@@ -107,7 +89,8 @@ def _work(
         num_questions = value
     else:
         num_questions = batch_size = value
-    return shape_work(loaded, shape, num_questions=num_questions, batch_size=batch_size)
+    work = shape_work(like.loaded, shape, num_questions=num_questions, batch_size=batch_size)
+    return replace(work, packs_layers=like.packs_layers, decode=like.decode)
 
 
 def memory_growth(points: Sequence[Point]) -> dict[str, float]:

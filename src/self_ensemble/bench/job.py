@@ -225,11 +225,9 @@ def _grow(
         len(work.frame.prefix), work.num_wordings, round(mean_segment(work)), work.max_new_tokens
     )
     return grow(
-        work.loaded, job.grow, job.grow_values or VALUES[job.grow], shape, ceilings,
+        work, job.grow, job.grow_values or VALUES[job.grow], shape, ceilings,
         names=GROWING if job.rivals == RIVALS else job.rivals,
-        num_questions=len(work.parts), batch_size=job.batch_size,
-        packs_layers=work.packs_layers, decode=work.decode, attention=job.attention,
-        repeats=job.repeats, report=report,
+        attention=job.attention, repeats=job.repeats, report=report,
     )  # fmt: skip
 
 

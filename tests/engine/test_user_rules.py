@@ -5,8 +5,9 @@ from functools import partial
 import pytest
 import torch
 import user_rules
-from asking import QUESTIONS, ensemble, requests, tokens
+from asking import QUESTIONS, TIED, ensemble, requests, tokens
 
+from self_ensemble.decoding import loop
 from self_ensemble.decoding.fusion import RULES
 from self_ensemble.decoding.reference import greedy_tied
 from self_ensemble.errors import UserError
@@ -108,3 +109,23 @@ def test_a_built_in_rule_by_its_function_is_the_built_in_method(name):
         assert (method.name, method.rule) == (name, RULES[name])
         assert method.reads_prior == (name == "contrast")
         assert method.needs_weights == (name == "weighted_avg")
+
+
+@pytest.mark.parametrize(("at_once", "sizes"), [(1, {1}), (2 * 3 * 320, {1, 2}), (1 << 20, {3})])
+def test_a_cpu_gives_a_rule_few_questions_at_a_time(loaded, monkeypatch, at_once, sizes):
+    seen = []
+
+    def noting(logits, weights):
+        seen.append(len(logits))
+        return RULES["weighted_avg"](logits, weights)
+
+    monkeypatch.setattr(loop, "FUSED_AT_ONCE", at_once)
+    asked = ensemble(loaded("llama"), [noting, *TIED], max_new_tokens=4)
+    asked.stop.eos_token_ids = frozenset()
+    answers = asked.run(requests())
+    assert set(seen) == sizes
+    whole = ensemble(loaded("llama"), TIED, max_new_tokens=4)
+    whole.stop.eos_token_ids = frozenset()
+    monkeypatch.setattr(loop, "FUSED_AT_ONCE", 1 << 20)
+    for name, expected in whole.run(requests()).items():
+        assert tokens(answers[name]) == tokens(expected)

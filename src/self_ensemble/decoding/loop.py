@@ -17,6 +17,10 @@ from self_ensemble.decoding.engine import Batch, Frontier, advance
 from self_ensemble.decoding.fusion import FusionRule, fuse
 from self_ensemble.decoding.stopping import StopRule
 
+# Logits that a rule gets at once on a CPU: its intermediate results then stay in the cache
+# instead of going to memory and back.
+FUSED_AT_ONCE = 1 << 20
+
 
 @dataclass(frozen=True, slots=True)
 class Track:
@@ -136,8 +140,8 @@ def _choose_tokens(
         scores = frontier.logits_MV[nodes.to(device)]
     else:
         of_A = None
-        logits_BNV = frontier.logits_MV[walk.nodes_BK[rows].to(device)]
-        scores = fuse(walk.track.rule, logits_BNV, weights_BN[rows].to(device))
+        nodes_AN = walk.nodes_BK[rows].to(device)
+        scores = _fused(walk.track.rule, frontier.logits_MV, nodes_AN, weights_BN[rows].to(device))
     draws = walk.draws_BAT[rows, columns, step]
     tokens, logprobs = choose(scores, draws, walk.track.sampling, of_A)
     chosen = zip(rows.tolist(), columns.tolist(), tokens.tolist(), logprobs.tolist(), strict=True)
@@ -150,6 +154,15 @@ def _choose_tokens(
     tokens_BA[rows, columns] = tokens
     going_on = _walkers(walk)
     return walk.nodes_BK[going_on], tokens_BA.expand(going_on.shape)[going_on]
+
+
+def _fused(rule: FusionRule, logits_MV: Tensor, nodes_AN: Tensor, weights_AN: Tensor) -> Tensor:
+    """Scores of each answer `(A, V)`, on a CPU a few answers at a time."""
+    at_once = len(nodes_AN)
+    if logits_MV.device.type == "cpu":
+        at_once = max(1, FUSED_AT_ONCE // (nodes_AN.shape[1] * logits_MV.shape[1]))
+    parts = zip(nodes_AN.split(at_once), weights_AN.split(at_once), strict=True)
+    return torch.cat([fuse(rule, logits_MV[nodes], weights) for nodes, weights in parts])
 
 
 def _draws(track: Track, keys: Sequence[str], num_draws: int) -> Tensor:

@@ -1,6 +1,6 @@
 """Tiny models made ready to be asked."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -14,6 +14,14 @@ from self_ensemble.models.load import LoadedModel
 def one_thread() -> None:
     """Threads only get into each other's way in models this small."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shared_prefix() -> Iterator[None]:
+    """One prefix for all questions, however short: long ones are shared in every real run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "SHARED_FROM", 1)
+        yield
 
 
 @pytest.fixture(scope="session")

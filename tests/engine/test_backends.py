@@ -49,7 +49,7 @@ def test_the_sdpa_function_itself_refuses_a_softcap():
     one = torch.ones(1, 2, 3, 16)
     packed = PackedPass(torch.zeros(3, dtype=torch.long), torch.arange(3), torch.tensor([3]))
     with pytest.raises(UserError, match="cannot cap attention scores"):
-        sdpa(one, one, one, packed, scale=1.0, window=None, softcap=50.0)
+        sdpa(one, one, one, packed, layer=0, scale=1.0, window=None, softcap=50.0)
 
 
 def test_an_unknown_backend_is_refused_with_the_nearest(loaded):

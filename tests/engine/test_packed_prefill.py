@@ -5,6 +5,7 @@ import torch
 from asking import QUESTIONS, ensemble
 from transformers import DynamicCache
 
+from self_ensemble.decoding.cache import GROWTH
 from self_ensemble.packing.layout import build_layout
 
 # float32 sums in another order; logits of these models are around 10.
@@ -23,13 +24,22 @@ def _alone(model, token_ids):
 
 
 def _prefill(asked, questions, **options):
-    """Layouts, and of the prefill keys, values `(layers, B, S, Hkv, D)` and `(B, K, V)` logits."""
+    """Layouts, and of the prefill keys, values `(layers, B, S, Hkv, D)` and `(B, K, V)` logits.
+
+    The prefix, which is held once, is put in front of every row.
+    """
     layouts = [
         build_layout(asked.frame.parts(wordings), alone=range(len(wordings)), **options)
         for wordings in questions
     ]
     batch, frontier = asked.engine.prefill(layouts, asked.prefix())
     keys, values = torch.stack(batch.cache.keys), torch.stack(batch.cache.values)
+    if asked.frame.prefix:
+        layers = zip(*asked.prefix().layers, strict=True)
+        keys, values = (
+            torch.cat([torch.stack(one)[:, None].expand(-1, len(questions), -1, -1, -1), rows], 2)
+            for one, rows in zip(layers, (keys, values), strict=True)
+        )
     return layouts, keys, values, frontier.logits_MV.unflatten(0, (len(questions), -1))
 
 
@@ -105,12 +115,13 @@ def test_changing_one_wording_leaves_the_others_bit_equal(loaded, backend, famil
         batch, frontier = asked.engine.prefill([layout], asked.prefix())
         layouts.append(layout)
         cached.append(torch.stack([*batch.cache.keys, *batch.cache.values])[:, 0])
+        assert cached[-1].shape[1] == GROWTH, "the prefix is not in the rows"
         logits.append(frontier.logits_MV)
     for n in (0, 2):
-        slots = _slots_of(layouts[0], asked, n + 1)
+        slots = [slot for slot, owner in enumerate(layouts[0].groups) if owner == n + 1]
         assert torch.equal(cached[0][:, slots], cached[1][:, slots])
         assert torch.equal(logits[0][1 + n], logits[1][1 + n])
-    changed = _slots_of(layouts[0], asked, 2)
+    changed = [slot for slot, owner in enumerate(layouts[0].groups) if owner == 2]
     assert not torch.equal(cached[0][:, changed], cached[1][:, changed])
     assert not torch.equal(logits[0][0], logits[1][0])
 

@@ -1,18 +1,19 @@
 """Attention over packed questions, registered with transformers; no model is patched.
 
 A pass carries T tokens of B questions in one row. `sdpa` and `eager` lay the queries out as
-`(B, Hq, R, D)`, R = most queries of any question, and read the cache rows; on a CPU `sdpa` takes
-the questions one by one where more than a quarter of that is padding. `flex` keeps the flat row in
-the prefill, where block sparsity pays, and decodes with `sdpa`: its one-token kernel refuses most
-GQA ratios. None of them falls back to another. A captured step has its own attention, whichever
-of them made the prefill.
+`(B, Hq, R, D)`, R = most queries of any question, and read the cache rows; on a CPU they take
+the questions one by one where that is mostly padding. A prefix that is held once is read by all
+tokens together, and the two parts are merged. `flex` keeps the flat row in the prefill, where
+block sparsity pays, and decodes with `sdpa`: its one-token kernel refuses most GQA ratios. None
+of them falls back to another. A captured step has its own attention, whichever of them made the
+prefill.
 
 Source: Dong et al., "Flex Attention: A Programming Model for Generating Optimized Attention
 Kernels", arXiv 2412.05496.
 """
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import cast
 
 import torch
@@ -22,71 +23,87 @@ from torch.nn.attention.flex_attention import flex_attention
 from transformers import AttentionInterface
 
 from self_ensemble.decoding.packed_pass import PackedPass
+from self_ensemble.decoding.partial_attention import Part, fused_part, merged, plain_part
 from self_ensemble.decoding.step import Step
 from self_ensemble.errors import UserError
 
+Attend = Callable[[Tensor, Tensor, Tensor, Tensor | None], Part]
+
 
 def sdpa(
-    query: Tensor, key: Tensor, value: Tensor, packed: PackedPass, scale: float,
+    query: Tensor, key: Tensor, value: Tensor, packed: PackedPass, layer: int, scale: float,
     window: int | None, softcap: float | None,
 ) -> Tensor:  # fmt: skip
-    """PyTorch's scaled_dot_product_attention over the cache rows; `(1, T, Hq, D)`."""
+    """PyTorch's fused attention over the prefix and the cache rows; `(1, T, Hq, D)`."""
     if softcap is not None:
         raise UserError(
             "The sdpa backend cannot cap attention scores, which this model needs. "
             "Use --attention eager or --attention flex."
         )
-    if query.device.type == "cpu" and packed.wastes_padding():
-        return _sdpa_by_question(query, key, value, packed, scale, window)
-    rows = packed.to_rows(query)
-    output = F.scaled_dot_product_attention(
-        rows, key, value, attn_mask=packed.mask(window, rows), scale=scale, enable_gqa=True
-    )
-    return packed.to_tokens(output)
+    if query.device.type != "cpu" and not packed.prefix:
+        rows = packed.to_rows(query)
+        output = F.scaled_dot_product_attention(
+            rows, key, value, attn_mask=packed.mask(window, rows), scale=scale, enable_gqa=True
+        )
+        return packed.to_tokens(output.transpose(1, 2))
+    attend = partial(fused_part, scale=scale)
+    return _prefix_and_rows(attend, query, key, value, packed, layer, window)
 
 
-def _sdpa_by_question(
-    query: Tensor, key: Tensor, value: Tensor, packed: PackedPass, scale: float,
+def eager(
+    query: Tensor, key: Tensor, value: Tensor, packed: PackedPass, layer: int, scale: float,
+    window: int | None, softcap: float | None,
+) -> Tensor:  # fmt: skip
+    """Softmax attention written out, for models and devices that need it; `(1, T, Hq, D)`."""
+    attend = partial(plain_part, scale=scale, softcap=softcap)
+    return _prefix_and_rows(attend, query, key, value, packed, layer, window)
+
+
+def _prefix_and_rows(
+    attend: Attend, query: Tensor, key: Tensor, value: Tensor, packed: PackedPass, layer: int,
     window: int | None,
 ) -> Tensor:  # fmt: skip
-    outputs = [
-        F.scaled_dot_product_attention(
+    if query.device.type == "cpu" and packed.wastes_padding():
+        rows = _by_question(attend, query, key, value, packed, window)
+    else:
+        queries = packed.to_rows(query)
+        found = attend(queries, key, value, packed.mask(window, queries))
+        rows = Part(*(packed.to_tokens(one.transpose(1, 2)) for one in found))
+    if not packed.prefix:
+        return rows.output
+    keys, values = (one.transpose(0, 1)[None] for one in packed.prefix[layer])
+    prefix = attend(query, keys, values, packed.prefix_mask(window, query))
+    return merged(Part(*(one.transpose(1, 2) for one in prefix)), rows)
+
+
+def _by_question(
+    attend: Attend, query: Tensor, key: Tensor, value: Tensor, packed: PackedPass,
+    window: int | None,
+) -> Part:  # fmt: skip
+    """What tokens read from their question's row, `(1, T, Hq, D)` and `(1, T, Hq)`."""
+    parts = [
+        attend(
             query[:, :, start:end], key[row : row + 1, :, :slots], value[row : row + 1, :, :slots],
-            attn_mask=mask, scale=scale, enable_gqa=True,
+            mask,
         )
         for (row, start, end, slots), mask in zip(
             packed.spans(), packed.span_masks(window, query), strict=True
         )
     ]  # fmt: skip
-    found = torch.cat(outputs, dim=2)
-    result: Tensor = F.pad(found, (0, 0, 0, packed.num_padding)).transpose(1, 2)
-    return result
-
-
-def eager(
-    query: Tensor, key: Tensor, value: Tensor, packed: PackedPass, scale: float,
-    window: int | None, softcap: float | None,
-) -> Tensor:  # fmt: skip
-    """Softmax attention written out, for models and devices that need it; `(1, T, Hq, D)`."""
-    rows = packed.to_rows(query)
-    num_rows, num_heads, num_columns, head_dim = rows.shape
-    grouped = rows.reshape(num_rows, key.shape[1], -1, num_columns, head_dim)
-    scores = (grouped @ key[:, :, None].transpose(-1, -2)).float() * scale
-    if softcap is not None:
-        scores = softcap * torch.tanh(scores / softcap)
-    probs = (scores + packed.mask(window, scores)[:, :, None]).softmax(dim=-1).to(value.dtype)
-    output = (probs @ value[:, :, None]).reshape(num_rows, num_heads, num_columns, head_dim)
-    return packed.to_tokens(output)
+    output = torch.cat([part.output for part in parts], dim=2).transpose(1, 2)
+    logsumexp = torch.cat([part.logsumexp for part in parts], dim=2).transpose(1, 2)
+    more = packed.num_padding
+    return Part(F.pad(output, (0, 0, 0, 0, 0, more)), F.pad(logsumexp, (0, 0, 0, more)))
 
 
 def flex(
-    query: Tensor, key: Tensor, value: Tensor, packed: PackedPass, scale: float,
+    query: Tensor, key: Tensor, value: Tensor, packed: PackedPass, layer: int, scale: float,
     window: int | None, softcap: float | None,
 ) -> Tensor:  # fmt: skip
     """Compiled FlexAttention over the flat row in the prefill, sdpa in the decode steps."""
     if packed.flat is None:
         decode = eager if softcap is not None else sdpa
-        return decode(query, key, value, packed, scale, window, softcap)
+        return decode(query, key, value, packed, layer, scale, window, softcap)
     block_mask, score_mod = packed.block_mask(window, softcap, query, key)
     try:
         output = _compiled_flex()(
@@ -134,14 +151,13 @@ def _registered(backend: Callable[..., Tensor]) -> Callable[..., tuple[Tensor, N
         scale = query.shape[-1] ** -0.5 if scaling is None else scaling
         # The cache may hold keys and values in a wider type than the model's.
         wide = query.to(key.dtype)
+        layer = cast(int, module.layer_idx)
         if isinstance(packed, Step):
-            output = packed.attend(
-                cast(int, module.layer_idx), wide, key, value, scale, sliding_window, softcap
-            )
+            output = packed.attend(layer, wide, key, value, scale, sliding_window, softcap)
         else:
             packed.num_layer_calls += 1
             packed.windows.add(sliding_window)
-            output = backend(wide, key, value, packed, scale, sliding_window, softcap)
+            output = backend(wide, key, value, packed, layer, scale, sliding_window, softcap)
         return output.to(query.dtype), None
 
     return attention

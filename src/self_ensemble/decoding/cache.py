@@ -1,18 +1,24 @@
-"""The KV cache of a batch: one row per question, the run's prefix in front of each.
+"""The KV cache of a batch: one row per question, behind the run's prefix.
 
 B questions, S slots, Hkv key-value heads, D head dim, P prefix length, T tokens of one pass.
 
-    row b:  | prefix (P) | prompt of question b | generated tokens | free slots ...
+    prefix, once:  | P |        row b:  | prompt of question b | generated tokens | free slots ...
+
+Where that does not pay, rows have a copy of the prefix in front (`prefix_in_rows`): with few
+questions behind a short prefix, and on a GPU, where PyTorch's attention does not tell what putting
+two parts together needs.
 
 The tokens of a pass come as one packed sequence `(1, T)`, so hardly any matrix product is spent on
 padding; the cache writes token t to its question's row and hands the rows to attention.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+Layers = Sequence[tuple[Tensor, Tensor]]  # keys and values of each layer
 GROWTH = 64  # slots come in multiples of it; attention only reads the slots in use
 
 
@@ -25,6 +31,7 @@ class RowCache:
     Attributes:
         num_rows: Questions in the batch, B.
         prefix: Keys and values of the prefix for each layer, `(P, Hkv, D)`; empty for no prefix.
+        prefix_in_rows: Whether the prefix stands in front of every row, too.
         rows: Question of each token of the current pass, `(T,)`.
         slots: Slot of each token of the current pass, `(T,)`.
         num_slots: Slots in use in the fullest row.
@@ -33,7 +40,8 @@ class RowCache:
     """
 
     num_rows: int
-    prefix: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+    prefix: Layers = ()
+    prefix_in_rows: bool = False
     rows: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.long))
     slots: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.long))
     num_slots: int = 0
@@ -42,6 +50,11 @@ class RowCache:
     values: list[Tensor] = field(default_factory=list)
 
     _on_device: dict[torch.device, tuple[Tensor, Tensor]] = field(default_factory=dict)
+
+    @property
+    def num_prefix_slots(self) -> int:
+        """Slots at the start of every row that hold the prefix."""
+        return self.prefix[0][0].shape[0] if self.prefix_in_rows and self.prefix else 0
 
     def begin(self, rows: Tensor, slots: Tensor, num_slots: int, *, flat: bool) -> None:
         """Say where the tokens of the next forward pass go."""
@@ -73,6 +86,11 @@ class RowCache:
             self.values[layer_idx][:, used].transpose(1, 2),
         )
 
+    def slots_to_add(self, num_slots: int) -> int:
+        """By how many slots the rows grow to hold so many."""
+        old = self.keys[0].shape[1] if self.keys else 0
+        return _grown_size(old, num_slots) - old if num_slots > old else 0
+
     def get_seq_length(self, layer_idx: int = 0) -> int:
         """Length for transformers' own book-keeping; positions are always passed explicitly."""
         return self.num_slots
@@ -88,17 +106,15 @@ class RowCache:
 
     def _with_prefix(self, new_THD: Tensor, layer_idx: int, index: int) -> Tensor:
         # Zeros, not empty: a masked slot has weight 0, and 0 x nan is nan.
-        slots = _rounded(self.num_slots)
+        slots = _grown_size(0, self.num_slots)
         buffer = new_THD.new_zeros(self.num_rows, slots, *new_THD.shape[1:])
-        if self.prefix:
-            prefix = self.prefix[layer_idx][index]
-            buffer[:, : prefix.shape[0]] = prefix
+        if self.num_prefix_slots:
+            buffer[:, : self.num_prefix_slots] = self.prefix[layer_idx][index]
         return buffer
 
     def _grown(self, buffer: Tensor) -> Tensor:
-        # By half at least, so that a long run of growing answers copies each key a few times.
         old = buffer.shape[1]
-        slots = _rounded(max(self.num_slots, old + old // 2))
+        slots = _grown_size(old, self.num_slots)
         larger = buffer.new_empty(self.num_rows, slots, *buffer.shape[2:])
         larger[:, :old] = buffer
         larger[:, old:] = 0.0
@@ -109,8 +125,10 @@ class RowCache:
         return torch.cat(parts).transpose(0, 1)[None]
 
 
-def _rounded(num_slots: int) -> int:
-    return -(-num_slots // GROWTH) * GROWTH
+def _grown_size(old: int, num_slots: int) -> int:
+    """Slots of rows that had `old` and must hold so many."""
+    # By half at least, so that a long run of growing answers copies each key a few times.
+    return -(-max(num_slots, old + old // 2) // GROWTH) * GROWTH
 
 
 def rank_within(sorted_rows: Tensor) -> Tensor:

@@ -167,8 +167,7 @@ def _count(counters: Counters, num_tokens: int, step: Step) -> None:
 def _prompts(batch: Batch, groups_BK: Tensor, positions_BK: Tensor) -> Prompts:
     """What the prefill has left behind, without the prefix."""
     cache = batch.cache
-    length = cache.prefix[0][0].shape[0] if cache.prefix else 0
-    behind = slice(length, cache.num_slots)
+    behind = slice(cache.num_prefix_slots, cache.num_slots)
     layers = [
         (keys[:, behind], values[:, behind])
         for keys, values in zip(cache.keys, cache.values, strict=True)

@@ -12,6 +12,7 @@ from transformers import PreTrainedConfig
 
 from self_ensemble.decoding.attention import attention_name
 from self_ensemble.decoding.cache import RowCache, rank_within
+from self_ensemble.decoding.memory import check_fits, pass_bytes, slot_bytes
 from self_ensemble.decoding.packed_pass import PackedPass
 from self_ensemble.decoding.step_pool import StepPool
 from self_ensemble.errors import UserError
@@ -20,6 +21,9 @@ from self_ensemble.models.support import attention_backends
 from self_ensemble.packing.layout import Layout, stacked_tables
 from self_ensemble.packing.visibility import NEVER, FlatTokens, dense_bias
 
+# Prefix keys in all rows together from which one prefix for all is faster: below, putting its part
+# and theirs together costs more than reading the copies.
+SHARED_FROM = 1024
 FLEX_BUCKET = 128  # FlexAttention's block; a flat prefill is padded to a power of two of it
 
 
@@ -32,7 +36,8 @@ class Counters:
         prefix_tokens: Tokens of the shared prefix that went through the model.
         prompt_tokens: Tokens of segments and cues.
         decode_tokens: Generated tokens fed back.
-        masks: Attention masks built; layers of a kind (with or without window) share one.
+        masks: Attention masks built; layers of a kind (with or without window) share one of the
+            rows, and those with a window one of the prefix where that is not in the rows.
         logit_rows: Real positions for which vocabulary logits were computed.
         padding_tokens: Padding that went through the model: FlexAttention's buckets, rows that a
             captured step has beyond its batch, and on a CPU lengths that are rounded up.
@@ -73,6 +78,11 @@ class Engine:
     backend: str
     counters: Counters = field(default_factory=Counters)
     steps: StepPool = field(default_factory=StepPool)
+
+    def prefix_in_rows(self, num_rows: int, prefix: Prefix) -> bool:
+        """Whether questions have copies of the prefix in their rows instead of sharing one."""
+        shared = num_rows * len(prefix.token_ids) >= SHARED_FROM
+        return self.model.device.type != "cpu" or not shared
 
     def attach(self) -> None:
         """Give the model this engine's attention, where another engine has given it its own."""
@@ -119,8 +129,9 @@ class Engine:
             The batch, and one node per stream (question by question: fused, then alone) with
             the logits of its first token.
         """
-        length = len(prefix.token_ids)
-        cache = RowCache(num_rows=len(layouts), prefix=prefix.layers)
+        in_rows = self.prefix_in_rows(len(layouts), prefix)
+        cache = RowCache(len(layouts), prefix.layers, prefix_in_rows=in_rows)
+        length = cache.num_prefix_slots
         bias_BGG = stacked_tables(layouts)
         batch = Batch(self, cache, bias_BGG, padding_group=bias_BGG.shape[1] - 1)
         batch.used_B += length
@@ -213,15 +224,19 @@ class Batch:
         slots = self.used_B[rows] + columns
         counts = torch.bincount(rows, minlength=len(self.used_B))
         self.used_B = self.used_B + counts
+        num_rows = len(token_ids) if logits_at is None else len(logits_at)
+        self._check_memory(len(token_ids), num_rows)
         self._grow_slots(int(self.used_B.max()))
         self.key_group_BS[rows, slots] = groups
         self.key_position_BS[rows, slots] = positions
-        packed = PackedPass(rows, columns, self.used_B)
+        prefix = () if self.cache.prefix_in_rows else self.cache.prefix
+        packed = PackedPass(rows, columns, self.used_B, prefix)
         if flat:
             token_ids, positions = self._flat_pass(packed, token_ids, groups, positions)
         else:
             self._row_pass(packed, groups, positions, slots, int(counts.max()))
             token_ids, positions = self._padded(packed, token_ids, positions)
+            packed.query_positions_T = positions
         self.cache.begin(rows, slots, int(self.used_B.max()), flat=flat)
         logits = self._forward(packed, token_ids, positions, logits_at)
         if logits_at is None:
@@ -246,6 +261,18 @@ class Batch:
         self.bias_BGG[rows, new_groups] = self.bias_BGG[rows, groups]
         self.bias_BGG[rows, new_groups, new_groups] = 0.0
         return new_groups
+
+    def _check_memory(self, num_tokens: int, num_logit_rows: int) -> None:
+        """Refuse a pass that does not fit into a host's memory; a GPU does it by itself."""
+        model = self.engine.model
+        if model.device.type != "cpu":
+            return
+        config, wide = model.model.config, torch.float32.itemsize
+        more = self.cache.slots_to_add(int(self.used_B.max())) * len(self.used_B)
+        check_fits(
+            pass_bytes(config, model.dtype.itemsize, num_tokens, num_logit_rows)
+            + more * slot_bytes(config, max(wide, model.dtype.itemsize))
+        )
 
     def _row_pass(
         self,

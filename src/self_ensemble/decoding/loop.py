@@ -161,7 +161,7 @@ def _fused(rule: FusionRule, logits_MV: Tensor, nodes_AN: Tensor, weights_AN: Te
     at_once = len(nodes_AN)
     if logits_MV.device.type == "cpu":
         at_once = max(1, FUSED_AT_ONCE // (nodes_AN.shape[1] * logits_MV.shape[1]))
-    parts = zip(nodes_AN.split(at_once), weights_AN.split(at_once), strict=True)
+    parts = zip(torch.split(nodes_AN, at_once), torch.split(weights_AN, at_once), strict=True)
     return torch.cat([fuse(rule, logits_MV[nodes], weights) for nodes, weights in parts])
 
 

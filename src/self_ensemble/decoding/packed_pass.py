@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask
 
+from self_ensemble.decoding.cache import Layers
+from self_ensemble.decoding.partial_attention import HIDDEN
 from self_ensemble.packing.visibility import NEVER, FlatTokens, ScoreMod, within_window
 
 # Share of real work in padded rows below which a CPU does better without: measured, a call by
@@ -32,11 +34,14 @@ class PackedPass:
     """What attention must know of one forward pass.
 
     Attributes:
+        prefix: Keys and values of the prefix for each layer, `(P, Hkv, D)`, where it is not in
+            the cache rows; every token reads all of it, or what its window leaves.
         rows_T: Question of each query, `(T,)`.
         columns_T: Place of each query among its question's queries, `(T,)`.
         used_B: Slots in use of each question's cache row, those of this pass included.
         num_padding: Tokens behind the T that are of no question.
         bias_BRS: Additive mask over the cache rows, float32; None in a flat pass.
+        query_positions_T: Position ids of the queries, those of padding included.
         query_positions_BR: Position ids of the queries, for sliding windows.
         key_positions_BS: Position ids of the cached keys, for sliding windows.
         flat: The flat row's visibility, in a FlexAttention prefill.
@@ -47,8 +52,10 @@ class PackedPass:
     rows_T: Tensor
     columns_T: Tensor
     used_B: Tensor
+    prefix: Layers = ()
     num_padding: int = 0
     bias_BRS: Tensor | None = None
+    query_positions_T: Tensor | None = None
     query_positions_BR: Tensor | None = None
     key_positions_BS: Tensor | None = None
     flat: FlatTokens | None = None
@@ -78,6 +85,20 @@ class PackedPass:
                 )
                 bias = bias.where(inside, NEVER)
             self._made[key] = bias[:, None].to(like.device, like.dtype)
+        mask: Tensor = self._made[key]
+        return mask
+
+    def prefix_mask(self, window: int | None, like: Tensor) -> Tensor | None:
+        """What a layer with a window hides of the prefix, `(1, 1, T, P)`; None for nothing."""
+        assert self.query_positions_T is not None
+        if window is None or int(self.query_positions_T.max()) < window:
+            return None
+        key = ("prefix", window, like.device, like.dtype)
+        if key not in self._made:
+            places = torch.arange(self.prefix[0][0].shape[0])
+            inside = within_window(self.query_positions_T[:, None], places, window)
+            bias = torch.zeros(inside.shape).where(inside, HIDDEN)
+            self._made[key] = bias[None, None].to(like.device, like.dtype)
         mask: Tensor = self._made[key]
         return mask
 
@@ -152,6 +173,7 @@ class PackedPass:
         return rows.transpose(1, 2)
 
     def to_tokens(self, rows: Tensor) -> Tensor:
-        """Outputs `(B, Hq, R, D)` as the flat row `(1, T, Hq, D)` that transformers expects."""
-        per_row = rows.transpose(1, 2)
-        return per_row[self.places(rows.device)][None]
+        """What was found for rows, `(B, R, ...)`, as the flat row `(1, T, ...)`."""
+        if rows.shape[0] == 1 and not self.num_padding:
+            return rows
+        return rows[self.places(rows.device)][None]

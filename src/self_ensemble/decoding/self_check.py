@@ -167,7 +167,7 @@ class _Gap(NamedTuple):
 
 def _stored(engine: Engine, prefix: Prefix, layout: Layout) -> _Stored:
     batch, _ = engine.prefill([layout], prefix)
-    first = len(prefix.token_ids)
+    first = batch.cache.num_prefix_slots
     used = slice(first, first + len(layout.token_ids))
     return _Stored(layout, [tensor[0, used] for tensor in batch.cache.keys + batch.cache.values])
 

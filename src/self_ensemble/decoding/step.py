@@ -12,7 +12,7 @@ the same buffers.
 B rows, K streams of each row, S slots, P prefix length, Hq / Hkv heads, D head dim, V vocabulary.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -20,12 +20,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from self_ensemble.decoding.cache import Layers
 from self_ensemble.decoding.capture import captured, compiled_forward
 from self_ensemble.decoding.step_attention import step_attention
 from self_ensemble.models.load import LoadedModel
 from self_ensemble.packing.visibility import NEVER, within_window
 
-Layers = Sequence[tuple[Tensor, Tensor]]
 FEWEST_SLOTS = 64
 
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import torch
 
-from self_ensemble.decoding.step import Layers, Step, StepShape
+from self_ensemble.decoding.cache import Layers
+from self_ensemble.decoding.step import Step, StepShape
 from self_ensemble.models.load import LoadedModel
 
 

@@ -7,9 +7,11 @@ from typing import NamedTuple
 import torch
 
 from self_ensemble.asking import Answer, Request, Settings
+from self_ensemble.decoding.attached import Counters
+from self_ensemble.decoding.batch import Batch, Frontier
 from self_ensemble.decoding.captured import check_decode, check_model, decode_captured
 from self_ensemble.decoding.choose import Sampling
-from self_ensemble.decoding.engine import Batch, Counters, Engine, Frontier, Prefix
+from self_ensemble.decoding.engine import Engine, Prefix
 from self_ensemble.decoding.loop import Decoded, Track, decode
 from self_ensemble.decoding.stopping import StopRule
 from self_ensemble.errors import UserError

@@ -6,7 +6,7 @@ import torch
 from self_ensemble.bench import work as work_module
 from self_ensemble.bench.random_models import random_model
 from self_ensemble.bench.work import Shape, Work, shape_work
-from self_ensemble.decoding import engine
+from self_ensemble.decoding import batch
 from self_ensemble.models.aliases import ModelSource
 from self_ensemble.models.load import LoadedModel
 
@@ -46,4 +46,4 @@ def talking(tiny_model, tiny_tokenizer) -> LoadedModel:
 def plain_layers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ours on plain linear layers too, whose FLOPs PyTorch's counter sees, without padding."""
     monkeypatch.setattr(work_module, "can_pack", lambda device, dtype: False)
-    monkeypatch.setattr(engine, "rounded_length", lambda length: length)
+    monkeypatch.setattr(batch, "rounded_length", lambda length: length)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from asking import ready
 
-from self_ensemble.decoding import engine
+from self_ensemble.decoding import batch, engine
 from self_ensemble.models.load import LoadedModel
 
 
@@ -37,4 +37,4 @@ def loaded(tiny_model, tiny_tokenizer) -> Callable[..., LoadedModel]:
 @pytest.fixture
 def exact_lengths(monkeypatch: pytest.MonkeyPatch) -> None:
     """Passes without padding."""
-    monkeypatch.setattr(engine, "rounded_length", lambda length: length)
+    monkeypatch.setattr(batch, "rounded_length", lambda length: length)

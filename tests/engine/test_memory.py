@@ -4,7 +4,7 @@ import pytest
 import torch
 from asking import METHODS, ensemble, requests, tokens
 
-from self_ensemble.decoding import engine, memory
+from self_ensemble.decoding import batch, memory
 from self_ensemble.decoding.memory import check_fits, free_bytes, pass_bytes, slot_bytes
 from self_ensemble.packing.layout import build_layout
 
@@ -14,12 +14,12 @@ def test_slots_take_what_the_cache_holds(loaded, family):
     asked = ensemble(loaded(family), "avg")
     parts = [asked.frame.parts(one.wordings) for one in requests()]
     layouts = [build_layout(part, fused=False, alone=range(3)) for part in parts]
-    batch, _ = asked.engine.prefill(layouts, asked.prefix())
-    num_slots = batch.cache.keys[0].shape[1]
+    filled, _ = asked.engine.prefill(layouts, asked.prefix())
+    num_slots = filled.cache.keys[0].shape[1]
     expected = num_slots * len(layouts) * slot_bytes(asked.model.model.config, 4)
-    assert batch.cache.num_bytes() == expected
-    assert batch.cache.slots_to_add(num_slots) == 0
-    assert batch.cache.slots_to_add(num_slots + 1) == 64
+    assert filled.cache.num_bytes() == expected
+    assert filled.cache.slots_to_add(num_slots) == 0
+    assert filled.cache.slots_to_add(num_slots + 1) == 64
 
 
 def test_a_pass_takes_its_logits_at_least(loaded):
@@ -34,7 +34,7 @@ def test_a_run_that_does_not_fit_is_refused_and_goes_on_where_it_fits(loaded, mo
     asked = ensemble(loaded("llama"))
     taken = []
     with monkeypatch.context() as patch:
-        patch.setattr(engine, "check_fits", taken.append)
+        patch.setattr(batch, "check_fits", taken.append)
         for request in requests():
             asked.run([request])
     monkeypatch.setattr(memory, "free_bytes", lambda: max(taken))

@@ -5,8 +5,8 @@ from asking import PREFIX, ensemble, requests, tokens
 from hypothesis import given
 from hypothesis import strategies as st
 
-from self_ensemble.decoding import engine
-from self_ensemble.decoding.engine import rounded_length
+from self_ensemble.decoding import batch
+from self_ensemble.decoding.batch import rounded_length
 
 
 def test_passes_have_rounded_lengths_and_padding_is_counted_apart(loaded, monkeypatch):
@@ -27,7 +27,7 @@ def test_passes_have_rounded_lengths_and_padding_is_counted_apart(loaded, monkey
     real = after.prefix_tokens + after.prompt_tokens + after.decode_tokens
     assert sum(lengths) == real + after.padding_tokens
 
-    monkeypatch.setattr(engine, "rounded_length", lambda length: length)
+    monkeypatch.setattr(batch, "rounded_length", lambda length: length)
     exact = ensemble(model)
     for method, found in exact.run(requests()).items():
         assert tokens(found) == tokens(answers[method])
@@ -41,7 +41,7 @@ def test_a_prefix_alone_is_encoded_in_a_rounded_length(loaded, monkeypatch):
     asked = ensemble(loaded("llama"), prefix=PREFIX * 2)
     rounded = asked.prefix()
     assert asked.counters.padding_tokens > 0
-    monkeypatch.setattr(engine, "rounded_length", lambda length: length)
+    monkeypatch.setattr(batch, "rounded_length", lambda length: length)
     exact = ensemble(loaded("llama"), prefix=PREFIX * 2).prefix()
     for one, two in zip(rounded.layers, exact.layers, strict=True):
         for part, other in zip(one, two, strict=True):

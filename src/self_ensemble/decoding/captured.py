@@ -16,8 +16,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from self_ensemble.decoding.attached import Counters
+from self_ensemble.decoding.batch import Batch, Frontier
 from self_ensemble.decoding.choose import Sampling, greedy
-from self_ensemble.decoding.engine import Batch, Counters, Frontier
 from self_ensemble.decoding.fusion import apply_rule, nan_returned
 from self_ensemble.decoding.loop import Decoded, Track
 from self_ensemble.decoding.step import Prompts, Step, StepShape

@@ -1,58 +1,23 @@
-"""Forward passes over a batch of packed questions: prefix, prefill, and one-token steps.
+"""The prefix of a run and the prompts of a batch, encoded: what decoding starts from.
 
-B questions, T tokens of one pass, R most tokens of one question, S slots, G groups, V vocabulary.
+B questions, P prefix length, Hkv key-value heads, D head dim.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedConfig
 
-from self_ensemble.decoding.attention import attention_name
-from self_ensemble.decoding.cache import RowCache, rank_within
-from self_ensemble.decoding.memory import check_fits, pass_bytes, slot_bytes
-from self_ensemble.decoding.packed_pass import PackedPass
-from self_ensemble.decoding.step_pool import StepPool
-from self_ensemble.errors import UserError
-from self_ensemble.models.load import LoadedModel
-from self_ensemble.models.support import attention_backends
+from self_ensemble.decoding.attached import AttachedModel
+from self_ensemble.decoding.batch import Batch, Frontier
+from self_ensemble.decoding.cache import RowCache
 from self_ensemble.packing.layout import Layout, stacked_tables
-from self_ensemble.packing.visibility import NEVER, FlatTokens, dense_bias
+from self_ensemble.packing.visibility import NEVER
 
 # Prefix keys in all rows together from which one prefix for all is faster: below, putting its part
 # and theirs together costs more than reading the copies.
 SHARED_FROM = 1024
-FLEX_BUCKET = 128  # FlexAttention's block; a flat prefill is padded to a power of two of it
-
-
-@dataclass(slots=True)
-class Counters:
-    """Work done, in numbers that do not depend on the machine.
-
-    Attributes:
-        forwards: Forward passes of the model.
-        prefix_tokens: Tokens of the shared prefix that went through the model.
-        prompt_tokens: Tokens of segments and cues.
-        decode_tokens: Generated tokens fed back.
-        masks: Attention masks built; layers of a kind (with or without window) share one of the
-            rows, and those with a window one of the prefix where that is not in the rows.
-        logit_rows: Real positions for which vocabulary logits were computed.
-        padding_tokens: Padding that went through the model: FlexAttention's buckets, rows that a
-            captured step has beyond its batch, and on a CPU lengths that are rounded up.
-        captures: Decode steps of fixed shape that were set up; on CUDA, graphs captured. What is
-            run to warm one up or to capture it is no forward.
-    """
-
-    forwards: int = 0
-    prefix_tokens: int = 0
-    prompt_tokens: int = 0
-    decode_tokens: int = 0
-    masks: int = 0
-    logit_rows: int = 0
-    padding_tokens: int = 0
-    captures: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,39 +29,8 @@ class Prefix:
 
 
 @dataclass(slots=True)
-class Engine:
-    """One model with one attention backend.
-
-    Attributes:
-        model: The loaded model.
-        backend: sdpa, flex or eager.
-        counters: Work done so far.
-        steps: Decode steps of fixed shape.
-    """
-
-    model: LoadedModel
-    backend: str
-    counters: Counters = field(default_factory=Counters)
-    steps: StepPool = field(default_factory=StepPool)
-
-    def prefix_in_rows(self, num_rows: int, prefix: Prefix) -> bool:
-        """Whether questions have copies of the prefix in their rows instead of sharing one."""
-        shared = num_rows * len(prefix.token_ids) >= SHARED_FROM
-        return self.model.device.type != "cpu" or not shared
-
-    def attach(self) -> None:
-        """Give the model this engine's attention, where another engine has given it its own."""
-        name = attention_name(self.backend)
-        if self.model.model.config._attn_implementation != name:
-            self.model.model.set_attn_implementation(name)
-
-    @property
-    def backend_name(self) -> str:
-        """The backend that runs; prefill+decode where they differ."""
-        if self.backend != "flex":
-            return self.backend
-        available = attention_backends(self.model.model.config)
-        return "flex+sdpa" if "sdpa" in available else "flex+eager"
+class Engine(AttachedModel):
+    """Encodes the prefix of a run, and the prompts of a batch behind it."""
 
     @torch.inference_mode()
     def encode_prefix(self, token_ids: Sequence[int]) -> Prefix:
@@ -157,252 +91,7 @@ class Engine:
         table = torch.tensor(streams)
         return batch, Frontier(table[:, 0], table[:, 1], table[:, 2], logits)
 
-
-@dataclass(frozen=True, slots=True)
-class Frontier:
-    """The newest token of every distinct continuation: M nodes, sorted by question.
-
-    Attributes:
-        rows_M: Question of each node.
-        groups_M: Group that a token generated after the node belongs to.
-        positions_M: Position id of a token generated after the node.
-        logits_MV: Logits of the token after the node, float32, on the model's device.
-    """
-
-    rows_M: Tensor
-    groups_M: Tensor
-    positions_M: Tensor
-    logits_MV: Tensor
-
-
-@dataclass(slots=True)
-class Batch:
-    """The state of a batch: its cache, what lies in each slot, and the visibility tables."""
-
-    engine: Engine
-    cache: RowCache
-    bias_BGG: Tensor
-    padding_group: int
-    used_B: Tensor = field(init=False)
-    num_groups_B: Tensor = field(init=False)
-    key_group_BS: Tensor = field(init=False)
-    key_position_BS: Tensor = field(init=False)
-
-    def __post_init__(self) -> None:
-        num_rows = self.cache.num_rows
-        self.used_B = torch.zeros(num_rows, dtype=torch.long)
-        self.num_groups_B = torch.full((num_rows,), self.padding_group + 1)
-        self.key_group_BS = torch.zeros(num_rows, 0, dtype=torch.long)
-        self.key_position_BS = torch.zeros(num_rows, 0, dtype=torch.long)
-
-    @torch.inference_mode()
-    def feed(
-        self,
-        token_ids: Tensor,
-        rows: Tensor,
-        groups: Tensor,
-        positions: Tensor,
-        logits_at: Sequence[int] | None,
-        *,
-        flat: bool = False,
-    ) -> Tensor:
-        """Run T tokens, sorted by row, through the model.
-
-        Args:
-            token_ids: Tokens, `(T,)`.
-            rows: Question of each, ascending, `(T,)`.
-            groups: Group of each, `(T,)`.
-            positions: Position id of each, `(T,)`.
-            logits_at: Which of the tokens need next-token logits; None for all of them.
-            flat: Whether attention sees one flat row (FlexAttention's prefill).
-
-        Returns:
-            Logits, float32, `(len(logits_at), V)`.
-        """
-        counters = self.engine.counters
-        columns = rank_within(rows)
-        slots = self.used_B[rows] + columns
-        counts = torch.bincount(rows, minlength=len(self.used_B))
-        self.used_B = self.used_B + counts
-        num_rows = len(token_ids) if logits_at is None else len(logits_at)
-        self._check_memory(len(token_ids), num_rows)
-        self._grow_slots(int(self.used_B.max()))
-        self.key_group_BS[rows, slots] = groups
-        self.key_position_BS[rows, slots] = positions
-        prefix = () if self.cache.prefix_in_rows else self.cache.prefix
-        packed = PackedPass(rows, columns, self.used_B, prefix)
-        if flat:
-            token_ids, positions = self._flat_pass(packed, token_ids, groups, positions)
-        else:
-            self._row_pass(packed, groups, positions, slots, int(counts.max()))
-            token_ids, positions = self._padded(packed, token_ids, positions)
-            packed.query_positions_T = positions
-        self.cache.begin(rows, slots, int(self.used_B.max()), flat=flat)
-        logits = self._forward(packed, token_ids, positions, logits_at)
-        if logits_at is None:
-            logits = logits[: len(rows)]
-        counters.forwards += 1
-        counters.masks += packed.num_masks
-        counters.logit_rows += len(logits)
-        return logits
-
-    def fork(self, rows: Tensor, groups: Tensor) -> Tensor:
-        """A new group for each of `groups`, reading the parent and all that the parent reads.
-
-        Two continuations of one node must not read each other's tokens; a group of their own
-        gives each the common past and nothing else.
-        """
-        new_groups = self.num_groups_B[rows] + rank_within(rows)
-        self.num_groups_B += torch.bincount(rows, minlength=len(self.num_groups_B))
-        needed, size = int(self.num_groups_B.max()), self.bias_BGG.shape[1]
-        if needed > size:
-            more = max(needed, 2 * size) - size
-            self.bias_BGG = torch.nn.functional.pad(self.bias_BGG, (0, more, 0, more), value=NEVER)
-        self.bias_BGG[rows, new_groups] = self.bias_BGG[rows, groups]
-        self.bias_BGG[rows, new_groups, new_groups] = 0.0
-        return new_groups
-
-    def _check_memory(self, num_tokens: int, num_logit_rows: int) -> None:
-        """Refuse a pass that does not fit into a host's memory; a GPU does it by itself."""
-        model = self.engine.model
-        if model.device.type != "cpu":
-            return
-        config, wide = model.model.config, torch.float32.itemsize
-        more = self.cache.slots_to_add(int(self.used_B.max())) * len(self.used_B)
-        check_fits(
-            pass_bytes(config, model.dtype.itemsize, num_tokens, num_logit_rows)
-            + more * slot_bytes(config, max(wide, model.dtype.itemsize))
-        )
-
-    def _row_pass(
-        self,
-        packed: PackedPass,
-        groups: Tensor,
-        positions: Tensor,
-        slots: Tensor,
-        num_columns: int,
-    ) -> None:
-        shape = (len(self.used_B), num_columns)
-        where = (packed.rows_T, packed.columns_T)
-        group_BR = torch.full(shape, self.padding_group)
-        order_BR = torch.full(shape, self.key_group_BS.shape[1])
-        position_BR = torch.zeros(shape, dtype=torch.long)
-        group_BR[where], order_BR[where], position_BR[where] = groups, slots, positions
-        packed.bias_BRS = dense_bias(self.bias_BGG, group_BR, self.key_group_BS, order_BR)
-        packed.query_positions_BR = position_BR
-        packed.key_positions_BS = self.key_position_BS
-
-    def _padded(
-        self, packed: PackedPass, token_ids: Tensor, positions: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Tokens and positions, on a CPU up to a rounded length."""
-        if self.engine.model.device.type != "cpu":
-            return token_ids, positions
-        more = rounded_length(len(token_ids)) - len(token_ids)
-        packed.num_padding = more
-        self.engine.counters.padding_tokens += more
-        pad = torch.nn.functional.pad
-        return pad(token_ids, (0, more)), pad(positions, (0, more))
-
-    def _flat_pass(
-        self, packed: PackedPass, token_ids: Tensor, groups: Tensor, positions: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        length = FLEX_BUCKET
-        while length < len(token_ids):
-            length *= 2
-        more = length - len(token_ids)
-        self.engine.counters.padding_tokens += more
-        pad = torch.nn.functional.pad
-        positions = pad(positions, (0, more))
-        packed.flat = FlatTokens(
-            self.bias_BGG,
-            pad(packed.rows_T, (0, more)),
-            pad(groups, (0, more), value=self.padding_group),
-            positions,
-            self.cache.prefix[0][0].shape[0] if self.cache.prefix else 0,
-        )
-        return pad(token_ids, (0, more)), positions
-
-    def _forward(
-        self,
-        packed: PackedPass,
-        token_ids: Tensor,
-        positions: Tensor,
-        logits_at: Sequence[int] | None,
-    ) -> Tensor:
-        loaded = self.engine.model
-        self.engine.attach()
-        output = loaded.model(
-            input_ids=token_ids[None].to(loaded.device),
-            position_ids=positions[None].to(loaded.device),
-            past_key_values=self.cache,
-            use_cache=True,
-            # A list and not a tensor: the last layer may lie on another device than the input.
-            logits_to_keep=0 if logits_at is None else list(logits_at),
-            packed=packed,
-        )
-        if packed.num_layer_calls != loaded.model.config.num_hidden_layers:
-            raise UserError(
-                f"{type(loaded.model).__name__} called the attention function in "
-                f"{packed.num_layer_calls} of {loaded.model.config.num_hidden_layers} layers; "
-                "this architecture is not supported."
-            )
-        if _has_window(loaded.model.config) and packed.windows == {None}:
-            raise UserError(
-                f"{type(loaded.model).__name__} has a sliding window and does not tell the "
-                "attention function; this architecture is not supported."
-            )
-        logits: Tensor = output.logits[0].float()
-        return logits
-
-    def _grow_slots(self, num_slots: int) -> None:
-        more = num_slots - self.key_group_BS.shape[1]
-        if more > 0:
-            pad = torch.nn.functional.pad
-            self.key_group_BS = pad(self.key_group_BS, (0, more), value=self.padding_group)
-            self.key_position_BS = pad(self.key_position_BS, (0, more))
-
-
-def rounded_length(num_tokens: int) -> int:
-    """The next of 16 lengths between a power of two and its double: 2 % more on average.
-
-    oneDNN makes a kernel for every length and keeps about half a megabyte of each: without
-    rounding, a run of changing lengths would grow by gigabytes.
-    """
-    step = 1 << max(0, num_tokens.bit_length() - 5)
-    return -(-num_tokens // step) * step
-
-
-def _has_window(config: PreTrainedConfig) -> bool:
-    # Families without windows may carry the setting as a stray; theirs is in no class.
-    declared = hasattr(type(config), "sliding_window") and bool(config.sliding_window)
-    return declared and "sliding_attention" in (
-        getattr(config, "layer_types", None) or ["sliding_attention"]
-    )
-
-
-def advance(
-    batch: Batch, frontier: Frontier, nodes: Tensor, token_ids: Tensor
-) -> tuple[Frontier, Tensor]:
-    """Extend nodes by tokens; the same token after the same node is computed once.
-
-    Args:
-        batch: The batch, which gets the new tokens.
-        frontier: The present nodes.
-        nodes: Node that each of W walkers stands on, `(W,)`.
-        token_ids: Token that each walker takes, `(W,)`.
-
-    Returns:
-        The new frontier, and the node of each walker in it, `(W,)`.
-    """
-    vocabulary = frontier.logits_MV.shape[1]
-    children, walker_child = torch.unique(nodes * vocabulary + token_ids, return_inverse=True)
-    parents, tokens = children // vocabulary, children % vocabulary
-    rows, groups = frontier.rows_M[parents], frontier.groups_M[parents].clone()
-    positions = frontier.positions_M[parents]
-    split = torch.bincount(parents, minlength=len(frontier.rows_M))[parents] > 1
-    if split.any():
-        groups[split] = batch.fork(rows[split], groups[split])
-    logits = batch.feed(tokens, rows, groups, positions, None)
-    batch.engine.counters.decode_tokens += len(children)
-    return Frontier(rows, groups, positions + 1, logits), walker_child
+    def prefix_in_rows(self, num_rows: int, prefix: Prefix) -> bool:
+        """Whether questions have copies of the prefix in their rows instead of sharing one."""
+        shared = num_rows * len(prefix.token_ids) >= SHARED_FROM
+        return self.model.device.type != "cpu" or not shared

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from self_ensemble.decoding.batch import Batch, Frontier, advance
 from self_ensemble.decoding.choose import Sampling, choose
-from self_ensemble.decoding.engine import Batch, Frontier, advance
 from self_ensemble.decoding.fusion import FusionRule, fuse
 from self_ensemble.decoding.stopping import StopRule
 

@@ -42,6 +42,7 @@ def run_batches(
     batch_size: int,
     may_shrink: bool,
     on_batch: Callable[[BatchProgress], None] = lambda progress: None,
+    on_shrink: Callable[[int, int], None] = lambda size, smaller: None,
 ) -> Outcome:
     """Work through a list in batches, until it is done or a signal says to stop.
 
@@ -52,6 +53,7 @@ def run_batches(
         may_shrink: Whether a batch that does not fit into memory is tried again at half the
             size; what is computed must not depend on it.
         on_batch: Called after each batch.
+        on_shrink: Called with the size that did not fit and the one that is tried instead.
 
     Raises:
         UserError: A batch does not fit into memory and may not shrink, or one entry does not fit.
@@ -62,13 +64,16 @@ def run_batches(
             batch = todo[start : start + batch_size]
             try:
                 progress = run_batch(batch)
-            except torch.OutOfMemoryError as error:
+            except RuntimeError as error:
+                if not _out_of_memory(error):
+                    raise
                 if not may_shrink or len(batch) == 1:
                     raise UserError(
                         f"{len(batch)} questions at once do not fit into memory. What is done is "
                         "kept; use a smaller --batch-size."
                     ) from error
                 batch_size = -(-len(batch) // 2)
+                on_shrink(len(batch), batch_size)
                 continue
             start += len(batch)
             total += progress.num_questions - progress.num_errors
@@ -77,3 +82,8 @@ def run_batches(
             if interruption.received is not None:
                 return Outcome(total, spent, interruption.exit_code)
     return Outcome(total, spent, 0)
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    # A GPU has an error of its own; where a host refuses memory, there is only the text.
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

@@ -115,7 +115,7 @@ def test_a_signal_ends_a_run_after_a_whole_batch_and_leaves_the_file_unfinished(
     assert not path.exists()
 
 
-def test_a_batch_that_does_not_fit_is_halved_and_no_question_is_lost(tmp_path) -> None:
+def test_a_batch_that_does_not_fit_is_halved_and_no_question_is_lost(tmp_path, capsys) -> None:
     def fits_two(batch: Batch) -> None:
         if len(batch) > 2:
             raise torch.OutOfMemoryError
@@ -126,6 +126,26 @@ def test_a_batch_that_does_not_fit_is_halved_and_no_question_is_lost(tmp_path) -
     batches, _ = run([path], 7, before_batch=fits_two, may_shrink=True)
     assert [len(batch) for batch in batches] == [2, 2, 2, 1]
     assert written(path) == ALL
+    said = capsys.readouterr().err.splitlines()
+    assert said == [
+        f"{size} questions at once do not fit into memory; going on with {smaller}."
+        for size, smaller in ((7, 4), (4, 2))
+    ]
+
+
+def test_memory_that_the_system_refuses_is_out_of_memory_and_other_errors_are_not(tmp_path):
+    def refused(batch: Batch) -> None:
+        if len(batch) > 4:
+            torch.empty(1 << 50)
+
+    batches, _ = run([tmp_path / "a.feather"], 7, before_batch=refused, may_shrink=True)
+    assert [len(batch) for batch in batches] == [4, 3]
+
+    def broken(batch: Batch) -> None:
+        torch.ones(2) @ torch.ones(3)
+
+    with pytest.raises(RuntimeError, match="size"):
+        run([tmp_path / "b.feather"], 7, before_batch=broken, may_shrink=True)
 
 
 def test_a_batch_that_is_not_full_is_halved_at_its_own_length(tmp_path) -> None:

@@ -55,6 +55,9 @@ def fill(
             batch_size=batch_size,
             may_shrink=may_shrink,
             on_batch=on_batch,
+            on_shrink=lambda size, smaller: console.print(
+                f"{size} questions at once do not fit into memory; going on with {smaller}."
+            ),
         )
     if outcome.signal_exit_code:
         console.print("Stopped after a whole batch. Run the same command again to go on.")

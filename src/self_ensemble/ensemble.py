@@ -7,12 +7,12 @@ from typing import NamedTuple
 import torch
 
 from self_ensemble.asking import Answer, Request, Settings
-from self_ensemble.decoding.attached import Counters
 from self_ensemble.decoding.batch import Batch, Frontier
 from self_ensemble.decoding.captured import check_decode, check_model, decode_captured
 from self_ensemble.decoding.choose import Sampling
-from self_ensemble.decoding.engine import Engine, Prefix
+from self_ensemble.decoding.engine import Counters, Engine
 from self_ensemble.decoding.loop import Decoded, Track, decode
+from self_ensemble.decoding.prefill import Prefix, encode_prefix, prefill
 from self_ensemble.decoding.stopping import StopRule
 from self_ensemble.errors import UserError
 from self_ensemble.methods import Method, resolve_method
@@ -250,7 +250,7 @@ class Ensemble:
     def prefix(self) -> Prefix:
         """The encoded prefix; encoded on first use, once per run."""
         if self._prefix is None:
-            self._prefix = self.engine.encode_prefix(self.frame.prefix)
+            self._prefix = encode_prefix(self.engine, self.frame.prefix)
         return self._prefix
 
     def _reads_weights(self) -> bool:
@@ -316,7 +316,7 @@ class Ensemble:
             )
             for request in requests
         ]
-        return self.engine.prefill(layouts, self.prefix())
+        return prefill(self.engine, layouts, self.prefix())
 
     def _answer(self, method: Method, found: Sequence[Decoded]) -> Answer:
         if method.kind in ("fused", "tied"):

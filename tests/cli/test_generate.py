@@ -13,6 +13,7 @@ from rich.console import Console
 from self_ensemble.asking import Request, Settings
 from self_ensemble.cli.filling import fill
 from self_ensemble.cli.main import main
+from self_ensemble.decoding import batch, memory
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.models.load import load_model
 from self_ensemble.prompts.build import plain_frame
@@ -207,6 +208,29 @@ def test_weights_go_with_their_wordings_whatever_the_order(
             assert fused.loc[row["uuid"], "generation"] == alone.loc[key, "generation"]
             wordings = [row["question"], *row["paraphrases"]]
             assert alone.loc[key, "paraphrase"] == wordings[best]
+
+
+def test_a_run_that_would_not_fit_into_memory_halves_its_batches(
+    questions, tiny_folder, tmp_path, monkeypatch, capsys
+) -> None:
+    taken: list[int] = []
+
+    def run(folder: str, *options: str) -> int:
+        return main(arguments("generate", questions, tiny_folder, tmp_path / folder, *options))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(batch, "check_fits", taken.append)
+        assert run("four", "--batch-size", "4") == 0
+    monkeypatch.setattr(memory, "ASKED_FROM", 0)
+    monkeypatch.setattr(memory, "free_bytes", lambda: max(taken))
+    capsys.readouterr()
+    assert run("auto") == 0
+    assert "8 questions at once do not fit into memory; going on with 4" in capsys.readouterr().err
+    assert run("eight", "--batch-size", "8") == 2
+    assert "use a smaller --batch-size" in " ".join(capsys.readouterr().err.split())
+    name = "flex_attention-3"
+    found, expected = (result(tmp_path / folder, name) for folder in ("auto", "four"))
+    assert list(found["generation"]) == list(expected["generation"])
 
 
 def test_a_batch_that_does_not_fit_is_halved_and_answers_are_the_same(

@@ -6,7 +6,7 @@ import pytest
 import torch
 from asking import ready
 
-from self_ensemble.decoding import batch, engine
+from self_ensemble.decoding import batch
 from self_ensemble.models.load import LoadedModel
 
 
@@ -16,12 +16,18 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def shared_prefix() -> Iterator[None]:
-    """One prefix for all questions, however short: long ones are shared in every real run."""
+    """One prefix for all questions, however short, as a CPU has long ones."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine, "SHARED_FROM", 1)
+        patch.setattr("self_ensemble.decoding.prefill.SHARED_FROM", 1)
         yield
+
+
+@pytest.fixture
+def prefix_in_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy of the prefix in every row, however long, as GPUs have it."""
+    monkeypatch.setattr("self_ensemble.decoding.prefill.SHARED_FROM", 1 << 40)
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from self_ensemble.decoding import attention, packed_pass
 from self_ensemble.decoding.cache import rank_within
 from self_ensemble.decoding.packed_pass import PackedPass
+from self_ensemble.decoding.prefill import prefill
 from self_ensemble.packing.layout import build_layout
 
 NEVER, ALWAYS = 0.0, 2.0
@@ -55,7 +56,7 @@ def test_questions_of_one_length_stay_together_and_ended_ones_are_left_out(loade
     asked = ensemble(loaded("llama"), "per_prompt")
     parts = asked.frame.parts(QUESTIONS[0])
     layouts = [build_layout(parts, alone=range(3)) for _ in range(3)]
-    batch, frontier = asked.engine.prefill(layouts, asked.prefix())
+    batch, frontier = prefill(asked.engine, layouts, asked.prefix())
 
     def step(nodes):
         rows, groups = frontier.rows_M[nodes], frontier.groups_M[nodes]

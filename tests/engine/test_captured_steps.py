@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from self_ensemble.decoding import captured
 from self_ensemble.decoding.captured import _Answers
 from self_ensemble.decoding.choose import Sampling
-from self_ensemble.decoding.step import FEWEST_SLOTS, Step, StepShape, slot_bucket
+from self_ensemble.decoding.lengths import FEWEST_SLOTS, slot_bucket
+from self_ensemble.decoding.prefill import encode_prefix
+from self_ensemble.decoding.step import Step, StepShape
 from self_ensemble.errors import UserError
 from self_ensemble.models.packed_linear import pack_linears
 from self_ensemble.request_layout import Streams, request_layout
@@ -225,7 +227,7 @@ def test_work_is_counted(loaded):
 def test_another_prefix_has_steps_of_its_own(loaded):
     asked = ensemble(loaded("llama"), ["avg"], decode="captured")
     first = asked.run(requests())["avg"]
-    asked._prefix = asked.engine.encode_prefix((*asked.frame.prefix[1:], asked.frame.prefix[0]))
+    asked._prefix = encode_prefix(asked.engine, (*asked.frame.prefix[1:], asked.frame.prefix[0]))
     asked.run(requests())
     assert asked.counters.captures == 2
     assert len(asked.engine.steps.steps) == 1

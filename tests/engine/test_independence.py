@@ -8,6 +8,7 @@ from asking import METHODS, QUESTIONS, WEIGHTS, ensemble, requests, tokens
 
 from self_ensemble.asking import Request
 from self_ensemble.decoding.choose import Sampling
+from self_ensemble.decoding.prefill import prefill
 from self_ensemble.packing.layout import build_layout
 
 SAMPLING = [Sampling(), Sampling(temperature=1.5, top_p=0.95, seed=3)]
@@ -36,7 +37,7 @@ def test_order_of_wordings_changes_the_fused_logits_by_rounding_only(loaded):
     asked = ensemble(loaded("llama"), "flex_attention")
     parts = [asked.frame.parts(order) for order in permutations(QUESTIONS[0])]
     layouts = [build_layout(one, segment_weights=[1 / 3] * 3) for one in parts]
-    _, frontier = asked.engine.prefill(layouts, asked.prefix())
+    _, frontier = prefill(asked.engine, layouts, asked.prefix())
     logits = frontier.logits_MV
     torch.testing.assert_close(logits, logits[:1].expand_as(logits), rtol=1e-4, atol=1e-4)
 

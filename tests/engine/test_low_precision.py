@@ -4,12 +4,13 @@ import pytest
 import torch
 from asking import QUESTIONS, ensemble
 
+from self_ensemble.decoding.prefill import prefill
 from self_ensemble.packing.layout import build_layout
 
 
 def prefilled(asked):
     layouts = [build_layout(asked.frame.parts(one), alone=range(3)) for one in QUESTIONS]
-    return asked.engine.prefill(layouts, asked.prefix())
+    return prefill(asked.engine, layouts, asked.prefix())
 
 
 # The compiler itself uses what its own library deprecates.

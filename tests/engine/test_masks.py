@@ -110,8 +110,8 @@ def test_in_a_run_no_row_is_empty_and_no_slot_is_read_before_it_is_written(
 ):
     # Rows of a batch have prompts of different lengths and answers that end at different steps.
     asked = ensemble(loaded(family, sliding_window=window), prefix=prefix, stop=("a", "e"))
-    asked.prefix()
-    used = torch.full((len(QUESTIONS),), len(asked.frame.prefix))
+    copied = asked.prefix().in_rows(len(QUESTIONS), asked.model.device)
+    used = torch.full((len(QUESTIONS),), len(asked.frame.prefix) if copied else 0)
     num_masks = 0
 
     def look(module, arguments, options, output):
@@ -119,7 +119,7 @@ def test_in_a_run_no_row_is_empty_and_no_slot_is_read_before_it_is_written(
         packed = options["packed"]
         used.add_(torch.bincount(packed.rows_T, minlength=len(used)))
         for kind in packed.windows:
-            mask = packed.mask(kind, output.logits)[:, 0]
+            mask = packed.mask(kind, output.logits.device, torch.float32)[:, 0]
             assert (mask > NEVER).any(dim=-1).all()
             for row, length in enumerate(used.tolist()):
                 assert (mask[row, :, length:] == NEVER).all()

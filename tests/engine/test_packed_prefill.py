@@ -6,6 +6,7 @@ from asking import QUESTIONS, ensemble
 from transformers import DynamicCache
 
 from self_ensemble.decoding.cache import GROWTH
+from self_ensemble.decoding.prefill import prefill
 from self_ensemble.packing.layout import build_layout
 
 # float32 sums in another order; logits of these models are around 10.
@@ -32,7 +33,7 @@ def _prefill(asked, questions, **options):
         build_layout(asked.frame.parts(wordings), alone=range(len(wordings)), **options)
         for wordings in questions
     ]
-    batch, frontier = asked.engine.prefill(layouts, asked.prefix())
+    batch, frontier = prefill(asked.engine, layouts, asked.prefix())
     keys, values = torch.stack(batch.cache.keys), torch.stack(batch.cache.values)
     if asked.frame.prefix:
         layers = zip(*asked.prefix().layers, strict=True)
@@ -112,7 +113,7 @@ def test_changing_one_wording_leaves_the_others_bit_equal(loaded, backend, famil
     for one in parts:
         cut = (one.segments[0], one.segments[1][:length], one.segments[2])
         layout = build_layout(type(one)(one.prefix, cut, one.cue), alone=range(3))
-        batch, frontier = asked.engine.prefill([layout], asked.prefix())
+        batch, frontier = prefill(asked.engine, [layout], asked.prefix())
         layouts.append(layout)
         cached.append(torch.stack([*batch.cache.keys, *batch.cache.values])[:, 0])
         assert cached[-1].shape[1] == GROWTH, "the prefix is not in the rows"

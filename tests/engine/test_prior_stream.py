@@ -6,6 +6,7 @@ from asking import PREFIX, QUESTIONS, ensemble, requests, tokens, with_prior
 
 from self_ensemble.asking import Request
 from self_ensemble.decoding.fusion import contrast
+from self_ensemble.decoding.prefill import prefill
 from self_ensemble.decoding.reference import greedy_tied, next_logits_alone
 from self_ensemble.methods import resolve_methods
 from self_ensemble.packing.layout import build_layout
@@ -25,7 +26,7 @@ def _logits(asked, alone, fusion_point, fused=True):
         )
         for wordings in QUESTIONS
     ]  # fmt: skip
-    _, frontier = asked.engine.prefill(layouts, asked.prefix())
+    _, frontier = prefill(asked.engine, layouts, asked.prefix())
     return frontier.logits_MV.unflatten(0, (len(QUESTIONS), -1))
 
 

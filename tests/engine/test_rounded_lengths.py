@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from self_ensemble.decoding import batch
-from self_ensemble.decoding.batch import rounded_length
+from self_ensemble.decoding.lengths import flat_bucket, rounded_length
 
 
 def test_passes_have_rounded_lengths_and_padding_is_counted_apart(loaded, monkeypatch):
@@ -61,3 +61,17 @@ def test_there_are_sixteen_rounded_lengths_between_powers_of_two():
     for power in range(5, 12):
         low, high = 2**power, 2 ** (power + 1)
         assert len({rounded_length(length) for length in range(low, high)} - {high}) == 16
+
+
+@given(st.integers(1, 100_000))
+def test_flat_rows_are_whole_blocks_and_less_than_a_third_of_them_is_padding(length):
+    bucket = flat_bucket(length)
+    assert bucket % 128 == 0
+    assert bucket >= length
+    assert bucket <= 256 or 3 * (bucket - length) < bucket
+    assert flat_bucket(bucket) == bucket
+
+
+def test_flat_rows_come_in_two_lengths_for_each_power_of_two():
+    found = sorted({flat_bucket(length) for length in range(1, 4097)})
+    assert found == [128, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096]

@@ -6,6 +6,7 @@ from asking import QUESTIONS, ensemble
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from self_ensemble.decoding.prefill import encode_prefix, prefill
 from self_ensemble.packing.layout import build_layout, stacked_tables
 from self_ensemble.packing.runs import separate_runs, shared_runs
 from self_ensemble.prompts.parts import PromptParts
@@ -57,7 +58,7 @@ def packed(draw):
 
 
 def _logits(asked, layouts):
-    _, frontier = asked.engine.prefill(layouts, asked.engine.encode_prefix((7, 8, 9)))
+    _, frontier = prefill(asked.engine, layouts, encode_prefix(asked.engine, (7, 8, 9)))
     return frontier.logits_MV
 
 

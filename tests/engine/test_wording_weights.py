@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from self_ensemble.asking import Request
+from self_ensemble.decoding.prefill import prefill
 from self_ensemble.packing.layout import build_layout
 
 WEIGHTED = ["weighted_avg", "weighted_max", "flex_attention"]
@@ -39,7 +40,7 @@ def _answers(asked, asking, methods=WEIGHTED):
 @torch.inference_mode()
 def _fused_logits(asked, wordings, weights):
     layout = build_layout(asked.frame.parts(wordings), segment_weights=weights)
-    return asked.engine.prefill([layout], asked.prefix())[1].logits_MV[0]
+    return prefill(asked.engine, [layout], asked.prefix())[1].logits_MV[0]
 
 
 @pytest.mark.parametrize("prefix", [PREFIX, ""], ids=["prefix", "no_prefix"])

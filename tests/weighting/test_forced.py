@@ -5,6 +5,7 @@ import torch
 
 from self_ensemble.asking import Request, Settings
 from self_ensemble.decoding.forced import forced_steps
+from self_ensemble.decoding.prefill import prefill
 from self_ensemble.decoding.reference import next_logits_alone
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.request_layout import Streams, request_layout
@@ -32,7 +33,7 @@ def test_forced_logits_are_those_of_each_wordings_own_sequence(loaded, family, w
                        asked.settings, None)
         for n, wordings in enumerate(QUESTIONS)
     ]  # fmt: skip
-    batch, frontier = asked.engine.prefill(layouts, asked.prefix())
+    batch, frontier = prefill(asked.engine, layouts, asked.prefix())
     seen = []
     for position, step in enumerate(forced_steps(batch, frontier, ANSWERS)):
         for row, token, logits_NV in zip(
@@ -57,6 +58,6 @@ def test_the_last_token_of_an_answer_is_not_fed(ensemble) -> None:
         request_layout(Request("q", QUESTIONS[0]), ensemble.methods, streams, ensemble.frame,
                        ensemble.settings, None)
     ]  # fmt: skip
-    batch, frontier = ensemble.engine.prefill(layouts, ensemble.prefix())
+    batch, frontier = prefill(ensemble.engine, layouts, ensemble.prefix())
     assert len(list(forced_steps(batch, frontier, [(60, 61, 62)]))) == 3
     assert ensemble.counters.decode_tokens == 2 * 3

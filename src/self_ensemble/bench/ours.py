@@ -6,6 +6,7 @@ from self_ensemble.asking import Answer
 from self_ensemble.bench.rival import Rival, Walks, tokens_through
 from self_ensemble.bench.roofline import Needed, packed_passes, prefix_pass
 from self_ensemble.bench.work import FUSED, PRIOR, Walk, Work
+from self_ensemble.decoding.prefill import encode_prefix
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.methods import Method
 from self_ensemble.models.packed_linear import pack_linears, unpack_linears
@@ -39,9 +40,9 @@ def ours(
         for ensemble in ensembles.values():
             ensemble.prefix()
 
-    def encode_prefix() -> None:
+    def encode_again() -> None:
         # The ensembles have their own by now; this is the work that every new run has.
-        full.engine.encode_prefix(work.frame.prefix)
+        encode_prefix(full.engine, work.frame.prefix)
 
     return Rival(
         name=name,
@@ -49,7 +50,7 @@ def ours(
         num_questions=len(work.parts),
         num_batches=len(list(work.batches())),
         prepare=prepare,
-        encode_prefix=encode_prefix,
+        encode_prefix=encode_again,
         answer=answer,
         walks=lambda answers: answer_walks(methods, answers, work.num_wordings),
         needed=needed,

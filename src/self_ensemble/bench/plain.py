@@ -10,7 +10,7 @@ from self_ensemble.bench.published import ATTENTION, published_answer
 from self_ensemble.bench.rival import Rival, Walks, tokens_through
 from self_ensemble.bench.roofline import Needed, published_passes, row_passes
 from self_ensemble.bench.work import FUSED, Walk, Work, generation_config
-from self_ensemble.decoding.attached import Counters
+from self_ensemble.decoding.engine import Counters
 from self_ensemble.decoding.stopping import StopRule
 from self_ensemble.models.packed_linear import unpack_linears
 from self_ensemble.models.support import attention_backends

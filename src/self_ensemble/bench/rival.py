@@ -11,7 +11,7 @@ from typing import Any
 
 from self_ensemble.bench.roofline import Needed
 from self_ensemble.bench.work import Walk
-from self_ensemble.decoding.attached import Counters
+from self_ensemble.decoding.engine import Counters
 
 Walks = list[tuple[Walk, ...]]
 

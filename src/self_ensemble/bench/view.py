@@ -1,7 +1,7 @@
 """The tables: for the terminal, and as Markdown for a file of results."""
 
 from collections.abc import Callable, Mapping, Sequence
-from math import isnan
+from math import isnan, nan
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -27,7 +27,8 @@ COLUMNS: dict[str, Callable[[Row], str]] = {
     "p10": lambda row: _number(row.ms_per_question.p10),
     "p90": lambda row: _number(row.ms_per_question.p90),
     "first ms": lambda row: _number(row.first_token_ms.median),
-    "step ms": lambda row: _number(row.step_ms.median),
+    # Two runs are compared: where steps are nearly free, noise can exceed them.
+    "step ms": lambda row: _number(row.step_ms.median if row.step_ms.median > 0 else nan),
     "tokens": lambda row: _number(row.tokens_per_question),
     "peak MiB": lambda row: _number(row.peak_bytes / 2**20),
     "floor ms": lambda row: _number(row.floor_ms_per_question),

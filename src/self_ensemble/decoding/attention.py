@@ -2,17 +2,17 @@
 
 A pass carries T tokens of B questions in one row. `sdpa` and `eager` lay the queries out as
 `(B, Hq, R, D)`, R = most queries of any question, and read the cache rows; on a CPU they take
-the questions one by one where that is mostly padding. A prefix that is held once is read by all
-tokens together, and the two parts are merged. `flex` keeps the flat row in the prefill, where
-block sparsity pays, and decodes with `sdpa`: its one-token kernel refuses most GQA ratios. None
-of them falls back to another. A captured step has its own attention, whichever of them made the
-prefill.
+the questions one by one where more than a quarter of that is padding. A prefix that is held once
+is read by all tokens together, and the two parts are merged. `flex` keeps the flat row in the
+prefill, where block sparsity pays, and decodes with `sdpa`: its one-token kernel refuses most GQA
+ratios. None of them falls back to another. A captured step has its own attention, whichever of
+them made the prefill.
 
 Source: Dong et al., "Flex Attention: A Programming Model for Generating Optimized Attention
 Kernels", arXiv 2412.05496.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from typing import cast
 
@@ -40,14 +40,15 @@ def sdpa(
             "The sdpa backend cannot cap attention scores, which this model needs. "
             "Use --attention eager or --attention flex."
         )
-    if query.device.type != "cpu" and not packed.prefix:
+    if query.device.type != "cpu":
         rows = packed.to_rows(query)
+        mask = packed.mask(window, query.device, query.dtype)
         output = F.scaled_dot_product_attention(
-            rows, key, value, attn_mask=packed.mask(window, rows), scale=scale, enable_gqa=True
+            rows, key, value, attn_mask=mask, scale=scale, enable_gqa=True
         )
         return packed.to_tokens(output.transpose(1, 2))
     attend = partial(fused_part, scale=scale)
-    return _prefix_and_rows(attend, query, key, value, packed, layer, window)
+    return _prefix_and_rows(attend, query, key, value, packed, layer, window, query.dtype)
 
 
 def eager(
@@ -56,29 +57,32 @@ def eager(
 ) -> Tensor:  # fmt: skip
     """Softmax attention written out, for models and devices that need it; `(1, T, Hq, D)`."""
     attend = partial(plain_part, scale=scale, softcap=softcap)
-    return _prefix_and_rows(attend, query, key, value, packed, layer, window)
+    # Scores are float32 whatever the model is, and so is what is added to them.
+    return _prefix_and_rows(attend, query, key, value, packed, layer, window, torch.float32)
 
 
 def _prefix_and_rows(
     attend: Attend, query: Tensor, key: Tensor, value: Tensor, packed: PackedPass, layer: int,
-    window: int | None,
+    window: int | None, mask_dtype: torch.dtype,
 ) -> Tensor:  # fmt: skip
-    if query.device.type == "cpu" and packed.wastes_padding():
-        rows = _by_question(attend, query, key, value, packed, window)
+    device = query.device
+    if device.type == "cpu" and packed.wastes_padding():
+        masks = packed.span_masks(window, device, mask_dtype)
+        rows = _by_question(attend, query, key, value, packed, masks)
     else:
-        queries = packed.to_rows(query)
-        found = attend(queries, key, value, packed.mask(window, queries))
+        mask = packed.mask(window, device, mask_dtype)
+        found = attend(packed.to_rows(query), key, value, mask)
         rows = Part(*(packed.to_tokens(one.transpose(1, 2)) for one in found))
     if not packed.prefix:
         return rows.output
     keys, values = (one.transpose(0, 1)[None] for one in packed.prefix[layer])
-    prefix = attend(query, keys, values, packed.prefix_mask(window, query))
+    prefix = attend(query, keys, values, packed.prefix_mask(window, device, mask_dtype))
     return merged(Part(*(one.transpose(1, 2) for one in prefix)), rows)
 
 
 def _by_question(
     attend: Attend, query: Tensor, key: Tensor, value: Tensor, packed: PackedPass,
-    window: int | None,
+    masks: Sequence[Tensor],
 ) -> Part:  # fmt: skip
     """What tokens read from their question's row, `(1, T, Hq, D)` and `(1, T, Hq)`."""
     parts = [
@@ -86,9 +90,7 @@ def _by_question(
             query[:, :, start:end], key[row : row + 1, :, :slots], value[row : row + 1, :, :slots],
             mask,
         )
-        for (row, start, end, slots), mask in zip(
-            packed.spans(), packed.span_masks(window, query), strict=True
-        )
+        for (row, start, end, slots), mask in zip(packed.spans(), masks, strict=True)
     ]  # fmt: skip
     output = torch.cat([part.output for part in parts], dim=2).transpose(1, 2)
     logsumexp = torch.cat([part.logsumexp for part in parts], dim=2).transpose(1, 2)
@@ -155,8 +157,7 @@ def _registered(backend: Callable[..., Tensor]) -> Callable[..., tuple[Tensor, N
         if isinstance(packed, Step):
             output = packed.attend(layer, wide, key, value, scale, sliding_window, softcap)
         else:
-            packed.num_layer_calls += 1
-            packed.windows.add(sliding_window)
+            packed.note_call(layer, key, value, sliding_window)
             output = backend(wide, key, value, packed, layer, scale, sliding_window, softcap)
         return output.to(query.dtype), None
 

@@ -10,14 +10,13 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedConfig
 
-from self_ensemble.decoding.attached import AttachedModel
 from self_ensemble.decoding.cache import RowCache, rank_within
-from self_ensemble.decoding.memory import check_fits, pass_bytes, slot_bytes
+from self_ensemble.decoding.engine import Engine
+from self_ensemble.decoding.lengths import flat_bucket, rounded_length
+from self_ensemble.decoding.memory import check_fits, pass_bytes, scores_bytes
 from self_ensemble.decoding.packed_pass import PackedPass
 from self_ensemble.errors import UserError
 from self_ensemble.packing.visibility import NEVER, FlatTokens, dense_bias
-
-FLEX_BUCKET = 128  # FlexAttention's block; a flat prefill is padded to a power of two of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +38,17 @@ class Frontier:
 
 @dataclass(slots=True)
 class Batch:
-    """The state of a batch: its cache, what lies in each slot, and the visibility tables."""
+    """The state of a batch: its cache, what lies in each slot, and the visibility tables.
 
-    engine: AttachedModel
+    Attributes:
+        reads_rows: Whether attention has read keys and values as they lie in the cache.
+    """
+
+    engine: Engine
     cache: RowCache
     bias_BGG: Tensor
     padding_group: int
+    reads_rows: bool = True
     used_B: Tensor = field(init=False)
     num_groups_B: Tensor = field(init=False)
     key_group_BS: Tensor = field(init=False)
@@ -86,13 +90,11 @@ class Batch:
         slots = self.used_B[rows] + columns
         counts = torch.bincount(rows, minlength=len(self.used_B))
         self.used_B = self.used_B + counts
-        num_rows = len(token_ids) if logits_at is None else len(logits_at)
-        self._check_memory(len(token_ids), num_rows)
         self._grow_slots(int(self.used_B.max()))
         self.key_group_BS[rows, slots] = groups
         self.key_position_BS[rows, slots] = positions
         prefix = () if self.cache.prefix_in_rows else self.cache.prefix
-        packed = PackedPass(rows, columns, self.used_B, prefix)
+        packed = PackedPass(rows, columns, self.used_B, prefix, self.cache.stored)
         if flat:
             token_ids, positions = self._flat_pass(packed, token_ids, groups, positions)
         else:
@@ -100,6 +102,7 @@ class Batch:
             token_ids, positions = self._padded(packed, token_ids, positions)
             packed.query_positions_T = positions
         self.cache.begin(rows, slots, int(self.used_B.max()), flat=flat)
+        self._check_memory(packed, len(token_ids), logits_at)
         logits = self._forward(packed, token_ids, positions, logits_at)
         if logits_at is None:
             logits = logits[: len(rows)]
@@ -124,17 +127,20 @@ class Batch:
         self.bias_BGG[rows, new_groups, new_groups] = 0.0
         return new_groups
 
-    def _check_memory(self, num_tokens: int, num_logit_rows: int) -> None:
+    def _check_memory(
+        self, packed: PackedPass, num_tokens: int, logits_at: Sequence[int] | None
+    ) -> None:
         """Refuse a pass that does not fit into a host's memory; a GPU does it by itself."""
         model = self.engine.model
         if model.device.type != "cpu":
             return
-        config, wide = model.model.config, torch.float32.itemsize
-        more = self.cache.slots_to_add(int(self.used_B.max())) * len(self.used_B)
-        check_fits(
-            pass_bytes(config, model.dtype.itemsize, num_tokens, num_logit_rows)
-            + more * slot_bytes(config, max(wide, model.dtype.itemsize))
-        )
+        num_logit_rows = num_tokens if logits_at is None else len(logits_at)
+        needed = self.cache.bytes_to_add()
+        needed += pass_bytes(model.model.config, model.dtype, num_tokens, num_logit_rows)
+        if self.engine.backend == "eager" and packed.bias_BRS is not None:
+            num_pairs = packed.bias_BRS.numel() + num_tokens * packed.prefix_length
+            needed += scores_bytes(model.model.config, num_pairs)
+        check_fits(needed)
 
     def _row_pass(
         self,
@@ -169,10 +175,7 @@ class Batch:
     def _flat_pass(
         self, packed: PackedPass, token_ids: Tensor, groups: Tensor, positions: Tensor
     ) -> tuple[Tensor, Tensor]:
-        length = FLEX_BUCKET
-        while length < len(token_ids):
-            length *= 2
-        more = length - len(token_ids)
+        more = flat_bucket(len(token_ids)) - len(token_ids)
         self.engine.counters.padding_tokens += more
         pad = torch.nn.functional.pad
         positions = pad(positions, (0, more))
@@ -214,6 +217,7 @@ class Batch:
                 f"{type(loaded.model).__name__} has a sliding window and does not tell the "
                 "attention function; this architecture is not supported."
             )
+        self.reads_rows &= packed.reads_rows
         logits: Tensor = output.logits[0].float()
         return logits
 
@@ -223,16 +227,6 @@ class Batch:
             pad = torch.nn.functional.pad
             self.key_group_BS = pad(self.key_group_BS, (0, more), value=self.padding_group)
             self.key_position_BS = pad(self.key_position_BS, (0, more))
-
-
-def rounded_length(num_tokens: int) -> int:
-    """The next of 16 lengths between a power of two and its double: 2 % more on average.
-
-    oneDNN makes a kernel for every length and keeps about half a megabyte of each: without
-    rounding, a run of changing lengths would grow by gigabytes.
-    """
-    step = 1 << max(0, num_tokens.bit_length() - 5)
-    return -(-num_tokens // step) * step
 
 
 def _has_window(config: PreTrainedConfig) -> bool:

@@ -37,6 +37,9 @@ class RowCache:
         num_slots: Slots in use in the fullest row.
         flat: Whether attention gets the prefix and the pass's own tokens in one row (prefill with
             FlexAttention) instead of the rows.
+        keys: Of each layer, `(B, S, Hkv, D)`.
+        values: The same.
+        stored: What each layer has got from `update` in the current pass.
     """
 
     num_rows: int
@@ -48,7 +51,7 @@ class RowCache:
     flat: bool = False
     keys: list[Tensor] = field(default_factory=list)
     values: list[Tensor] = field(default_factory=list)
-
+    stored: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
     _on_device: dict[torch.device, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
     @property
@@ -60,6 +63,7 @@ class RowCache:
         """Say where the tokens of the next forward pass go."""
         self.rows, self.slots, self.num_slots, self.flat = rows, slots, num_slots, flat
         self._on_device.clear()
+        self.stored.clear()
 
     def update(
         self, keys: Tensor, values: Tensor, layer_idx: int, *_: object, **__: object
@@ -79,17 +83,28 @@ class RowCache:
         self.keys[layer_idx][rows, slots] = new[0][: len(rows)]
         self.values[layer_idx][rows, slots] = new[1][: len(rows)]
         if self.flat:
-            return self._flat(new[0], layer_idx, 0), self._flat(new[1], layer_idx, 1)
-        used = slice(0, self.num_slots)
-        return (
-            self.keys[layer_idx][:, used].transpose(1, 2),
-            self.values[layer_idx][:, used].transpose(1, 2),
-        )
+            found = self._flat(new[0], layer_idx, 0), self._flat(new[1], layer_idx, 1)
+        else:
+            used = slice(0, self.num_slots)
+            found = (
+                self.keys[layer_idx][:, used].transpose(1, 2),
+                self.values[layer_idx][:, used].transpose(1, 2),
+            )
+        self.stored[layer_idx] = found
+        return found
 
-    def slots_to_add(self, num_slots: int) -> int:
-        """By how many slots the rows grow to hold so many."""
+    @property
+    def slot_bytes(self) -> int:
+        """What one slot takes in all layers; 0 as long as nothing was encoded."""
+        if self.keys:
+            return sum(buffer[0, 0].nbytes for buffer in [*self.keys, *self.values])
+        return sum(one[0].nbytes for layer in self.prefix for one in layer)
+
+    def bytes_to_add(self) -> int:
+        """By how much the rows grow in the current pass."""
         old = self.keys[0].shape[1] if self.keys else 0
-        return _grown_size(old, num_slots) - old if num_slots > old else 0
+        more = _grown_size(old, self.num_slots) - old if self.num_slots > old else 0
+        return more * self.num_rows * self.slot_bytes
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
         """Length for transformers' own book-keeping; positions are always passed explicitly."""

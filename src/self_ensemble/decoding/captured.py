@@ -16,11 +16,12 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from self_ensemble.decoding.attached import Counters
 from self_ensemble.decoding.batch import Batch, Frontier
 from self_ensemble.decoding.choose import Sampling, greedy
+from self_ensemble.decoding.engine import Counters
 from self_ensemble.decoding.fusion import apply_rule, nan_returned
 from self_ensemble.decoding.loop import Decoded, Track
+from self_ensemble.decoding.memory import check_fits, pass_bytes
 from self_ensemble.decoding.step import Prompts, Step, StepShape
 from self_ensemble.decoding.stopping import StopRule
 from self_ensemble.errors import UserError, unknown_name
@@ -89,7 +90,15 @@ def decode_captured(
 
     Returns:
         What `decode` returns: answers as `[track][question][answer]`.
+
+    Raises:
+        UserError: The model's attention does not read the cache as it is.
     """
+    if not batch.reads_rows:
+        raise UserError(
+            f"{type(batch.engine.model.model).__name__} makes keys and values anew from what it "
+            "has cached, which steps of fixed shape cannot do. Use --decode tree."
+        )
     weights = weights_BN.to(frontier.logits_MV.device)
     try:
         # Streams and events are those of the current device.
@@ -152,6 +161,11 @@ def _loaded_step(batch: Batch, prompts: Prompts, num_steps: int, compiled: bool)
     num_rows, num_streams = prompts.stream_groups_BK.shape
     num_slots = prompts.groups_BL.shape[1] + num_steps * num_streams
     shape = StepShape.holding(num_rows, num_streams, num_slots)
+    if engine.model.device.type == "cpu" and shape not in engine.steps.steps:
+        num_tokens = shape.num_rows * num_streams
+        rows = shape.num_rows * shape.num_slots * batch.cache.slot_bytes
+        config, dtype = engine.model.model.config, engine.model.dtype
+        check_fits(rows + pass_bytes(config, dtype, num_tokens, num_tokens))
     step = engine.steps.get(engine.model, shape, batch.cache.prefix, compiled)
     engine.counters.captures = engine.steps.num_set_up
     step.load(prompts, num_steps)

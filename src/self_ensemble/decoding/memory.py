@@ -5,36 +5,30 @@ hands out more memory than it has, and then kills the process that uses it.
 """
 
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 import torch
 from transformers import PreTrainedConfig
 
-CGROUPS = Path("/sys/fs/cgroup")
-OWN_CGROUPS = Path("/proc/self/cgroup")
 # A pass that takes less is begun without asking.
 ASKED_FROM = 1 << 26
-# Values that a layer holds at once for a token, in multiples of the model's width and of the width
-# inside its feed-forward part; and how often logits lie there while tokens are chosen.
-WIDTHS, INNER_WIDTHS, LOGITS = 8, 3, 3
+# Values that lie there at once: of a token in a layer, in multiples of the model's width; of each
+# logit while tokens are chosen; and of each attention score that is written out.
+WIDTHS, LOGITS, SCORES = 20, 3, 3
 
 
 def pass_bytes(
-    config: PreTrainedConfig, value_bytes: int, num_tokens: int, num_logit_rows: int
+    config: PreTrainedConfig, dtype: torch.dtype, num_tokens: int, num_logit_rows: int
 ) -> int:
     """About what a forward pass takes beside the cache: layers' values, and float32 logits."""
-    width, vocabulary = int(config.hidden_size), int(config.vocab_size)
-    inner = int(getattr(config, "intermediate_size", None) or 4 * width)
-    in_layers = num_tokens * (WIDTHS * width + INNER_WIDTHS * inner) * value_bytes
-    return in_layers + LOGITS * num_logit_rows * vocabulary * 4
+    in_layers = WIDTHS * num_tokens * int(config.hidden_size) * dtype.itemsize
+    return in_layers + LOGITS * num_logit_rows * int(config.vocab_size) * 4
 
 
-def slot_bytes(config: PreTrainedConfig, value_bytes: int) -> int:
-    """What keys and values of one token take in all layers."""
-    heads = int(config.num_attention_heads)
-    kv_heads = int(getattr(config, "num_key_value_heads", None) or heads)
-    head_dim = int(getattr(config, "head_dim", None) or config.hidden_size // heads)
-    return 2 * int(config.num_hidden_layers) * kv_heads * head_dim * value_bytes
+def scores_bytes(config: PreTrainedConfig, num_pairs: int) -> int:
+    """About what float32 scores of so many queries and keys take, where they are written out."""
+    return SCORES * int(config.num_attention_heads) * num_pairs * 4
 
 
 def check_fits(num_bytes: int) -> None:
@@ -47,31 +41,51 @@ def check_fits(num_bytes: int) -> None:
         return
     free = free_bytes()
     if num_bytes > free:
+        taken, left = (f"{number / 2**30:.2f} GiB" for number in (num_bytes, free))
         raise torch.OutOfMemoryError(
-            f"A pass takes about {num_bytes / 2**30:.2f} GiB, and {free / 2**30:.2f} GiB are free."
+            f"A pass takes about {taken}, and {left} are free. Ask fewer questions at once, by a "
+            "smaller batch size."
         )
+
+
+class Cgroups(NamedTuple):
+    """Where a version of Linux's control groups says what a group of processes may use."""
+
+    root: Path
+    limit: str
+    used: str
+    # Files that were read and can be dropped count as used.
+    droppable: str
+
+
+OWN_CGROUPS = Path("/proc/self/cgroup")
+VERSION_1 = Cgroups(
+    Path("/sys/fs/cgroup/memory"),
+    "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file",
+)  # fmt: skip
+VERSION_2 = Cgroups(Path("/sys/fs/cgroup"), "memory.max", "memory.current", "inactive_file")
 
 
 def free_bytes() -> int:
     """Memory that may still be taken: of the machine, or of a container or job on it."""
-    limits = [psutil.virtual_memory().available]
+    limits = [int(psutil.virtual_memory().available)]
     for line in _lines(OWN_CGROUPS):
-        number, _, path = line.partition("::")
-        if number == "0":  # version 2; limits of any level count
-            own = CGROUPS / path.lstrip("/")
-            levels = [own, *own.parents]
-            limits += [_left(level) for level in levels if (level / "memory.max").exists()]
+        number, controllers, path = line.split(":", 2)
+        if number == "0" or "memory" in controllers.split(","):
+            cgroups = VERSION_2 if number == "0" else VERSION_1
+            own = cgroups.root / path.lstrip("/")
+            # Limits of what a group lies in count, too.
+            limits += [left for level in (own, *own.parents) for left in _left(level, cgroups)]
     return min(limits)
 
 
-def _left(level: Path) -> int:
-    limit = "".join(_lines(level / "memory.max"))
-    if limit == "max":
-        return psutil.virtual_memory().available
-    used = int("".join(_lines(level / "memory.current")))
-    # Files that were read and can be dropped count as used there.
+def _left(level: Path, cgroups: Cgroups) -> list[int]:
+    limit = "".join(_lines(level / cgroups.limit))
+    if limit in ("", "max"):
+        return []
+    used = int("".join(_lines(level / cgroups.used)))
     stat = dict(line.split() for line in _lines(level / "memory.stat"))
-    return int(limit) - used + int(stat.get("inactive_file", 0))
+    return [int(limit) - used + int(stat.get(cgroups.droppable, 0))]
 
 
 def _lines(path: Path) -> list[str]:

@@ -36,6 +36,7 @@ class PackedPass:
     Attributes:
         prefix: Keys and values of the prefix for each layer, `(P, Hkv, D)`, where it is not in
             the cache rows; every token reads all of it, or what its window leaves.
+        stored: What each layer has got from the cache.
         rows_T: Question of each query, `(T,)`.
         columns_T: Place of each query among its question's queries, `(T,)`.
         used_B: Slots in use of each question's cache row, those of this pass included.
@@ -47,12 +48,14 @@ class PackedPass:
         flat: The flat row's visibility, in a FlexAttention prefill.
         num_layer_calls: Layers that have called attention.
         windows: Sliding windows that they have asked for.
+        reads_rows: Whether each has read what it has got from the cache, as it was.
     """
 
     rows_T: Tensor
     columns_T: Tensor
     used_B: Tensor
     prefix: Layers = ()
+    stored: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
     num_padding: int = 0
     bias_BRS: Tensor | None = None
     query_positions_T: Tensor | None = None
@@ -61,6 +64,7 @@ class PackedPass:
     flat: FlatTokens | None = None
     num_layer_calls: int = 0
     windows: set[int | None] = field(default_factory=set)
+    reads_rows: bool = True
     _made: dict[object, Any] = field(default_factory=dict)
     _places: dict[torch.device, tuple[Tensor, Tensor]] = field(default_factory=dict)
     _spans: list[Span] | None = None
@@ -71,9 +75,21 @@ class PackedPass:
         """Masks built in this pass, one for each kind of layer."""
         return len(self._made)
 
-    def mask(self, window: int | None, like: Tensor) -> Tensor:
+    @property
+    def prefix_length(self) -> int:
+        """Keys of the prefix that is not in the rows."""
+        return self.prefix[0][0].shape[0] if self.prefix else 0
+
+    def note_call(self, layer: int, key: Tensor, value: Tensor, window: int | None) -> None:
+        """A layer attends to these."""
+        self.num_layer_calls += 1
+        self.windows.add(window)
+        stored_key, stored_value = self.stored.get(layer, (None, None))
+        self.reads_rows &= key is stored_key and value is stored_value
+
+    def mask(self, window: int | None, device: torch.device, dtype: torch.dtype) -> Tensor:
         """The additive mask `(B, 1, R, S)` of a layer, made once per window, device and dtype."""
-        key = (window, like.device, like.dtype)
+        key = (window, device, dtype)
         if key not in self._made:
             assert self.bias_BRS is not None
             bias = self.bias_BRS
@@ -84,21 +100,23 @@ class PackedPass:
                     self.query_positions_BR[:, :, None], self.key_positions_BS[:, None, :], window
                 )
                 bias = bias.where(inside, NEVER)
-            self._made[key] = bias[:, None].to(like.device, like.dtype)
+            self._made[key] = bias[:, None].to(device, dtype)
         mask: Tensor = self._made[key]
         return mask
 
-    def prefix_mask(self, window: int | None, like: Tensor) -> Tensor | None:
+    def prefix_mask(
+        self, window: int | None, device: torch.device, dtype: torch.dtype
+    ) -> Tensor | None:
         """What a layer with a window hides of the prefix, `(1, 1, T, P)`; None for nothing."""
         assert self.query_positions_T is not None
         if window is None or int(self.query_positions_T.max()) < window:
             return None
-        key = ("prefix", window, like.device, like.dtype)
+        key = ("prefix", window, device, dtype)
         if key not in self._made:
-            places = torch.arange(self.prefix[0][0].shape[0])
+            places = torch.arange(self.prefix_length)
             inside = within_window(self.query_positions_T[:, None], places, window)
             bias = torch.zeros(inside.shape).where(inside, HIDDEN)
-            self._made[key] = bias[None, None].to(like.device, like.dtype)
+            self._made[key] = bias[None, None].to(device, dtype)
         mask: Tensor = self._made[key]
         return mask
 
@@ -121,11 +139,13 @@ class PackedPass:
         work = sum((end - start) * num_slots for _, start, end, num_slots in self.spans())
         return work < PADDED_FROM * self.bias_BRS.numel()
 
-    def span_masks(self, window: int | None, like: Tensor) -> list[Tensor]:
+    def span_masks(
+        self, window: int | None, device: torch.device, dtype: torch.dtype
+    ) -> list[Tensor]:
         """The masks `(1, 1, R, S)` of `spans`, each with its question's own R and S."""
-        key = (window, like.device, like.dtype)
+        key = (window, device, dtype)
         if key not in self._span_masks:
-            mask = self.mask(window, like)
+            mask = self.mask(window, device, dtype)
             self._span_masks[key] = [
                 mask[row : row + 1, :, : end - start, :num_slots]
                 for row, start, end, num_slots in self.spans()

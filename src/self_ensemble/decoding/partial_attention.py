@@ -41,7 +41,7 @@ def merged(one: Part, other: Part) -> Tensor:
 def fused_part(
     query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float
 ) -> Part:
-    """By PyTorch's kernel where it tells the sum of exponentials, which it does on a CPU.
+    """By PyTorch's kernel for the CPU; written out where keys and values differ in size.
 
     Args:
         query: `(B, Hq, R, D)`.
@@ -51,9 +51,9 @@ def fused_part(
             read none of the keys has `HIDDEN` and not -inf on them, which has no softmax.
         scale: Of the scores.
     """
-    if query.device.type != "cpu" or key.shape[-1] != value.shape[-1]:
+    if key.shape[-1] != value.shape[-1]:
         return plain_part(query, key, value, mask, scale, None)
-    # What scaled_dot_product_attention calls on a CPU; that keeps the logsumexp to itself.
+    # What scaled_dot_product_attention calls, which keeps the logsumexp to itself.
     output, logsumexp = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
         query, key, value, 0.0, False, attn_mask=mask, scale=scale
     )
@@ -64,7 +64,10 @@ def plain_part(
     query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float,
     softcap: float | None,
 ) -> Part:  # fmt: skip
-    """Written out, for scores that have a softcap and for other devices; as `fused_part`."""
+    """Written out, for scores that have a softcap and for other devices; as `fused_part`.
+
+    The mask is float32, as the scores are.
+    """
     num_rows, _, num_queries, _ = query.shape
     grouped = query.reshape(num_rows, key.shape[1], -1, num_queries, query.shape[-1])
     scores = (grouped @ key[:, :, None].transpose(-1, -2)).float() * scale
@@ -72,5 +75,8 @@ def plain_part(
         scores = softcap * torch.tanh(scores / softcap)
     if mask is not None:
         scores = scores + mask[:, :, None]
-    output = (scores.softmax(dim=-1).to(value.dtype) @ value[:, :, None]).flatten(1, 2)
-    return Part(output, scores.logsumexp(dim=-1).flatten(1, 2))
+    probs = scores.softmax(dim=-1)
+    # The largest probability is exp(largest score - logsumexp).
+    logsumexp = scores.amax(dim=-1) - probs.amax(dim=-1).log()
+    output = (probs.to(value.dtype) @ value[:, :, None]).flatten(1, 2)
+    return Part(output, logsumexp.flatten(1, 2))

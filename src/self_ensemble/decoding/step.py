@@ -22,11 +22,10 @@ from torch import Tensor
 
 from self_ensemble.decoding.cache import Layers
 from self_ensemble.decoding.capture import captured, compiled_forward
+from self_ensemble.decoding.lengths import slot_bucket
 from self_ensemble.decoding.step_attention import step_attention
 from self_ensemble.models.load import LoadedModel
 from self_ensemble.packing.visibility import NEVER, within_window
-
-FEWEST_SLOTS = 64
 
 
 class StepShape(NamedTuple):
@@ -40,14 +39,6 @@ class StepShape(NamedTuple):
     def holding(cls, num_rows: int, num_streams: int, num_slots: int) -> "StepShape":
         """The smallest shape of few that holds so much."""
         return cls(1 << (num_rows - 1).bit_length(), num_streams, slot_bucket(num_slots))
-
-
-def slot_bucket(num_slots: int) -> int:
-    """The next of 64, 96, 128, 192, 256, 384, ...: beyond 64 less than a third of it is free."""
-    size = FEWEST_SLOTS
-    while size < num_slots:
-        size = size * 3 // 2 if size & (size - 1) == 0 else size * 4 // 3
-    return size
 
 
 class Prompts(NamedTuple):

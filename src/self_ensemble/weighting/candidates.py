@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from self_ensemble.asking import Request
 from self_ensemble.decoding.forced import ForcedStep, forced_steps
+from self_ensemble.decoding.prefill import prefill
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError
 from self_ensemble.request_layout import Streams, request_layout
@@ -70,7 +71,7 @@ def answer_candidates(
         )
         for request in requests
     ]  # fmt: skip
-    batch, frontier = ensemble.engine.prefill(layouts, ensemble.prefix())
+    batch, frontier = prefill(ensemble.engine, layouts, ensemble.prefix())
     positions: list[list[tuple[NDArray[np.float64], int]]] = [[] for _ in requests]
     for step in forced_steps(batch, frontier, answers):
         for row, position in zip(step.rows_R.tolist(), _positions(step, top_k), strict=True):

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from self_ensemble.decoding.prefill import prefill
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.packing.layout import build_layout
 from self_ensemble.prompts.tokens import encode_text
@@ -28,7 +29,7 @@ def mean_logprobs(ensemble: Ensemble, pairs: Sequence[tuple[str, str]]) -> list[
         build_layout(frame.parts((wording,)), fused=False, alone=(0,)) for wording, _ in pairs
     ]
     targets = [torch.tensor(encode_text(frame.tokenizer, f" {text}\n")) for _, text in pairs]
-    batch, frontier = ensemble.engine.prefill(layouts, ensemble.prefix())
+    batch, frontier = prefill(ensemble.engine, layouts, ensemble.prefix())
     # All but the last token of each target are read; each predicts the next one.
     steps = torch.cat([torch.arange(len(target) - 1) for target in targets])
     rows = torch.repeat_interleave(torch.tensor([len(target) - 1 for target in targets]))

@@ -1,0 +1,106 @@
+"""The prefix of a run and the prompts of a batch, encoded: what decoding starts from.
+
+B questions, P prefix length, Hkv key-value heads, D head dim.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from self_ensemble.decoding.batch import Batch, Frontier
+from self_ensemble.decoding.cache import Layers, RowCache
+from self_ensemble.decoding.engine import Engine
+from self_ensemble.packing.layout import Layout, stacked_tables
+from self_ensemble.packing.visibility import NEVER
+
+# Prefix keys in all rows together from which one prefix for all is faster: below, putting its part
+# and theirs together costs more than reading the copies.
+SHARED_FROM = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """The run-wide prefix, encoded.
+
+    Attributes:
+        token_ids: Its tokens.
+        layers: Keys and values of every layer, `(P, Hkv, D)`.
+        readable_apart: Whether attention reads them as they lie in the cache. Some architectures
+            cache something else, from which they make keys and values of all slots at once.
+    """
+
+    token_ids: tuple[int, ...]
+    layers: Layers
+    readable_apart: bool = True
+
+    def in_rows(self, num_rows: int, device: torch.device) -> bool:
+        """Whether so many questions have copies of it in their rows instead of sharing it."""
+        pays = num_rows * len(self.token_ids) >= SHARED_FROM
+        return not (pays and self.readable_apart and device.type == "cpu")
+
+
+@torch.inference_mode()
+def encode_prefix(engine: Engine, token_ids: Sequence[int]) -> Prefix:
+    """Encode the prefix once; every batch of the run starts from it."""
+    if not token_ids:
+        return Prefix((), ())
+    cache = RowCache(num_rows=1)
+    length = len(token_ids)
+    batch = Batch(engine, cache, torch.zeros(1, 2, 2), padding_group=1)
+    batch.bias_BGG[:, :, 1] = NEVER
+    zeros = torch.zeros(length, dtype=torch.long)
+    batch.feed(torch.tensor(token_ids), zeros, zeros, torch.arange(length), [])
+    engine.counters.prefix_tokens += length
+    layers = [
+        # A copy: the buffers of the pass are rounded up and would be kept whole.
+        (keys[0, :length].clone(), values[0, :length].clone())
+        for keys, values in zip(cache.keys, cache.values, strict=True)
+    ]
+    return Prefix(tuple(token_ids), layers, batch.reads_rows)
+
+
+@torch.inference_mode()
+def prefill(
+    engine: Engine, layouts: Sequence[Layout], prefix: Prefix, *, in_rows: bool | None = None
+) -> tuple[Batch, Frontier]:
+    """Encode the segments and cues of a batch behind the prefix.
+
+    Args:
+        engine: The model with its attention backend.
+        layouts: One per question, all with the same streams.
+        prefix: The run's encoded prefix.
+        in_rows: Whether every question has a copy of the prefix; None for what is faster.
+
+    Returns:
+        The batch, and one node per stream (question by question: fused, then alone) with
+        the logits of its first token.
+    """
+    if in_rows is None:
+        in_rows = prefix.in_rows(len(layouts), engine.model.device)
+    cache = RowCache(len(layouts), prefix.layers, prefix_in_rows=in_rows)
+    length = cache.num_prefix_slots
+    bias_BGG = stacked_tables(layouts)
+    batch = Batch(engine, cache, bias_BGG, padding_group=bias_BGG.shape[1] - 1)
+    batch.used_B += length
+    batch.key_group_BS = torch.zeros(len(layouts), length, dtype=torch.long)
+    batch.key_position_BS = torch.arange(length).repeat(len(layouts), 1)
+    rows, predictors, streams = [], [], []
+    start = 0
+    for row, layout in enumerate(layouts):
+        rows += [row] * len(layout.token_ids)
+        for stream in layout.streams:
+            predictors.append(start + stream.predictor)
+            streams.append((row, stream.group, stream.position))
+        start += len(layout.token_ids)
+    logits = batch.feed(
+        torch.tensor([t for layout in layouts for t in layout.token_ids]),
+        torch.tensor(rows),
+        torch.tensor([g for layout in layouts for g in layout.groups]),
+        torch.tensor([p for layout in layouts for p in layout.positions]),
+        predictors,
+        flat=engine.backend == "flex",
+    )
+    engine.counters.prompt_tokens += start
+    table = torch.tensor(streams)
+    return batch, Frontier(table[:, 0], table[:, 1], table[:, 2], logits)

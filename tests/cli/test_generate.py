@@ -224,8 +224,9 @@ def test_a_run_that_would_not_fit_into_memory_halves_its_batches(
     monkeypatch.setattr(memory, "ASKED_FROM", 0)
     monkeypatch.setattr(memory, "free_bytes", lambda: max(taken))
     capsys.readouterr()
-    assert run("auto") == 0
-    assert "8 questions at once do not fit into memory; going on with 4" in capsys.readouterr().err
+    assert run("auto", "--batch-size", "auto") == 0
+    said = capsys.readouterr().err
+    assert "8 questions at once do not fit into memory; going on with 4." in said
     assert run("eight", "--batch-size", "8") == 2
     assert "use a smaller --batch-size" in " ".join(capsys.readouterr().err.split())
     name = "flex_attention-3"

@@ -175,3 +175,13 @@ def test_a_model_that_makes_keys_anew_from_its_cache_keeps_the_prefix_in_the_row
         assert list(answer.token_ids) == expected
     with pytest.raises(UserError, match="has cached, which steps of fixed shape cannot do"):
         ensemble(asked.model, ["avg"], decode="captured").run(requests())
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "flex"])
+def test_what_a_layer_got_from_the_cache_is_not_kept_after_it_was_read(loaded, attention):
+    asked = ensemble(loaded("llama"), "avg", attention=attention)
+    parts = [asked.frame.parts(one.wordings) for one in requests()]
+    layouts = [build_layout(part, fused=False, alone=range(3)) for part in parts]
+    batch, _ = prefill(asked.engine, layouts, asked.prefix())
+    assert batch.cache.stored == {}
+    assert batch.reads_rows

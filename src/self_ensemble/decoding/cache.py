@@ -39,7 +39,7 @@ class RowCache:
             FlexAttention) instead of the rows.
         keys: Of each layer, `(B, S, Hkv, D)`.
         values: The same.
-        stored: What each layer has got from `update` in the current pass.
+        stored: What layers have got from `update` and not yet attended to.
     """
 
     num_rows: int

@@ -36,7 +36,7 @@ class PackedPass:
     Attributes:
         prefix: Keys and values of the prefix for each layer, `(P, Hkv, D)`, where it is not in
             the cache rows; every token reads all of it, or what its window leaves.
-        stored: What each layer has got from the cache.
+        stored: What layers have got from the cache and not yet attended to.
         rows_T: Question of each query, `(T,)`.
         columns_T: Place of each query among its question's queries, `(T,)`.
         used_B: Slots in use of each question's cache row, those of this pass included.
@@ -84,7 +84,8 @@ class PackedPass:
         """A layer attends to these."""
         self.num_layer_calls += 1
         self.windows.add(window)
-        stored_key, stored_value = self.stored.get(layer, (None, None))
+        # Taken out: flat rows of all layers at once would be much.
+        stored_key, stored_value = self.stored.pop(layer, (None, None))
         self.reads_rows &= key is stored_key and value is stored_value
 
     def mask(self, window: int | None, device: torch.device, dtype: torch.dtype) -> Tensor:

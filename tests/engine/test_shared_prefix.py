@@ -177,6 +177,8 @@ def test_a_model_that_makes_keys_anew_from_its_cache_keeps_the_prefix_in_the_row
         ensemble(asked.model, ["avg"], decode="captured").run(requests())
 
 
+# The compiler itself uses what its own library deprecates.
+@pytest.mark.filterwarnings("ignore:`torch.jit.script:DeprecationWarning")
 @pytest.mark.parametrize("attention", ["sdpa", "flex"])
 def test_what_a_layer_got_from_the_cache_is_not_kept_after_it_was_read(loaded, attention):
     asked = ensemble(loaded("llama"), "avg", attention=attention)

@@ -8,6 +8,7 @@ from asking import METHODS, ensemble, requests, tokens
 
 from self_ensemble.decoding import batch, memory
 from self_ensemble.decoding.cache import RowCache
+from self_ensemble.decoding.lengths import rounded_length
 from self_ensemble.decoding.memory import check_fits, free_bytes, pass_bytes, scores_bytes
 from self_ensemble.decoding.prefill import prefill
 from self_ensemble.packing.layout import build_layout
@@ -26,16 +27,13 @@ def test_rows_grow_by_what_they_are_said_to_grow(loaded, family):
     more = num_slots - int(filled.used_B[0]) + 1
     rows = torch.zeros(more, dtype=torch.long)
     said = []
-    check = batch.Batch._check_memory
-
-    def noting(self, *of):
-        said.append(self.cache.bytes_to_add())
-        check(self, *of)
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(batch.Batch, "_check_memory", noting)
+        patch.setattr(batch, "check_fits", said.append)
         filled.feed(rows + 5, rows, rows + 1, rows + 100, [0])
-    assert cache.num_bytes() - before == said[0] > 0
+    grown = cache.num_bytes() - before
+    config, num_tokens = asked.model.model.config, rounded_length(more)
+    assert grown > 0
+    assert said == [grown + pass_bytes(config, torch.float32, num_tokens, 1)]
 
 
 def test_a_pass_takes_its_logits_at_least(loaded):

@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from self_ensemble.cli.main import main, wait_briefly
+from self_ensemble.decoding import memory
 
 COMMANDS = ["demo", "generate", "analyze", "mask", "doctor"]
 
@@ -51,3 +52,20 @@ def test_the_users_own_thread_settings_win(monkeypatch, given, spin) -> None:
         del os.environ["GOMP_SPINCOUNT"]
     wait_briefly()
     assert os.environ.get("GOMP_SPINCOUNT") == spin
+
+
+def test_a_command_that_does_not_fit_into_memory_says_so_in_a_line(monkeypatch, capsys) -> None:
+    monkeypatch.setattr(memory, "ASKED_FROM", 0)
+    monkeypatch.setattr(memory, "free_bytes", lambda: 0)
+    assert main(["bench", "--random-weights", "tiny", "--shape", "8,2,4,2"]) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("Error: Out of memory. A pass takes about 0.00 GiB, and 0.00 GiB are")
+
+
+def test_another_error_at_run_time_is_not_hidden(monkeypatch) -> None:
+    def broken(num_bytes: int) -> None:
+        raise RuntimeError("something else")
+
+    monkeypatch.setattr("self_ensemble.decoding.batch.check_fits", broken)
+    with pytest.raises(RuntimeError, match="something else"):
+        main(["bench", "--random-weights", "tiny", "--shape", "8,2,4,2"])

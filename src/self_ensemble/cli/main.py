@@ -76,6 +76,11 @@ def main(arguments: list[str]) -> int:
         return _refuse(str(error))
     except typer.TyperException as error:
         return _refuse(str(getattr(error, "format_message", error.__str__)()))
+    except RuntimeError as error:
+        # By its name: importing torch for it would take seconds.
+        if type(error).__name__ != "OutOfMemoryError":
+            raise
+        return _refuse(f"Out of memory. {error}")
     except (typer.Abort, KeyboardInterrupt):
         return _refuse("Stopped.", 130)
     return code if isinstance(code, int) else 0

@@ -6,7 +6,7 @@ import pytest
 import torch
 from asking import METHODS, ensemble, requests, tokens
 
-from self_ensemble.decoding import batch, memory
+from self_ensemble.decoding import batch, captured, memory
 from self_ensemble.decoding.cache import RowCache
 from self_ensemble.decoding.lengths import rounded_length
 from self_ensemble.decoding.memory import check_fits, free_bytes, pass_bytes, scores_bytes
@@ -117,3 +117,17 @@ def test_limits_of_a_container_and_of_what_it_lies_in_count(
 def test_the_machine_itself_counts_where_a_container_may_have_more(tmp_path, monkeypatch):
     monkeypatch.setattr(memory, "OWN_CGROUPS", tmp_path / "none")
     assert 1 << 20 < free_bytes() < 1 << 50
+
+
+def test_buffers_of_a_captured_step_count_when_they_are_set_up(loaded):
+    said = []
+    asked = ensemble(loaded("llama"), "flex_attention", decode="captured")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(captured, "check_fits", said.append)
+        asked.run(requests())
+        asked.run(requests())
+    (step,) = asked.engine.steps.steps.values()
+    held = sum(buffer.nbytes for buffer in [*step.keys, *step.values])
+    num_tokens = step.shape.num_rows * step.shape.num_streams
+    taken = pass_bytes(asked.model.model.config, torch.float32, num_tokens, num_tokens)
+    assert said == [held + taken]

@@ -1,5 +1,6 @@
 """The choice of a token: greedy, by temperature, inside the nucleus."""
 
+import math
 from fractions import Fraction
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 import self_ensemble.decoding.choose as module
-from self_ensemble.decoding.choose import Sampling, choose
+from self_ensemble.decoding.choose import Sampling, choose, largest
 from self_ensemble.errors import UserError
 
 LAST_DRAW = 1.0 - 2.0**-53  # the largest that numpy draws
@@ -256,3 +257,20 @@ def test_sampled_wordings_draw_apart(loaded):
 def test_a_temperature_or_top_p_out_of_range_is_refused(options, message):
     with pytest.raises(UserError, match=message):
         Sampling(**options)
+
+
+@pytest.mark.parametrize("block", [1, 4, 6, 256])
+@given(data=st.data())
+def test_the_largest_is_the_first_of_equals_and_nan_before_all(block, data):
+    shape = data.draw(st.sampled_from([(1, 1), (3, 12), (2, 2, 24), (2, 7), (1, 512)]))
+    values = st.sampled_from([-torch.inf, -1.0, 0.0, 2.0, 2.0, torch.inf, torch.nan])
+    size = math.prod(shape)
+    scores = torch.tensor(data.draw(st.lists(values, min_size=size, max_size=size))).view(shape)
+    if data.draw(st.booleans()):
+        scores = scores.nan_to_num(0.5)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "BLOCK", block)
+        best, places = largest(scores)
+    expected, first = scores.max(dim=-1)
+    torch.testing.assert_close(best, expected, rtol=0, atol=0, equal_nan=True)
+    assert torch.equal(places, first)

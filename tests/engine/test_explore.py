@@ -141,6 +141,17 @@ def test_samples_that_have_not_parted_are_drawn_from_one_distribution(model, mon
     assert num_read[0] == len(PROMPTS)
 
 
+@pytest.mark.parametrize("at_once", [1, 2 * 320])
+def test_samples_do_not_depend_on_how_many_distributions_are_looked_at_together(
+    model, monkeypatch, at_once
+):
+    whole = _asked(model).explore(PROMPTS, 9, WARM)
+    monkeypatch.setattr(loop, "LOGITS_AT_ONCE", at_once)
+    for one, two in zip(whole, _asked(model).explore(PROMPTS, 9, WARM), strict=True):
+        assert tokens(one.samples) == tokens(two.samples)
+        assert one.greedy.token_ids == two.greedy.token_ids
+
+
 def test_no_sample_and_no_greedy_one_are_no_answers(model):
     asked = _asked(model)
     for explored in asked.explore(PROMPTS, 0, Sampling(), greedy=False):

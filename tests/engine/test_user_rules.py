@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 import torch
 import user_rules
-from asking import QUESTIONS, TIED, ensemble, requests, tokens
+from asking import METHODS, QUESTIONS, ensemble, requests, tokens
 
 from self_ensemble.decoding import loop
 from self_ensemble.decoding.fusion import RULES
@@ -54,6 +54,7 @@ def test_a_users_rule_answers_like_the_full_recompute(loaded, rule, name):
         ),
         (user_rules.nothing, "returned NoneType"),
         (user_rules.undefined, "returned nan"),
+        (user_rules.undefined_once, "returned nan"),
     ],
 )
 def test_a_rule_that_returns_something_else_is_refused(loaded, rule, message):
@@ -119,13 +120,13 @@ def test_a_cpu_gives_a_rule_few_questions_at_a_time(loaded, monkeypatch, at_once
         seen.append(len(logits))
         return RULES["weighted_avg"](logits, weights)
 
-    monkeypatch.setattr(loop, "FUSED_AT_ONCE", at_once)
-    asked = ensemble(loaded("llama"), [noting, *TIED], max_new_tokens=4)
+    monkeypatch.setattr(loop, "LOGITS_AT_ONCE", at_once)
+    asked = ensemble(loaded("llama"), [noting, *METHODS], max_new_tokens=4)
     asked.stop.eos_token_ids = frozenset()
     answers = asked.run(requests())
     assert set(seen) == sizes
-    whole = ensemble(loaded("llama"), TIED, max_new_tokens=4)
+    whole = ensemble(loaded("llama"), max_new_tokens=4)
     whole.stop.eos_token_ids = frozenset()
-    monkeypatch.setattr(loop, "FUSED_AT_ONCE", 1 << 20)
+    monkeypatch.setattr(loop, "LOGITS_AT_ONCE", 1 << 20)
     for name, expected in whole.run(requests()).items():
         assert tokens(answers[name]) == tokens(expected)

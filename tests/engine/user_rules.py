@@ -1,5 +1,7 @@
 """Fusion rules as a user would write them in a module of their own."""
 
+import math
+
 NO_RULE = 3
 
 
@@ -14,6 +16,12 @@ def transposed(logits, weights):
 
 def undefined(logits, weights):
     return logits.mean(dim=-2) / 0.0 * 0.0
+
+
+def undefined_once(logits, weights):
+    scores = logits.mean(dim=-2)
+    scores[-1, 7] = math.nan
+    return scores
 
 
 def nothing(logits, weights):

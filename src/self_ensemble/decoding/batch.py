@@ -12,6 +12,7 @@ from transformers import PreTrainedConfig
 
 from self_ensemble.decoding.cache import RowCache, rank_within
 from self_ensemble.decoding.engine import Engine
+from self_ensemble.decoding.kept_logits import KeptLogits
 from self_ensemble.decoding.lengths import flat_bucket, rounded_length
 from self_ensemble.decoding.memory import check_fits, pass_bytes, scores_bytes
 from self_ensemble.decoding.packed_pass import PackedPass
@@ -27,7 +28,8 @@ class Frontier:
         rows_M: Question of each node.
         groups_M: Group that a token generated after the node belongs to.
         positions_M: Position id of a token generated after the node.
-        logits_MV: Logits of the token after the node, float32, on the model's device.
+        logits_MV: Logits of the token after the node, float32, on the model's device; after
+            `advance` they stay as they are until it is called the second time.
     """
 
     rows_M: Tensor
@@ -42,6 +44,7 @@ class Batch:
 
     Attributes:
         reads_rows: Whether attention has read keys and values as they lie in the cache.
+        kept_logits: Where large logits of decode steps lie.
     """
 
     engine: Engine
@@ -49,6 +52,7 @@ class Batch:
     bias_BGG: Tensor
     padding_group: int
     reads_rows: bool = True
+    kept_logits: KeptLogits = field(default_factory=KeptLogits)
     used_B: Tensor = field(init=False)
     num_groups_B: Tensor = field(init=False)
     key_group_BS: Tensor = field(init=False)
@@ -259,6 +263,7 @@ def advance(
     split = torch.bincount(parents, minlength=len(frontier.rows_M))[parents] > 1
     if split.any():
         groups[split] = batch.fork(rows[split], groups[split])
-    logits = batch.feed(tokens, rows, groups, positions, None)
+    with batch.kept_logits.of_step(batch.engine.model, len(children)):
+        logits = batch.feed(tokens, rows, groups, positions, None)
     batch.engine.counters.decode_tokens += len(children)
     return Frontier(rows, groups, positions + 1, logits), walker_child

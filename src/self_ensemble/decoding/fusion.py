@@ -12,6 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from self_ensemble.decoding.choose import largest
 from self_ensemble.errors import UserError, unknown_name
 
 FusionRule = Callable[[Tensor, Tensor], Tensor]
@@ -45,7 +46,7 @@ def weighted_max(logits: Tensor, weights: Tensor) -> Tensor:
 
 def prob_avg(logits: Tensor, weights: Tensor) -> Tensor:
     """Mixture: mean of the probabilities (linear opinion pool; Stone 1961)."""
-    return logits.log_softmax(dim=-1).logsumexp(dim=-2)
+    return logits.softmax(dim=-1).mean(dim=-2).log()
 
 
 def logprob_avg(logits: Tensor, weights: Tensor) -> Tensor:
@@ -93,7 +94,7 @@ def gated(logits: Tensor, weights: Tensor) -> Tensor:
     than half. To ask that all wordings agree would change no greedy answer: the token that each
     of them likes best is also the best of any mean.
     """
-    choices = logits.argmax(dim=-1)
+    _, choices = largest(logits)
     agree = (choices == choices[..., :1]).float().mean(dim=-1, keepdim=True) > 0.5
     original = logits[..., 0, :].log_softmax(dim=-1)
     return torch.where(agree, original, prob_avg(logits, weights))
@@ -165,7 +166,8 @@ def fuse(rule: FusionRule, logits_BNV: Tensor, weights_BN: Tensor) -> Tensor:
         UserError: A user's rule returned another shape or nan.
     """
     scores = apply_rule(rule, logits_BNV, weights_BN)
-    if torch.isnan(scores).any():
+    # The largest of scores with a nan among them is nan.
+    if scores.amax(dim=-1).isnan().any():
         raise nan_returned()
     return scores
 

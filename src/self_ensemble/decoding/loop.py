@@ -6,7 +6,7 @@ frontier; where two of them have taken the same tokens they share a node, so the
 ten methods costs little more than the tokens in which they differ.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -17,9 +17,9 @@ from self_ensemble.decoding.choose import Sampling, choose
 from self_ensemble.decoding.fusion import FusionRule, fuse
 from self_ensemble.decoding.stopping import StopRule
 
-# Logits that a rule gets at once on a CPU: its intermediate results then stay in the cache
-# instead of going to memory and back.
-FUSED_AT_ONCE = 1 << 20
+# Logits that are looked at together on a CPU: what is made of them then stays in the processor's
+# cache instead of going to memory and back.
+LOGITS_AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,17 +133,12 @@ def _choose_tokens(
     rows, columns = live_BA.nonzero(as_tuple=True)
     if len(rows) == 0:
         return rows, rows
-    device = frontier.logits_MV.device
-    if walk.track.rule is None:
-        # Samples of one wording stand on one node until they part; its logits are read once.
-        nodes, of_A = torch.unique(walk.nodes_BK[rows, columns], return_inverse=True)
-        scores = frontier.logits_MV[nodes.to(device)]
-    else:
-        of_A = None
-        nodes_AN = walk.nodes_BK[rows].to(device)
-        scores = _fused(walk.track.rule, frontier.logits_MV, nodes_AN, weights_BN[rows].to(device))
-    draws = walk.draws_BAT[rows, columns, step]
-    tokens, logprobs = choose(scores, draws, walk.track.sampling, of_A)
+    draws_A = walk.draws_BAT[rows, columns, step]
+    tokens, logprobs = torch.empty(len(rows), dtype=torch.long), torch.empty(len(rows))
+    for scores, answers, of_A in _scores(walk, frontier, weights_BN, rows, columns):
+        tokens[answers], logprobs[answers] = choose(
+            scores, draws_A[answers], walk.track.sampling, of_A
+        )
     chosen = zip(rows.tolist(), columns.tolist(), tokens.tolist(), logprobs.tolist(), strict=True)
     for row, column, token, logprob in chosen:
         answer = walk.answers[row][column]
@@ -156,13 +151,40 @@ def _choose_tokens(
     return walk.nodes_BK[going_on], tokens_BA.expand(going_on.shape)[going_on]
 
 
-def _fused(rule: FusionRule, logits_MV: Tensor, nodes_AN: Tensor, weights_AN: Tensor) -> Tensor:
-    """Scores of each answer `(A, V)`, on a CPU a few answers at a time."""
-    at_once = len(nodes_AN)
-    if logits_MV.device.type == "cpu":
-        at_once = max(1, FUSED_AT_ONCE // (nodes_AN.shape[1] * logits_MV.shape[1]))
-    parts = zip(torch.split(nodes_AN, at_once), torch.split(weights_AN, at_once), strict=True)
-    return torch.cat([fuse(rule, logits_MV[nodes], weights) for nodes, weights in parts])
+def _scores(
+    walk: _Walk, frontier: Frontier, weights_BN: Tensor, rows: Tensor, columns: Tensor
+) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+    """Distributions to choose from, on a CPU a few at a time.
+
+    Yields:
+        Unnormalised log-probabilities `(M, V)`; which of the answers at `rows` and `columns`
+        choose from them; the distribution of each, None for one of its own each.
+    """
+    logits_MV, rule = frontier.logits_MV, walk.track.rule
+    if rule is None:
+        # Samples of one wording stand on one node until they part; its logits are read once.
+        nodes, of_A = torch.unique(walk.nodes_BK[rows, columns], return_inverse=True)
+        start = 0
+        for part in torch.split(nodes.to(logits_MV.device), _num_at_once(logits_MV, 1)):
+            answers = ((of_A >= start) & (of_A < start + len(part))).nonzero()[:, 0]
+            yield logits_MV.index_select(0, part), answers, of_A[answers] - start
+            start += len(part)
+        return
+    nodes_AN = walk.nodes_BK[rows].to(logits_MV.device)
+    weights_AN = weights_BN[rows].to(logits_MV.device)
+    at_once = _num_at_once(logits_MV, nodes_AN.shape[1])
+    for answers in torch.split(torch.arange(len(rows)), at_once):
+        # index_select copies whole rows, which indexing on a CPU does not.
+        nodes = nodes_AN[answers]
+        logits_ANV = logits_MV.index_select(0, nodes.flatten()).view(*nodes.shape, -1)
+        yield fuse(rule, logits_ANV, weights_AN[answers]), answers, None
+
+
+def _num_at_once(logits_MV: Tensor, num_streams: int) -> int:
+    """How many distributions, each made of so many streams, are looked at together."""
+    if logits_MV.device.type != "cpu":
+        return len(logits_MV)
+    return max(1, LOGITS_AT_ONCE // (num_streams * logits_MV.shape[1]))
 
 
 def _draws(track: Track, keys: Sequence[str], num_draws: int) -> Tensor:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from self_ensemble.errors import UserError
 
 HOOKS = ("_forward_hooks", "_forward_pre_hooks")
+ROWS_AT_ONCE = 64  # that are computed and then copied to a buffer
 
 
 class PackedLinear(nn.Module):
@@ -22,7 +23,13 @@ class PackedLinear(nn.Module):
 
     It takes the place of an `nn.Linear`, and can be turned back into it. It computes and no more:
     it cannot be saved, copied or moved to another device or type.
+
+    Attributes:
+        output_buffer: Where outputs go, `(rows, out_features)`, given the number of rows; None
+            for memory of their own.
     """
+
+    output_buffer: Callable[[int], Tensor] | None = None
 
     def __init__(self, linear: nn.Linear, *, is_shared: bool) -> None:
         """Pack a layer's weights.
@@ -50,6 +57,16 @@ class PackedLinear(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Apply the layer."""
+        if self.output_buffer is None:
+            return self._product(inputs)
+        rows = inputs.flatten(0, -2)
+        outputs = self.output_buffer(len(rows))
+        for start in range(0, len(rows), ROWS_AT_ONCE):
+            part = slice(start, start + ROWS_AT_ONCE)
+            outputs[part] = self._product(rows[part])
+        return outputs.view(*inputs.shape[:-1], self.out_features)
+
+    def _product(self, inputs: Tensor) -> Tensor:
         outputs: Tensor = torch.ops.mkldnn._linear_pointwise(
             inputs, self._packed, self.bias, "none", [], ""
         )

@@ -237,7 +237,7 @@ def test_fuse_gives_one_row_per_question(name):
     assert fuse(RULES[name], torch.randn(3, 4, 7), torch.ones(3, 4)).shape == (3, 7)
 
 
-@pytest.mark.parametrize("name", ["contrast", "weighted_avg"])
+@pytest.mark.parametrize("name", ["contrast", "weighted_avg", "prob_avg"])
 def test_a_token_that_is_ruled_out_everywhere_is_not_chosen(name):
     logits = torch.randn(3, 6, generator=torch.Generator().manual_seed(1))
     logits[:, 2] = -torch.inf

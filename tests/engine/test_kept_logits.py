@@ -1,6 +1,5 @@
-"""Logits in kept memory: answers stay, the last step's logits too, and nothing else is written."""
+"""Logits in kept memory: answers stay, and nothing else is written there."""
 
-from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -14,7 +13,8 @@ from self_ensemble.decoding.batch import advance
 from self_ensemble.decoding.choose import Sampling
 from self_ensemble.decoding.kept_logits import KeptLogits
 from self_ensemble.decoding.prefill import prefill
-from self_ensemble.models.packed_linear import ROWS_AT_ONCE, pack_linears
+from self_ensemble.models import packed_linear
+from self_ensemble.models.packed_linear import pack_linears
 from self_ensemble.packing.layout import build_layout
 
 
@@ -30,14 +30,14 @@ def given_out(monkeypatch):
     """Where logits were written, for each step of a run whose logits count as large."""
     monkeypatch.setattr(kept_logits, "LARGE", 0)
     places = []
-    original = KeptLogits._buffer
+    original = KeptLogits._rows
 
-    def buffer(self, *arguments):
+    def rows(self, *arguments):
         found = original(self, *arguments)
         places.append(found.data_ptr())
         return found
 
-    monkeypatch.setattr(KeptLogits, "_buffer", buffer)
+    monkeypatch.setattr(KeptLogits, "_rows", rows)
     return places
 
 
@@ -56,18 +56,30 @@ def test_answers_are_those_of_logits_in_memory_of_their_own(packed, given_out, s
             assert one.logprobs == pytest.approx(two.logprobs, abs=1e-5)
 
 
-def test_logits_of_a_step_stay_as_they_are_during_the_next(packed, given_out):
+@torch.inference_mode()
+def test_all_steps_write_to_one_place_until_more_nodes_need_another(packed, given_out):
     asked = ensemble(packed, "per_prompt")
     layouts = [build_layout(asked.frame.parts(one), alone=range(3)) for one in QUESTIONS]
     batch, frontier = prefill(asked.engine, layouts, asked.prefix())
     nodes = torch.arange(len(frontier.rows_M))
-    for step in range(4):
-        before = frontier.logits_MV.clone()
-        after, _ = advance(batch, frontier, nodes, nodes + step)
-        assert torch.equal(frontier.logits_MV, before)
-        frontier = after
-    first, second, *_ = given_out
-    assert given_out == [first, second, first, second]
+    for num_children in (1, 1, 2, 2, 8):
+        walkers = nodes.repeat_interleave(num_children)
+        tokens = torch.arange(num_children).repeat(len(nodes))
+        frontier, _ = advance(batch, frontier, walkers, tokens)
+    first, *_, last = given_out
+    assert given_out == [first, first, first, first, last]
+    assert first != last
+
+
+def test_a_model_that_caps_its_logits_stops_keeping_them(loaded, given_out):
+    capped = loaded("gemma2")
+    before = ensemble(capped, attention="eager").run(requests())
+    pack_linears(capped.model)
+    asked = ensemble(capped, attention="eager")
+    after = asked.run(requests())
+    assert len(given_out) == 1
+    for method in METHODS:
+        assert tokens(after[method]) == tokens(before[method]), method
 
 
 def test_a_model_of_16_bits_and_plain_layers_have_logits_of_their_own(loaded, packed, given_out):
@@ -78,18 +90,26 @@ def test_a_model_of_16_bits_and_plain_layers_have_logits_of_their_own(loaded, pa
 
 def test_what_the_model_is_asked_after_a_step_is_not_written_there(packed, given_out):
     head = packed.model.get_output_embeddings()
-    with suppress(torch.OutOfMemoryError), KeptLogits().of_step(packed, 1):
-        during = head.output_buffer
+    during = []
+
+    def failing():
+        during.append(head.output_buffer)
         raise torch.OutOfMemoryError
-    assert during is not None
+
+    with pytest.raises(torch.OutOfMemoryError):
+        KeptLogits().of_step(packed, 1, failing)
+    assert during != [None]
     assert head.output_buffer is None
 
 
 @given(
-    shape=st.sampled_from([(1, 1), (1, ROWS_AT_ONCE), (1, ROWS_AT_ONCE + 1), (2, 70), (200,)]),
+    shape=st.sampled_from([(1, 1), (1, 7), (1, 8), (2, 7), (40,)]),
+    at_once=st.sampled_from([1, 7, 1 << 20]),
     seed=st.integers(0, 99),
 )
-def test_a_packed_layer_writes_to_a_buffer_what_it_gives_without(packed_layer, shape, seed):
+def test_a_packed_layer_writes_to_a_buffer_what_it_gives_without(
+    packed_layer, shape, at_once, seed
+):
     generator = torch.Generator().manual_seed(seed)
     inputs = torch.randn(*shape, packed_layer.in_features, generator=generator)
     expected, buffers = packed_layer(inputs), []
@@ -98,11 +118,10 @@ def test_a_packed_layer_writes_to_a_buffer_what_it_gives_without(packed_layer, s
         buffers.append(torch.full((num_rows, packed_layer.out_features), torch.nan))
         return buffers[-1]
 
-    packed_layer.output_buffer = buffer
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(packed_layer, "output_buffer", buffer)
+        patch.setattr(packed_linear, "BYTES_AT_ONCE", at_once * 4 * packed_layer.out_features)
         outputs = packed_layer(inputs)
-    finally:
-        packed_layer.output_buffer = None
     assert outputs.data_ptr() == buffers[0].data_ptr()
     torch.testing.assert_close(outputs, expected)
 

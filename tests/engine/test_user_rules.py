@@ -1,5 +1,6 @@
 """The user's own fusion rules, by function and by name."""
 
+import math
 from functools import partial
 
 import pytest
@@ -8,6 +9,7 @@ import user_rules
 from asking import METHODS, QUESTIONS, ensemble, requests, tokens
 
 from self_ensemble.decoding import loop
+from self_ensemble.decoding.choose import Sampling
 from self_ensemble.decoding.fusion import RULES
 from self_ensemble.decoding.reference import greedy_tied
 from self_ensemble.errors import UserError
@@ -43,6 +45,16 @@ def test_a_users_rule_answers_like_the_full_recompute(loaded, rule, name):
         )
         assert list(answer.token_ids) == expected
     assert tokens(answers[name]) != tokens(answers["avg"])
+
+
+@pytest.mark.parametrize("sampling", [Sampling(), Sampling(temperature=1.0)], ids=str)
+def test_a_rule_may_return_another_type_of_numbers(loaded, sampling):
+    found = ensemble(loaded("llama"), ["avg", user_rules.in_double], sampling=sampling)
+    answers = found.run(requests())["user_rules:in_double"]
+    expected = ensemble(loaded("llama"), ["avg"]).run(requests())["avg"]
+    if sampling == Sampling():
+        assert tokens(answers) == tokens(expected)
+    assert all(math.isfinite(logprob) for answer in answers for logprob in answer.logprobs)
 
 
 @pytest.mark.parametrize(

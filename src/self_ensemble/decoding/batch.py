@@ -28,14 +28,20 @@ class Frontier:
         rows_M: Question of each node.
         groups_M: Group that a token generated after the node belongs to.
         positions_M: Position id of a token generated after the node.
-        logits_MV: Logits of the token after the node, float32, on the model's device; after
-            `advance` they stay as they are until it is called the second time.
+        logits_MV: Logits of the token after the node, float32, on the model's device. The next
+            `advance` may overwrite them.
     """
 
     rows_M: Tensor
     groups_M: Tensor
     positions_M: Tensor
     logits_MV: Tensor
+
+    def logits_of(self, nodes: Tensor) -> Tensor:
+        """A copy of the logits of some nodes, `(*nodes.shape, V)`."""
+        # Indexing would copy value by value on a CPU; this copies rows.
+        chosen = self.logits_MV.index_select(0, nodes.flatten().to(self.logits_MV.device))
+        return chosen.view(*nodes.shape, -1)
 
 
 @dataclass(slots=True)
@@ -263,7 +269,10 @@ def advance(
     split = torch.bincount(parents, minlength=len(frontier.rows_M))[parents] > 1
     if split.any():
         groups[split] = batch.fork(rows[split], groups[split])
-    with batch.kept_logits.of_step(batch.engine.model, len(children)):
-        logits = batch.feed(tokens, rows, groups, positions, None)
+    logits = batch.kept_logits.of_step(
+        batch.engine.model,
+        len(children),
+        lambda: batch.feed(tokens, rows, groups, positions, None),
+    )
     batch.engine.counters.decode_tokens += len(children)
     return Frontier(rows, groups, positions + 1, logits), walker_child

@@ -12,6 +12,7 @@ from self_ensemble.errors import UserError
 
 SAMPLED_AT_ONCE = 256  # distributions at a time: 50 MB for a vocabulary of 49,152
 BLOCK = 256  # tokens that are summed, or compared, before any of them is looked at
+WORTH_COMPARING = 16  # the smallest such block; an odd vocabulary has none
 NUCLEUS_GUESS = 1024  # most probable tokens that are looked at before the whole vocabulary
 
 
@@ -81,10 +82,13 @@ def greedy(scores: Tensor) -> tuple[Tensor, Tensor]:
 def largest(scores: Tensor) -> tuple[Tensor, Tensor]:
     """The largest of `(..., V)` and the first place where it stands, both `(...)`.
 
-    This is `max(dim=-1)`, which on a CPU looks at one place after the other. Here places are
+    This is `max(dim=-1)`, which on a CPU looks at one place after the other. There places are
     looked for among the largest of all blocks, and then inside of one block.
     """
     block = math.gcd(scores.shape[-1], BLOCK)
+    if scores.device.type != "cpu" or block < WORTH_COMPARING:
+        best, places = scores.max(dim=-1)
+        return best, places
     blocks = scores.view(*scores.shape[:-1], -1, block)
     best, index = blocks.amax(dim=-1).max(dim=-1)
     inside = blocks.take_along_dim(index[..., None, None], dim=-2).squeeze(-2)

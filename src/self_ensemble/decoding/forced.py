@@ -48,8 +48,7 @@ def forced_steps(
     while any(len(answer) > step for answer in answers):
         rows_R = _rows_longer_than(answers, step)
         tokens_R = torch.tensor([answers[row][step] for row in rows_R.tolist()])
-        nodes_RN = nodes_BN[rows_R].to(frontier.logits_MV.device)
-        yield ForcedStep(rows_R, tokens_R, frontier.logits_MV[nodes_RN])
+        yield ForcedStep(rows_R, tokens_R, frontier.logits_of(nodes_BN[rows_R]))
         step += 1
         going_on = _rows_longer_than(answers, step)
         if len(going_on):

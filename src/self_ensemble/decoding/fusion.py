@@ -45,7 +45,10 @@ def weighted_max(logits: Tensor, weights: Tensor) -> Tensor:
 
 
 def prob_avg(logits: Tensor, weights: Tensor) -> Tensor:
-    """Mixture: mean of the probabilities (linear opinion pool; Stone 1961)."""
+    """Mixture: mean of the probabilities (linear opinion pool; Stone 1961).
+
+    What is below the smallest float32, 1e-45, under every wording is 0.
+    """
     return logits.softmax(dim=-1).mean(dim=-2).log()
 
 

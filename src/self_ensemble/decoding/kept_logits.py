@@ -1,14 +1,13 @@
 """Logits of decode steps in memory that is kept from one step to the next.
 
 Large tensors are new memory at every step: the system maps it page by page as it is written, and
-gets it back when the tensor is freed. For the logits of 200 nodes, 40 MB, that takes longer than
-computing them. Here the output matrix writes into two buffers in turns, a few rows at a time.
+gets it back when the tensor is freed. For the logits of 200 nodes, 40 MB, that takes about as long
+as computing them. Here the output matrix writes into one buffer, a few rows at a time.
 
 M nodes of one step, V vocabulary.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -23,32 +22,35 @@ LARGE = 1 << 25
 
 @dataclass(slots=True)
 class KeptLogits:
-    """Two buffers `(M, V)`: the logits of a step stay as they are while the next is computed."""
+    """A buffer `(M, V)` for the logits of a step, which the next one overwrites."""
 
-    _buffers: list[Tensor] = field(default_factory=lambda: [torch.empty(0, 0)] * 2)
+    _buffer: Tensor = field(default_factory=lambda: torch.empty(0, 0))
+    _helps: bool = True
 
-    @contextmanager
-    def of_step(self, model: LoadedModel, num_nodes: int) -> Iterator[None]:
-        """Have the model's float32 logits written into the buffers, where they are large."""
+    def of_step(self, model: LoadedModel, num_nodes: int, compute: Callable[[], Tensor]) -> Tensor:
+        """Logits `(M, V)` of a step, in the buffer if they are large and float32."""
         head = model.model.get_output_embeddings()
         if (
-            not isinstance(head, PackedLinear)
+            not self._helps
+            or not isinstance(head, PackedLinear)
             or model.dtype != torch.float32
             or 4 * num_nodes * head.out_features <= LARGE
         ):
-            yield
-            return
-        head.output_buffer = lambda num_rows: self._buffer(num_rows, head.out_features)
+            return compute()
+        head.output_buffer = lambda num_rows: self._rows(num_rows, head.out_features)
         try:
-            yield
+            logits = compute()
         finally:
             head.output_buffer = None
+        # Models that cap or scale what the output matrix gives make new tensors of it.
+        kept, found = (one.untyped_storage().data_ptr() for one in (self._buffer, logits))
+        self._helps = kept == found
+        if not self._helps:
+            self._buffer = torch.empty(0, 0)
+        return logits
 
-    def _buffer(self, num_rows: int, vocabulary: int) -> Tensor:
-        """Of the two buffers the one that was not given out last, `(M, V)`."""
-        buffer = self._buffers.pop(0)
-        if len(buffer) < num_rows:
+    def _rows(self, num_rows: int, vocabulary: int) -> Tensor:
+        if len(self._buffer) < num_rows:
             # Nodes become more from step to step, and what is not written to takes no memory.
-            buffer = torch.empty(2 * num_rows, vocabulary)
-        self._buffers.append(buffer)
-        return buffer[:num_rows]
+            self._buffer = torch.empty(2 * num_rows, vocabulary)
+        return self._buffer[:num_rows]

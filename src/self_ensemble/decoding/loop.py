@@ -134,13 +134,14 @@ def _choose_tokens(
     if len(rows) == 0:
         return rows, rows
     draws_A = walk.draws_BAT[rows, columns, step]
-    tokens, logprobs = torch.empty(len(rows), dtype=torch.long), torch.empty(len(rows))
+    tokens = torch.empty(len(rows), dtype=torch.long)
+    # Scores of a user's rule may be of any type, and this holds them all.
+    logprobs = torch.empty(len(rows), dtype=torch.float64)
     for scores, answers, of_A in _scores(walk, frontier, weights_BN, rows, columns):
-        tokens[answers], logprobs[answers] = choose(
-            scores, draws_A[answers], walk.track.sampling, of_A
-        )
-    chosen = zip(rows.tolist(), columns.tolist(), tokens.tolist(), logprobs.tolist(), strict=True)
-    for row, column, token, logprob in chosen:
+        chosen, found = choose(scores, draws_A[answers], walk.track.sampling, of_A)
+        tokens[answers], logprobs[answers] = chosen, found.double()
+    taken = zip(rows.tolist(), columns.tolist(), tokens.tolist(), logprobs.tolist(), strict=True)
+    for row, column, token, logprob in taken:
         answer = walk.answers[row][column]
         answer.token_ids.append(token)
         answer.logprobs.append(logprob)
@@ -160,31 +161,28 @@ def _scores(
         Unnormalised log-probabilities `(M, V)`; which of the answers at `rows` and `columns`
         choose from them; the distribution of each, None for one of its own each.
     """
-    logits_MV, rule = frontier.logits_MV, walk.track.rule
-    if rule is None:
+    if walk.track.rule is None:
         # Samples of one wording stand on one node until they part; its logits are read once.
         nodes, of_A = torch.unique(walk.nodes_BK[rows, columns], return_inverse=True)
         start = 0
-        for part in torch.split(nodes.to(logits_MV.device), _num_at_once(logits_MV, 1)):
+        for part in torch.split(nodes, _num_at_once(frontier, 1)):
             answers = ((of_A >= start) & (of_A < start + len(part))).nonzero()[:, 0]
-            yield logits_MV.index_select(0, part), answers, of_A[answers] - start
+            yield frontier.logits_of(part), answers, of_A[answers] - start
             start += len(part)
         return
-    nodes_AN = walk.nodes_BK[rows].to(logits_MV.device)
-    weights_AN = weights_BN[rows].to(logits_MV.device)
-    at_once = _num_at_once(logits_MV, nodes_AN.shape[1])
-    for answers in torch.split(torch.arange(len(rows)), at_once):
-        # index_select copies whole rows, which indexing on a CPU does not.
-        nodes = nodes_AN[answers]
-        logits_ANV = logits_MV.index_select(0, nodes.flatten()).view(*nodes.shape, -1)
-        yield fuse(rule, logits_ANV, weights_AN[answers]), answers, None
+    at_once = _num_at_once(frontier, walk.nodes_BK.shape[1])
+    parts = (rows, weights_BN[rows].to(frontier.logits_MV.device), torch.arange(len(rows)))
+    for row, weights, answers in zip(*(torch.split(one, at_once) for one in parts), strict=True):
+        logits = frontier.logits_of(walk.nodes_BK[row])
+        yield fuse(walk.track.rule, logits, weights), answers, None
 
 
-def _num_at_once(logits_MV: Tensor, num_streams: int) -> int:
+def _num_at_once(frontier: Frontier, num_streams: int) -> int:
     """How many distributions, each made of so many streams, are looked at together."""
-    if logits_MV.device.type != "cpu":
-        return len(logits_MV)
-    return max(1, LOGITS_AT_ONCE // (num_streams * logits_MV.shape[1]))
+    num_nodes, vocabulary = frontier.logits_MV.shape
+    if frontier.logits_MV.device.type != "cpu":
+        return num_nodes  # no track has more
+    return max(1, LOGITS_AT_ONCE // (num_streams * vocabulary))
 
 
 def _draws(track: Track, keys: Sequence[str], num_draws: int) -> Tensor:

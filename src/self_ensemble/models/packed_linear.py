@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from self_ensemble.errors import UserError
 
 HOOKS = ("_forward_hooks", "_forward_pre_hooks")
-ROWS_AT_ONCE = 64  # that are computed and then copied to a buffer
+# Outputs that are computed and then copied to a buffer: as much as the allocator gives out again.
+BYTES_AT_ONCE = 1 << 24
 
 
 class PackedLinear(nn.Module):
@@ -61,9 +62,11 @@ class PackedLinear(nn.Module):
             return self._product(inputs)
         rows = inputs.flatten(0, -2)
         outputs = self.output_buffer(len(rows))
-        for start in range(0, len(rows), ROWS_AT_ONCE):
-            part = slice(start, start + ROWS_AT_ONCE)
-            outputs[part] = self._product(rows[part])
+        at_once = max(1, BYTES_AT_ONCE // (outputs.itemsize * self.out_features))
+        for part, place in zip(
+            torch.split(rows, at_once), torch.split(outputs, at_once), strict=True
+        ):
+            place.copy_(self._product(part))
         return outputs.view(*inputs.shape[:-1], self.out_features)
 
     def _product(self, inputs: Tensor) -> Tensor:

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from self_ensemble.errors import UserError
 
-SAMPLED_AT_ONCE = 256  # distributions at a time: 50 MB for a vocabulary of 49,152
+# Distributions at a time, 50 MB for a vocabulary of 49,152; a CPU is given fewer at once.
+SAMPLED_AT_ONCE = 256
 BLOCK = 256  # tokens that are summed, or compared, before any of them is looked at
 WORTH_COMPARING = 16  # the smallest such block; an odd vocabulary has none
 NUCLEUS_GUESS = 1024  # most probable tokens that are looked at before the whole vocabulary

@@ -1,5 +1,6 @@
 # make demo: set everything up and run the main job on a real model.
 # make bench: speed beside rivals, appended to benchmarks/RESULTS.md; needs a quiet machine.
+# make faults: inject thousands of faults (half an hour), and write docs/reliability.md's table.
 # make test: set up and run the tests; one thread each, or two workers' threads wait on each other.
 PYTHON ?= python3
 VENV := .venv
@@ -7,7 +8,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 STAMP := $(VENV)/.installed
 
-.PHONY: demo bench test check format install clean
+.PHONY: demo bench faults test check format install clean
 
 demo: $(STAMP)
 	$(BIN)/self-ensemble demo
@@ -17,6 +18,9 @@ bench: $(STAMP)
 
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
+
+faults: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults --write docs/reliability.md
 
 check: $(STAMP)
 	$(BIN)/ruff check

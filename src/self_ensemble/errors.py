@@ -1,7 +1,8 @@
-"""The one error that a user can cause, and the sentence for a name that does not exist."""
+"""The one error that a user can cause, and where what other libraries raise becomes one."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class UserError(ValueError):
@@ -18,3 +19,38 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
     nearest = difflib.get_close_matches(name, choices, n=1, cutoff=0.5)
     hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
     return UserError(f"Unknown {kind} {name!r}.{hint} Choose from: {', '.join(choices)}.")
+
+
+@contextmanager
+def reading(what: object, remedy: str) -> Iterator[None]:
+    """Turn whatever a third-party reader raises on a user's file into a `UserError`.
+
+    Readers of files raise anything on a file that is not as they expect: this is the one place
+    that catches all of it. Only calls of such readers stand inside, no code of ours, whose bugs
+    shall stay visible. The cause stays attached, and `--debug` shows it.
+
+    Args:
+        what: The file, or what else is read.
+        remedy: What the user can do, a sentence.
+
+    Raises:
+        UserError: What was read, the reader's reason, the remedy.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        raise unreadable(what, error, remedy) from error
+    except BaseException as error:
+        # A panic of a library in Rust, which is no Exception; its class cannot be imported.
+        if type(error).__name__ != "PanicException":
+            raise
+        raise unreadable(what, error, remedy) from error
+
+
+def unreadable(what: object, error: BaseException, remedy: str) -> UserError:
+    """Say what could not be read and why, in the reader's own words where it has any."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    reason = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    return UserError(f"Cannot read {what} ({reason}). {remedy}")

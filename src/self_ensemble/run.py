@@ -9,14 +9,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 
-import pyarrow as pa
-
 from self_ensemble.asking import Answer, Request
 from self_ensemble.batches import BatchProgress
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError
 from self_ensemble.methods import Method
 from self_ensemble.questions.schema import Question, QuestionSet
+from self_ensemble.results.plan import RowPlan
 from self_ensemble.results.schema import PER_PROMPT_SCHEMA, RESULT_SCHEMA
 from self_ensemble.results.store import ResultFile
 from self_ensemble.scoring.lemmas import answer_lemmas, predict_lemma
@@ -117,9 +116,12 @@ def manifest_fields(
     }
 
 
-def result_schema(method: str) -> pa.Schema:
-    """Columns of a method's result file."""
-    return PER_PROMPT_SCHEMA if method == "per_prompt" else RESULT_SCHEMA
+def row_plan(method: Method, question_set: QuestionSet, choice: WordingChoice) -> RowPlan:
+    """The rows of a method's result file: one a question, or one a wording."""
+    uuids = tuple(question.uuid for question in question_set.questions)
+    if method.kind == "alone":
+        return RowPlan(PER_PROMPT_SCHEMA, uuids, choice.chosen())
+    return RowPlan(RESULT_SCHEMA, uuids)
 
 
 def answer_batch(

@@ -17,11 +17,12 @@ from self_ensemble.cli.filling import fill, leave_out_finished
 from self_ensemble.errors import UserError
 from self_ensemble.questions.schema import Question
 from self_ensemble.results.manifest import Manifest
+from self_ensemble.results.plan import RowPlan
 from self_ensemble.results.store import ResultFile
 
-SCHEMA = pa.schema([("uuid", pa.string())])
 QUESTIONS = tuple(Question(f"q{n}", (f"Who built bridge {n}?",), ("x",)) for n in range(7))
 ALL = [question.uuid for question in QUESTIONS]
+PLAN = RowPlan(pa.schema([("uuid", pa.string())]), tuple(ALL))
 Batch = list[str]
 
 
@@ -37,7 +38,7 @@ def run(
     console = Console(stderr=True)
     with ExitStack() as closing:
         files = {
-            path.stem: closing.enter_context(ResultFile.open(path, Manifest({}), schema=SCHEMA))
+            path.stem: closing.enter_context(ResultFile.open(path, Manifest({}), PLAN))
             for path in paths
         }
         unfinished = leave_out_finished(files, console)

@@ -19,9 +19,8 @@ from self_ensemble.models.load import load_model
 from self_ensemble.prompts.build import plain_frame
 from self_ensemble.questions.load import load_questions
 from self_ensemble.results.manifest import Manifest
-from self_ensemble.results.schema import RESULT_SCHEMA
 from self_ensemble.results.store import ResultFile
-from self_ensemble.run import WordingChoice, answer_batch
+from self_ensemble.run import WordingChoice, answer_batch, row_plan
 from tests.cli.commands import (
     arguments,
     interrupt,
@@ -249,10 +248,10 @@ def test_a_batch_that_does_not_fit_is_halved_and_answers_are_the_same(
     frame = plain_frame(model.tokenizer, questions.instruction, questions.shots, questions.framing)
     ensemble = Small(model, "avg", frame=frame, settings=Settings(max_new_tokens=4))
     target = output / "shrunk.feather"
-    with ResultFile.open(target, Manifest({}), schema=RESULT_SCHEMA) as file:
-        answer = partial(
-            answer_batch, ensemble=ensemble, choice=WordingChoice(3), files={"avg": file}
-        )
+    choice = WordingChoice(3)
+    plan = row_plan(*ensemble.methods, questions, choice)
+    with ResultFile.open(target, Manifest({}), plan) as file:
+        answer = partial(answer_batch, ensemble=ensemble, choice=choice, files={"avg": file})
         fill([file], questions.questions, answer, batch_size=8, may_shrink=True,
              console=Console(quiet=True), doing="answering")  # fmt: skip
     expected = result(output, "ensemble_avg-3")

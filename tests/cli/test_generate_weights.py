@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from self_ensemble.asking import Request, Settings
@@ -12,7 +13,8 @@ from self_ensemble.methods import resolve_methods
 from self_ensemble.models.load import load_model
 from self_ensemble.prompts.build import plain_frame
 from self_ensemble.questions.load import load_questions
-from self_ensemble.results.store import read_manifest
+from self_ensemble.results.disk import read_table, write_table
+from self_ensemble.results.manifest import MANIFEST_KEY, read_manifest
 from tests.cli.commands import arguments, question_rows, result, result_path, write_rows
 
 WEIGHTED = ["weighted_avg", "weighted_max", "flex_attention"]
@@ -112,10 +114,17 @@ def test_weights_go_with_the_chosen_wordings(explored, tiny_folder, indices) -> 
         assert row["generation"] == expected
 
 
+def rewrite(path: Path, frame: pd.DataFrame) -> None:
+    """Put other rows into a file, as a run that had made them would."""
+    old = read_table(path).schema
+    table = pa.Table.from_pandas(frame, old.remove_metadata(), preserve_index=False)
+    write_table(path, table, {MANIFEST_KEY: old.metadata[MANIFEST_KEY]})
+
+
 def test_confidences_of_zero_weigh_the_same(copied, tiny_folder) -> None:
     path, output = copied
     table = result(output, "confidence-margin").assign(confidence=0.0)
-    table.to_feather(result_path(output, "confidence-margin"))
+    rewrite(result_path(output, "confidence-margin"), table)
     command = arguments("generate", path, tiny_folder, output, *with_weights("margin"))
     assert main(command) == 0
     plain = ["--method", "avg,flex_attention"]
@@ -141,9 +150,7 @@ def test_a_row_that_is_not_there_is_named(copied, tiny_folder, capsys, option) -
     path, output = copied
     table = result(output, "confidence-logprob")
     uuid = table["uuid"][4]
-    table.drop(index=4).reset_index(drop=True).to_feather(
-        result_path(output, "confidence-logprob")
-    )
+    rewrite(result_path(output, "confidence-logprob"), table.drop(index=4))
     method = "weighted_avg" if option == "--weights" else "flex_attention"
     error = _refused(
         capsys,

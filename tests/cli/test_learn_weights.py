@@ -170,6 +170,7 @@ def test_weights_by_template_serve_known_relations(facts, tiny_folder, tmp_path,
     assert "weights of 2 relations" in capsys.readouterr().out
     path = learned_file(tmp_path, "towns")
     # What was fitted on other rows, as far as the file tells.
+    document["checksum"] = "edited"
     path.write_text(json.dumps(document | {"dev_uuids": ["elsewhere"]}))
     asked = arguments("generate", Path("myriadlama"), tiny_folder, tmp_path, *data, "--method",
                      "weighted_avg", "--weights", "learned")  # fmt: skip

@@ -59,7 +59,8 @@ def test_a_run_leaves_the_same_rows_as_jsonl_and_as_feather(command, tmp_path, c
     assert "10 questions, 40 candidates" in err
     assert "Questions with fewer than 3 wordings: 10." in err
     assert str(tmp_path / "out" / "w.jsonl") in err
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["w.feather", "w.jsonl"]
+    names = ["w.feather", "w.jsonl", "w.jsonl.sha256"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
 
 
 def test_the_file_is_a_data_set_too(command, tmp_path) -> None:
@@ -274,5 +275,7 @@ def test_no_file_of_the_user_is_written_over(command, questions, tmp_path, capfd
     assert main(command("w.jsonl")) == 0
     (tmp_path / "w.jsonl").write_text("edited")
     assert main(command("w.jsonl")) == 2
-    assert "w.jsonl holds something else than w.feather" in capfd.readouterr().err
+    assert (
+        "w.jsonl cannot be used: it holds something else than w.feather" in capfd.readouterr().err
+    )
     assert (tmp_path / "w.jsonl").read_text() == "edited"

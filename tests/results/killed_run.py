@@ -13,12 +13,10 @@ import sys
 import time
 from pathlib import Path
 
-from result_rows import MANIFEST, per_prompt_rows
+from result_rows import MANIFEST, open_per_prompt, per_prompt_rows
 
 from self_ensemble.errors import UserError
 from self_ensemble.results.manifest import Manifest
-from self_ensemble.results.schema import PER_PROMPT_SCHEMA
-from self_ensemble.results.store import ResultFile
 
 BATCH = 3
 FILE_EVENTS = ("open", "os.", "fcntl.flock", "shutil.", "tempfile.")
@@ -34,7 +32,7 @@ def run(
 ) -> None:
     order = [f"q{number}" for number in range(num_questions)]
     log_fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    with ResultFile.open(path, MANIFEST, schema=PER_PROMPT_SCHEMA, overwrite=overwrite) as result:
+    with open_per_prompt(path, order, overwrite=overwrite) as result:
         say("open")
         # Not in the data set's order, as where questions are batched by length.
         todo = [uuid for uuid in sorted(order, reverse=True) if uuid not in result.done]
@@ -43,15 +41,16 @@ def run(
             os.write(log_fd, f"{','.join(batch)}\n".encode())
             time.sleep(pause_s)
             result.append([row for uuid in batch for row in per_prompt_rows(uuid)])
-        result.finish(order)
+        result.finish()
     os.close(log_fd)
 
 
 def leave_old_run(path: Path, num_questions: int) -> None:
     """Leave what an unfinished run with other options and other answers leaves."""
-    with ResultFile.open(path, OLD_MANIFEST, schema=PER_PROMPT_SCHEMA) as result:
-        for number in range(num_questions):
-            rows = per_prompt_rows(f"q{number}")
+    order = [f"q{number}" for number in range(num_questions)]
+    with open_per_prompt(path, order, manifest=OLD_MANIFEST) as result:
+        for uuid in order:
+            rows = per_prompt_rows(uuid)
             result.append([row | {"generation": "of the old run"} for row in rows])
 
 

@@ -1,7 +1,8 @@
 """Rows and a manifest to make results of, and results that are finished or not."""
 
 from self_ensemble.results.manifest import Manifest
-from self_ensemble.results.schema import RESULT_SCHEMA
+from self_ensemble.results.plan import RowPlan
+from self_ensemble.results.schema import PER_PROMPT_SCHEMA, RESULT_SCHEMA
 from self_ensemble.results.store import ResultFile
 
 MANIFEST = Manifest({"method": "vote", "num_paraphrases": 5, "batch_size": 4})
@@ -37,8 +38,13 @@ def per_prompt_rows(uuid: str, num_wordings: int = 2) -> list[dict[str, object]]
     ]
 
 
-def open_result(path, manifest=MANIFEST, **options):
-    return ResultFile.open(path, manifest, schema=RESULT_SCHEMA, **options)
+def open_result(path, manifest=MANIFEST, uuids=("a", "b", "c"), **options):
+    return ResultFile.open(path, manifest, RowPlan(RESULT_SCHEMA, tuple(uuids)), **options)
+
+
+def open_per_prompt(path, uuids=("a", "b"), wordings=(0, 1), manifest=MANIFEST, **options):
+    plan = RowPlan(PER_PROMPT_SCHEMA, tuple(uuids), tuple(wordings))
+    return ResultFile.open(path, manifest, plan, **options)
 
 
 def changed(**fields):
@@ -46,9 +52,9 @@ def changed(**fields):
 
 
 def write_result(path, uuids, manifest=MANIFEST):
-    with open_result(path, manifest) as result:
+    with open_result(path, manifest, uuids) as result:
         result.append([result_row(uuid) for uuid in uuids])
-        result.finish(uuids)
+        result.finish()
 
 
 def interrupted(path, *batches):

@@ -6,10 +6,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.feather
 import pytest
-from result_rows import changed, interrupted, open_result, result_row, write_result
+from result_rows import MANIFEST, changed, interrupted, open_result, result_row, write_result
 
 from self_ensemble.errors import UserError
-from self_ensemble.results.store import MANIFEST_KEY
+from self_ensemble.results.disk import write_table
+from self_ensemble.results.manifest import MANIFEST_KEY
+from self_ensemble.results.shards import write_shard
 
 
 @pytest.mark.parametrize(
@@ -31,36 +33,36 @@ def test_a_damaged_shard_is_named_and_the_rest_survives_its_deletion(path, damag
     shard = interrupted(path, ["a"], ["b"]) / "shard-00000.feather"
     shard.write_bytes(damage(shard.read_bytes()))
 
-    with pytest.raises(UserError, match=r"shard-00000\.feather cannot be read") as refused:
+    with pytest.raises(UserError, match=r"shard-00000\.feather cannot be used") as refused:
         open_result(path)
     assert "\n" not in str(refused.value)
 
     shard.unlink()
     with open_result(path) as result:
         assert result.done == {"b"}
-        result.append([result_row("a")])
-        result.finish(["a", "b"])
-    assert list(pd.read_feather(path)["uuid"]) == ["a", "b"]
+        result.append([result_row("a"), result_row("c")])
+        result.finish()
+    assert list(pd.read_feather(path)["uuid"]) == ["a", "b", "c"]
 
 
 def test_a_copied_shard_is_refused(path):
     run = interrupted(path, ["a"])
     (run / "shard-00007.feather").write_bytes((run / "shard-00000.feather").read_bytes())
-    with pytest.raises(UserError, match=r"shard-00007\.feather repeats rows .* uuid 'a'"):
+    with pytest.raises(UserError, match=r"shard-00007\.feather .* is shard 0 under another name"):
         open_result(path)
 
 
 def test_a_shard_with_other_columns_is_refused(path):
     run = interrupted(path, ["a"])
-    pa.feather.write_feather(pa.table({"uuid": ["b"]}), run / "shard-00001.feather")
-    with pytest.raises(UserError, match=r"shard-00001\.feather has other columns"):
+    write_shard(run, 1, pa.table({"uuid": ["b"]}), MANIFEST.digest())
+    with pytest.raises(UserError, match=r"shard-00001\.feather .* has other columns"):
         open_result(path)
 
 
 def test_shards_without_a_manifest_are_refused(path):
     run = interrupted(path, ["a"])
     (run / "manifest.json").unlink()
-    with pytest.raises(UserError, match=r"vote-5\.run has shards but no manifest\.json"):
+    with pytest.raises(UserError, match=r"vote-5\.run .* has shards but no manifest\.json"):
         open_result(path)
 
 
@@ -68,7 +70,7 @@ def test_shards_without_a_manifest_are_refused(path):
 def test_a_damaged_manifest_is_named(path, content):
     run = interrupted(path, ["a"])
     (run / "manifest.json").write_bytes(content)
-    with pytest.raises(UserError, match=r"manifest\.json holds no readable manifest"):
+    with pytest.raises(UserError, match=r"manifest\.json cannot be used: it has no checksum"):
         open_result(path)
 
 
@@ -79,7 +81,7 @@ def test_a_changed_option_is_refused_by_its_name(path, finished):
     with pytest.raises(UserError, match=r"^num_paraphrases was 5, now 3: .*--overwrite"):
         open_result(path, changed(num_paraphrases=3))
 
-    with open_result(path) as result:
+    with open_result(path, uuids=["a"]) as result:
         assert result.done == {"a"}
 
 
@@ -88,20 +90,20 @@ def test_a_file_of_someone_else_is_kept_unless_overwritten(path):
     pa.feather.write_feather(pa.table({"uuid": ["mine"]}), path)
     before = path.read_bytes()
 
-    with pytest.raises(UserError, match="was not made by self-ensemble"):
+    with pytest.raises(UserError, match="cannot be used: it has no checksum"):
         open_result(path)
     assert path.read_bytes() == before
 
-    with open_result(path, overwrite=True) as result:
+    with open_result(path, uuids=["a"], overwrite=True) as result:
         result.append([result_row("a")])
-        result.finish(["a"])
+        result.finish()
     assert list(pd.read_feather(path)["uuid"]) == ["a"]
 
 
 def test_a_text_file_in_place_of_the_result_is_kept(path):
     path.parent.mkdir(parents=True)
     path.write_text("my notes")
-    with pytest.raises(UserError, match=r"vote-5\.feather cannot be read as a feather file"):
+    with pytest.raises(UserError, match=r"vote-5\.feather cannot be used: it has no checksum"):
         open_result(path)
     assert path.read_text() == "my notes"
 
@@ -149,13 +151,11 @@ def _with_damaged_manifest(path):
 
 def _finished_with_damaged_manifest(path):
     path.parent.mkdir(parents=True)
-    damaged = pa.table({"uuid": ["a"]}).replace_schema_metadata({MANIFEST_KEY: b"[1]"})
-    pa.feather.write_feather(damaged, path)
+    write_table(path, pa.table({"uuid": ["a"]}), {MANIFEST_KEY: b"[1]"})
 
 
 def _with_other_columns(path):
-    shard = interrupted(path, ["a"]) / "shard-00001.feather"
-    pa.feather.write_feather(pa.table({"uuid": ["b"]}), shard)
+    write_shard(interrupted(path, ["a"]), 1, pa.table({"uuid": ["b"]}), MANIFEST.digest())
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from result_rows import (
     MANIFEST,
     changed,
     interrupted,
+    open_per_prompt,
     open_result,
     per_prompt_rows,
     result_row,
@@ -16,8 +17,7 @@ from result_rows import (
 )
 
 from self_ensemble.errors import UserError
-from self_ensemble.results.schema import PER_PROMPT_SCHEMA
-from self_ensemble.results.store import ResultFile, read_manifest
+from self_ensemble.results.manifest import read_manifest
 
 
 def test_pandas_reads_back_every_value_in_the_order_given(path):
@@ -28,7 +28,7 @@ def test_pandas_reads_back_every_value_in_the_order_given(path):
     with open_result(path) as result:
         result.append([rows["c"], rows["a"]])
         result.append([rows["b"]])
-        result.finish(["a", "b", "c"])
+        result.finish()
 
     frame = pd.read_feather(path)
 
@@ -48,13 +48,13 @@ def plain(value):
 
 
 def test_all_rows_of_a_question_stay_in_their_order(path):
-    with ResultFile.open(path, MANIFEST, schema=PER_PROMPT_SCHEMA) as result:
-        result.append(per_prompt_rows("b", 3) + per_prompt_rows("a", 2))
-        result.finish(["a", "b"])
+    with open_per_prompt(path) as result:
+        result.append(per_prompt_rows("b") + per_prompt_rows("a"))
+        result.finish()
 
     frame = pd.read_feather(path)
-    assert list(frame["uuid"]) == ["a", "a", "b", "b", "b"]
-    assert list(frame["paraphrase_index"]) == [0, 1, 0, 1, 2]
+    assert list(frame["uuid"]) == ["a", "a", "b", "b"]
+    assert list(frame["paraphrase_index"]) == [0, 1, 0, 1]
 
 
 def test_an_empty_data_set_makes_an_empty_result(path):
@@ -65,7 +65,7 @@ def test_an_empty_data_set_makes_an_empty_result(path):
 def test_a_finished_result_is_known_with_its_manifest(path):
     write_result(path, ["a", "b"])
 
-    with open_result(path) as result:
+    with open_result(path, uuids=["a", "b"]) as result:
         assert result.finished
         assert result.done == {"a", "b"}
     assert read_manifest(path) == MANIFEST
@@ -84,10 +84,10 @@ def test_an_interrupted_run_knows_what_is_done(path):
 def test_rows_of_a_done_question_are_left_out(path):
     interrupted(path, ["a"])
 
-    with open_result(path) as result:
+    with open_result(path, uuids=["a", "b"]) as result:
         assert result.append([result_row("a", generation="again"), result_row("b")]) == 1
         assert result.append([result_row("a", generation="again")]) == 0
-        result.finish(["a", "b"])
+        result.finish()
 
     assert list(pd.read_feather(path)["generation"]) == ["Zürich a\n", "Zürich b\n"]
 
@@ -108,17 +108,32 @@ def test_a_row_without_a_column_is_refused(path):
 
 
 def test_the_same_row_twice_in_a_batch_is_refused(path):
-    with open_result(path) as result, pytest.raises(ValueError, match="only 1 different"):
+    with (
+        open_result(path) as result,
+        pytest.raises(ValueError, match="2 rows of question 'a', not one"),
+    ):
         result.append([result_row("a"), result_row("a")])
 
 
-@pytest.mark.parametrize("order", [["a"], ["a", "b", "c"], ["a", "b", "b"], ["a", "x"]])
-def test_only_the_whole_data_set_can_be_finished(path, order):
+def test_only_the_whole_data_set_can_be_finished(path):
     with open_result(path) as result:
         result.append([result_row("a"), result_row("b")])
-        with pytest.raises(ValueError, match="has 2 of"):
-            result.finish(order)
+        with pytest.raises(ValueError, match="has 2 of 3 questions"):
+            result.finish()
         assert not path.exists()
+
+
+@pytest.mark.parametrize("wordings", [[], [0], [1, 0], [0, 0, 1], [0, 2]])
+def test_a_question_has_exactly_its_wordings(path, wordings):
+    rows = [result_row("a", paraphrase="", paraphrase_index=index) for index in wordings]
+    with open_per_prompt(path) as result:
+        if wordings:
+            with pytest.raises(ValueError, match="does not fit"):
+                result.append(rows + per_prompt_rows("b"))
+        else:
+            with pytest.raises(ValueError, match="row 'x', which is none of the questions"):
+                result.append(per_prompt_rows("x"))
+        assert result.done == frozenset()
 
 
 def test_a_left_over_run_folder_of_a_finished_result_is_cleared_away(path):
@@ -127,28 +142,32 @@ def test_a_left_over_run_folder_of_a_finished_result_is_cleared_away(path):
     run.mkdir()
     (run / "shard-00000.feather").write_bytes(b"half deleted")
 
-    with open_result(path) as result:
+    with open_result(path, uuids=["a"]) as result:
         assert result.finished
     assert not run.exists()
 
 
 def test_a_torn_temporary_file_is_cleared_away(path):
     run = interrupted(path, ["a"])
-    (run / "shard-00001.feather.tmp").write_bytes(b"ARROW1 and then the power went")
+    torn = [run / ".shard-00001.feather.tmp", path.with_name(f".{path.name}.tmp")]
+    for file in torn:
+        file.write_bytes(b"ARROW1 and then the power went")
 
     with open_result(path) as result:
         assert result.done == {"a"}
     assert sorted(file.name for file in run.iterdir()) == ["manifest.json", "shard-00000.feather"]
+    assert [file.name for file in path.parent.iterdir()] == ["vote-5.run"]
 
 
 def test_an_option_that_may_differ_keeps_the_value_the_run_was_begun_with(path):
-    interrupted(path, ["a"])
+    with open_result(path, uuids=["a"], may_differ={"batch_size"}) as result:
+        result.append([result_row("a")])
     other = changed(batch_size=16)
 
     with pytest.raises(UserError, match="batch_size was 4, now 16"):
         open_result(path, other)
-    with open_result(path, other, may_differ={"batch_size"}) as result:
-        result.finish(["a"])
+    with open_result(path, other, ["a"], may_differ={"batch_size"}) as result:
+        result.finish()
     assert read_manifest(path) == MANIFEST
 
 
@@ -156,11 +175,11 @@ def test_an_option_that_may_differ_keeps_the_value_the_run_was_begun_with(path):
 def test_overwrite_starts_anew(path, finished):
     write_result(path, ["a"]) if finished else interrupted(path, ["a"])
 
-    with open_result(path, changed(num_paraphrases=3), overwrite=True) as result:
+    with open_result(path, changed(num_paraphrases=3), ["b"], overwrite=True) as result:
         assert not result.finished
         assert result.done == frozenset()
         result.append([result_row("b")])
-        result.finish(["b"])
+        result.finish()
     assert list(pd.read_feather(path)["uuid"]) == ["b"]
     assert read_manifest(path) == changed(num_paraphrases=3)
 
@@ -197,10 +216,10 @@ def test_a_shard_that_does_not_fit_on_the_disk_is_one_line_and_loses_nothing(pat
     )
     assert told.returncode == 0, told.stderr
     assert len(told.stdout.splitlines()) == 1
-    assert "shard-00001.feather: File too large." in told.stdout
+    assert "vote-5.run: File too large." in told.stdout
 
-    with open_result(path) as result:
+    with open_result(path, uuids=["b", "a"]) as result:
         assert result.done == {"a"}
         result.append([result_row("b", generation=noise())])
-        result.finish(["b", "a"])
+        result.finish()
     assert pd.read_feather(path)["generation"][0] == noise()

@@ -160,5 +160,5 @@ def test_file_that_cannot_be_scored_is_refused(tmp_path, rows, message):
 def test_file_that_is_no_feather_file_is_refused_by_name(tmp_path):
     path = tmp_path / "origin.feather"
     path.write_text("uuid,answers\n")
-    with pytest.raises(UserError, match=r"origin\.feather is not a readable Arrow feather file"):
+    with pytest.raises(UserError, match=r"origin\.feather .*It must be an Arrow feather file"):
         read_rows(path)

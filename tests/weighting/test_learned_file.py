@@ -122,7 +122,7 @@ def test_a_question_without_a_known_relation_is_refused(by_template, asked, mess
     ],
 )
 def test_a_broken_field_is_named(by_index, field, value, message) -> None:
-    fields = json.loads(by_index.read_text()) | {field: value}
+    fields = json.loads(by_index.read_text()) | {field: value, "checksum": "edited"}
     by_index.write_text(json.dumps(fields))
     with pytest.raises(UserError, match=message) as error:
         read_learned(by_index)

@@ -57,6 +57,7 @@ def confidence(
     batch_size: options.BatchSize = "auto",
     output_dir: options.OutputDir = Path("results"),
     overwrite: options.Overwrite = False,
+    repair: options.Repair = False,
     as_json: options.AsJson = False,
 ) -> int:
     """Estimate how sure the model is of its answer to each wording.
@@ -105,6 +106,7 @@ def confidence(
             batch_size=options.parse_batch_size(batch_size),
             output_dir=output_dir,
             overwrite=overwrite,
+            repair=repair,
             as_json=as_json,
         )
     )  # fmt: skip

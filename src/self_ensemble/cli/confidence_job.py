@@ -33,6 +33,7 @@ from self_ensemble.questions.schema import QuestionSet
 from self_ensemble.results.disk import check_writable, read_table
 from self_ensemble.results.manifest import Manifest
 from self_ensemble.results.paths import confidence_path
+from self_ensemble.results.plan import RowPlan
 from self_ensemble.results.schema import CONFIDENCE_SCHEMA
 from self_ensemble.results.store import ResultFile
 from self_ensemble.run import (
@@ -61,6 +62,7 @@ class ConfidenceJob:
     batch_size: int | None
     output_dir: Path
     overwrite: bool
+    repair: bool
     as_json: bool
 
 
@@ -88,7 +90,8 @@ def run_confidence_job(job: ConfidenceJob) -> int:
     ensemble = Ensemble(model, "per_prompt", frame=frame, settings=settings)
     with ExitStack() as closing:
         files = {
-            name: closing.enter_context(_open(job, name, ensemble, question_set)) for name in names
+            name: closing.enter_context(_open(job, name, ensemble, question_set, choice))
+            for name in names
         }
         unfinished = leave_out_finished(files, console)
         run = ConfidenceRun(
@@ -124,7 +127,11 @@ def _estimators(job: ConfidenceJob) -> tuple[str, ...]:
 
 
 def _open(
-    job: ConfidenceJob, estimator: str, ensemble: Ensemble, question_set: QuestionSet
+    job: ConfidenceJob,
+    estimator: str,
+    ensemble: Ensemble,
+    question_set: QuestionSet,
+    choice: WordingChoice,
 ) -> ResultFile:
     sampled = estimator == "sampling"
     options = {
@@ -142,12 +149,14 @@ def _open(
         "top_p": job.top_p if sampled else None,
         "seed": job.data.seed if sampled else None,
     }
+    uuids = tuple(question.uuid for question in question_set.questions)
     return ResultFile.open(
         confidence_path(job.output_dir, question_set.name, job.model.model, estimator),
         Manifest(manifest_fields(ensemble, question_set, options)),
-        schema=CONFIDENCE_SCHEMA,
+        RowPlan(CONFIDENCE_SCHEMA, uuids, choice.chosen()),
         may_differ=MAY_DIFFER,
         overwrite=job.overwrite,
+        repair=job.repair,
     )
 
 

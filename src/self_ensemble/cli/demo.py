@@ -17,6 +17,7 @@ def demo(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Answer again over old results.")
     ] = False,
+    repair: options.Repair = False,
 ) -> int:
     """Answer the bundled questions with every method and compare the methods."""
     # Here, not above: torch would make every `--help` wait.
@@ -36,6 +37,7 @@ def demo(
         methods=("all",),
         output_dir=output_dir,
         overwrite=overwrite,
+        repair=repair,
     )
     code = run_job(job)
     if code not in (0, 3):

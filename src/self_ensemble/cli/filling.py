@@ -1,7 +1,8 @@
 """Result files being filled: what is on disk is left out, a stopped run goes on later."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
+import typer
 from rich.console import Console
 
 from self_ensemble.batches import BatchProgress, Outcome, run_batches
@@ -11,11 +12,19 @@ from self_ensemble.results.store import ResultFile
 
 
 def leave_out_finished(files: Mapping[str, ResultFile], console: Console) -> dict[str, ResultFile]:
-    """The files that are not finished yet; says which are."""
+    """The files that are not finished yet; says which are, and what was repaired."""
+    say_repaired(files.values())
     finished = [name for name, file in files.items() if file.finished]
     if finished:
         console.print(f"Finished already: {', '.join(finished)}.")
     return {name: file for name, file in files.items() if name not in finished}
+
+
+def say_repaired(files: Iterable[ResultFile]) -> None:
+    """Say what --repair has set aside; on standard error, beside a JSON line as well."""
+    for file in files:
+        for line in file.repaired:
+            typer.echo(line, err=True)
 
 
 def fill(
@@ -63,5 +72,5 @@ def fill(
         console.print("Stopped after a whole batch. Run the same command again to go on.")
         return outcome
     for file in files:
-        file.finish([question.uuid for question in questions])
+        file.finish()
     return outcome

@@ -84,6 +84,7 @@ def generate(
     batch_size: options.BatchSize = "auto",
     output_dir: options.OutputDir = Path("results"),
     overwrite: options.Overwrite = False,
+    repair: options.Repair = False,
     as_json: options.AsJson = False,
 ) -> int:
     """Answer every question of a data set with one or several methods, from one prefill each.
@@ -132,6 +133,7 @@ def generate(
             batch_size=options.parse_batch_size(batch_size),
             output_dir=output_dir,
             overwrite=overwrite,
+            repair=repair,
             as_json=as_json,
         )
     )  # fmt: skip

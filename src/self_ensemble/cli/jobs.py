@@ -40,7 +40,7 @@ from self_ensemble.run import (
     answer_batch,
     fewest_wordings_message,
     manifest_fields,
-    result_schema,
+    row_plan,
     sha256_of,
 )
 from self_ensemble.weighting.sources import file_suffix, weights_from
@@ -70,6 +70,7 @@ class Job:
     decode: str = "tree"
     batch_size: int | None = None
     overwrite: bool = False
+    repair: bool = False
     as_json: bool = False
 
     def options(self) -> dict[str, object]:
@@ -93,7 +94,7 @@ FUSED_ONLY = ("segment_weights", "positions", "fusion_point", "manual_read_each_
 # How and where a run works, which the manifest records by what came of it or not at all.
 NOT_IN_MANIFEST = {
     "dataset", "methods", "model", "output_dir", "data", "attention", "device", "dtype",
-    "aliases", "overwrite", "as_json", "max_new_tokens", "stop", "weights", "offset",
+    "aliases", "overwrite", "repair", "as_json", "max_new_tokens", "stop", "weights", "offset",
     "contrast_strength",
 }  # fmt: skip
 
@@ -123,7 +124,16 @@ def run_job(job: Job) -> int:
     with ExitStack() as closing:
         files = {
             method.name: closing.enter_context(
-                _open(job, ensemble, method, question_set, settings, weights, segment_weights)
+                _open(
+                    job,
+                    ensemble,
+                    method,
+                    question_set,
+                    choice,
+                    settings,
+                    weights,
+                    segment_weights,
+                )
             )
             for method in methods
         }
@@ -217,6 +227,7 @@ def _open(
     ensemble: Ensemble,
     method: Method,
     question_set: QuestionSet,
+    choice: WordingChoice,
     settings: Settings,
     weights: Weights | None,
     segment_weights: Weights | None,
@@ -246,10 +257,10 @@ def _open(
     )  # fmt: skip
     # Through JSON, so that what is compared on resume is what was written.
     manifest = Manifest(json.loads(json.dumps(fields, default=str)))
-    schema = result_schema(method.name)
     return ResultFile.open(
-        path, manifest, schema=schema, may_differ=MAY_DIFFER, overwrite=job.overwrite
-    )
+        path, manifest, row_plan(method, question_set, choice),
+        may_differ=MAY_DIFFER, overwrite=job.overwrite, repair=job.repair,
+    )  # fmt: skip
 
 
 def _num_errors(paths: dict[str, Path]) -> int:

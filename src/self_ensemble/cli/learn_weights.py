@@ -57,6 +57,7 @@ def learn_weights(
     ] = None,
     output_dir: options.OutputDir = Path("results"),
     overwrite: options.Overwrite = False,
+    repair: options.Repair = False,
     as_json: options.AsJson = False,
 ) -> int:
     """Learn how much each wording counts from questions whose answers are known.
@@ -87,6 +88,7 @@ def learn_weights(
             output=output,
             output_dir=output_dir,
             overwrite=overwrite,
+            repair=repair,
             as_json=as_json,
         )
     )  # fmt: skip

@@ -59,6 +59,7 @@ class LearnJob:
     output: Path | None
     output_dir: Path
     overwrite: bool
+    repair: bool
     as_json: bool
 
 

@@ -110,6 +110,14 @@ Overwrite = Annotated[
     bool,
     typer.Option("--overwrite", help="Start anew over old results.", rich_help_panel=RESULT),
 ]
+Repair = Annotated[
+    bool,
+    typer.Option(
+        "--repair",
+        help="Set aside what is damaged, under another name, and make it again.",
+        rich_help_panel=RESULT,
+    ),
+]
 AsJson = Annotated[
     bool, typer.Option("--json", help="One JSON line, no progress.", rich_help_panel=RESULT)
 ]

@@ -105,6 +105,7 @@ def paraphrase(
     aliases: opt.Aliases = None,
     batch_size: opt.BatchSize = "auto",
     overwrite: opt.Overwrite = False,
+    repair: opt.Repair = False,
     as_json: opt.AsJson = False,
 ) -> int:
     """Reword every question N times, refuse what is no good, and keep the rest in a file.
@@ -166,6 +167,7 @@ def paraphrase(
             top_p=0.9 if top_p is None else top_p,
             batch_size=opt.parse_batch_size(batch_size),
             overwrite=overwrite,
+            repair=repair,
             as_json=as_json,
             show=show,
         )

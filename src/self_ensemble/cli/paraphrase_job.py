@@ -8,11 +8,12 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
+import typer
 from rich.console import Console
 
 from self_ensemble.asking import Settings
 from self_ensemble.batches import Outcome
-from self_ensemble.cli.filling import fill
+from self_ensemble.cli.filling import fill, say_repaired
 from self_ensemble.cli.setup import (
     DataOptions,
     ModelOptions,
@@ -58,6 +59,7 @@ class ParaphraseJob:
     top_p: float
     batch_size: int | None
     overwrite: bool
+    repair: bool
     as_json: bool
     show: int
 
@@ -82,7 +84,9 @@ def run_paraphrase_job(job: ParaphraseJob) -> int:
             "is nothing for --human to take. Leave it out to draw wordings."
         )
     maker = _maker(job, question_set, console)
-    with output.open(maker.manifest, overwrite=job.overwrite) as file:
+    uuids = [question.uuid for question in question_set.questions]
+    with output.open(maker.manifest, uuids, overwrite=job.overwrite, repair=job.repair) as file:
+        say_repaired([file])
         outcome = Outcome(0, math.nan, 0)
         if file.finished:
             console.print("Finished already.")
@@ -98,7 +102,8 @@ def run_paraphrase_job(job: ParaphraseJob) -> int:
             )
         if outcome.signal_exit_code:
             return outcome.signal_exit_code
-        output.export()
+        for line in output.export(repair=job.repair):
+            typer.echo(line, err=True)
     return _report(job, output, outcome.seconds, console)
 
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 from pyarrow import feather, parquet
 
+from self_ensemble.checksum import DamagedError, check_sidecar, claims_checksum, problem
 from self_ensemble.errors import UserError
 
 
@@ -51,6 +52,7 @@ def read_table(path: Path) -> Table:
             the file, and the line where there is one.
     """
     data = _read_bytes(path)
+    _check_undamaged(path, data)
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
         raise UserError(
@@ -72,6 +74,16 @@ def _read_bytes(path: Path) -> bytes:
         raise UserError(f"{path} is a folder. Give a file.") from None
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}. Check the path.") from None
+
+
+def _check_undamaged(path: Path, data: bytes) -> None:
+    """Refuse a file of ours that is not as it was written; other people's have no checksum."""
+    suffix = path.suffix.lower()
+    if suffix == ".jsonl":
+        check_sidecar(path, data)
+    fault = problem(data) if suffix == ".feather" and claims_checksum(data) else None
+    if fault is not None:
+        raise DamagedError(path, fault, "Make it anew, with --repair where the command has it.")
 
 
 def _decode(path: Path, data: bytes) -> str:

@@ -2,16 +2,19 @@
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
 
-from self_ensemble.errors import UserError
+from self_ensemble import checksum
+from self_ensemble.checksum import DamagedError
+from self_ensemble.errors import UserError, reading
 
 # The option that says where results go, for messages; `paraphrase` has another one.
 OUTPUT_DIR = "--output-dir"
+REPAIR = "Run the command that made it again, with --repair: it is set aside and made anew."
 
 
 @contextmanager
@@ -21,7 +24,7 @@ def naming_disk_errors(path: Path, output_option: str = OUTPUT_DIR) -> Iterator[
         yield
     except OSError as error:
         raise UserError(
-            f"Cannot write {path}: {error.strerror}. "
+            f"Cannot write {path}: {error.strerror or error}. "
             "Free or unlock the place and run the same command again, "
             f"or choose another {output_option}."
         ) from error
@@ -37,69 +40,86 @@ def check_writable(folder: Path, output_option: str = OUTPUT_DIR) -> None:
     Raises:
         UserError: It cannot, with the reason of the operating system.
     """
-    in_the_way = [p for p in (folder, *folder.parents) if os.path.lexists(p) and not p.is_dir()]
-    if in_the_way:
-        raise UserError(
-            f"Cannot write to {folder}: {in_the_way[-1]} is not a folder. "
-            f"Move it away or choose another {output_option}."
-        )
     with naming_disk_errors(folder, output_option):
+        in_the_way = [
+            p for p in (folder, *folder.parents) if os.path.lexists(p) and not p.is_dir()
+        ]
+        if in_the_way:
+            raise UserError(
+                f"Cannot write to {folder}: {in_the_way[-1]} is not a folder. "
+                f"Move it away or choose another {output_option}."
+            )
         folder.mkdir(parents=True, exist_ok=True)
         # Without a name where the system can do that, so that a kill leaves nothing behind.
         with tempfile.TemporaryFile(dir=folder):
             pass
 
 
-def sync_folder(folder: Path) -> None:
-    """Make the folder's list of names survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Make a file's content, or a folder's list of names, survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
 
-def write_atomically(path: Path, content: bytes | pa.Buffer, *, temp_folder: Path) -> None:
+def temp_path(path: Path) -> Path:
+    """Where a file lies while it is written: beside it, because a rename stays on one disk."""
+    return path.with_name(f".{path.name}.tmp")
+
+
+def write_atomically(path: Path, content: bytes) -> None:
     """Write a file that is either as it was or whole, however the process ends.
 
     Args:
         path: The file.
         content: All of its bytes.
-        temp_folder: Where the unfinished file lies, as `<name>.tmp`; on the same file system.
     """
-    temp = temp_folder / f"{path.name}.tmp"
+    temp = temp_path(path)
     with temp.open("wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
     os.replace(temp, path)
-    sync_folder(path.parent)
+    sync(path.parent)
 
 
-def write_table(path: Path, table: pa.Table, *, temp_folder: Path) -> None:
-    """Write a table atomically as a feather file (version 2, that is an Arrow IPC file)."""
+def write_table(path: Path, table: pa.Table, metadata: Mapping[bytes, bytes]) -> None:
+    """Write a table atomically as a feather file (version 2, that is an Arrow IPC file).
+
+    Args:
+        path: The file.
+        table: Its rows.
+        metadata: What else it says of itself; its checksum comes beside it.
+    """
+    described = table.replace_schema_metadata({checksum.ARROW_KEY: checksum.BLANK, **metadata})
     sink = pa.BufferOutputStream()
     options = pa.ipc.IpcWriteOptions(compression="lz4")
-    with pa.ipc.new_file(sink, table.schema, options=options) as writer:
-        writer.write_table(table)
-    write_atomically(path, sink.getvalue(), temp_folder=temp_folder)
+    with pa.ipc.new_file(sink, described.schema, options=options) as writer:
+        writer.write_table(described)
+    write_atomically(path, checksum.seal(sink.getvalue().to_pybytes()))
 
 
-def read_table(path: Path) -> pa.Table:
-    """Read a feather file and check all of it.
+def read_table(path: Path, remedy: str = REPAIR) -> pa.Table:
+    """Read what `write_table` wrote, once its checksum is found right.
+
+    Args:
+        path: The file.
+        remedy: What the user can do about damage, a sentence.
 
     Raises:
-        UserError: It is missing, or damaged, or no feather file.
+        DamagedError: It cannot be read or is not as it was written.
     """
     try:
-        with pa.ipc.open_file(pa.py_buffer(path.read_bytes())) as reader:
-            table: pa.Table = reader.read_all()
-        table.validate(full=True)
-    # A damaged column name is decoded by pyarrow's Python side.
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(
-            f"{path} cannot be read as a feather file ({reason}). Delete it and run the same "
-            "command again (what was in it is asked again), or use --overwrite to start anew."
-        ) from error
+        content = path.read_bytes()
+    except OSError as error:
+        reason = f"it cannot be read ({error.strerror or error})"
+        raise DamagedError(path, reason, remedy) from error
+    # Before pyarrow sees it: on damaged lengths it has crashed the process.
+    fault = checksum.problem(content)
+    if fault is not None:
+        raise DamagedError(path, fault, remedy)
+    with reading(path, remedy), pa.ipc.open_file(pa.py_buffer(content)) as reader:
+        table: pa.Table = reader.read_all()
     return table

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import platform
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,23 +40,32 @@ class FileLock:
                     f"{holder or 'Another process'} is writing the result locked by {path}. "
                     f"Wait until it ends, or choose another {output_option}."
                 ) from error
-            except OSError:
+            except OSError as error:
                 os.close(descriptor)
-                raise
+                raise UserError(
+                    f"Cannot lock {path}: {error.strerror or error}. Two runs at once would mix "
+                    f"their rows, so the file system must offer locks; choose another "
+                    f"{output_option}."
+                ) from error
             # The holder before us may have deleted the file between our open and our flock; then
             # the lock is on a file without a name, and the next process would make a new one.
             if _is_at(path, descriptor):
                 break
             os.close(descriptor)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"Process {os.getpid()} on {platform.node()}".encode(), 0)
+        # On a full disk the holder has no name; the lock is what counts.
+        with suppress(OSError):
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"Process {os.getpid()} on {platform.node()}".encode(), 0)
         return cls(path, descriptor)
 
     def release(self) -> None:
         """Give the lock back and delete its file."""
-        # Deleted while still held, so that nobody else's lock file can be hit.
-        self.path.unlink(missing_ok=True)
-        os.close(self.descriptor)
+        # Deleted while still held, so that nobody else's lock file can be hit. Where the disk
+        # refuses, the file stays and locks nothing: the work is done, and that is no error.
+        with suppress(OSError):
+            self.path.unlink(missing_ok=True)
+        with suppress(OSError):
+            os.close(self.descriptor)
 
 
 def _is_at(path: Path, descriptor: int) -> bool:

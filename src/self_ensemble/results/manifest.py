@@ -1,17 +1,28 @@
 """What a result was made with, so that two different runs never end up in one file."""
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import pyarrow as pa
+
+from self_ensemble.checksum import (
+    DamagedError,
+    from_sealed_json,
+    json_without_marks,
+    to_sealed_json,
+)
 from self_ensemble.errors import UserError
-from self_ensemble.results.disk import OUTPUT_DIR, write_atomically
+from self_ensemble.results.disk import OUTPUT_DIR, REPAIR, read_table, write_atomically
 
 # Longest value quoted in a message: a hash fits, an instruction does not.
 MAX_QUOTED = 80
 ABSENT = "absent"
+# Name of the manifest among the metadata of a finished result.
+MANIFEST_KEY = b"self_ensemble_manifest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,31 +41,63 @@ class Manifest:
 
     def to_json(self) -> str:
         """Write it as JSON with sorted names, one field a line."""
-        return json.dumps(dict(self.fields), allow_nan=False, sort_keys=True, indent=1)
+        return json_without_marks(dict(sorted(self.fields.items())))
 
     @classmethod
-    def from_json(
-        cls, text: str | bytes, source: Path, output_option: str = OUTPUT_DIR
-    ) -> "Manifest":
+    def from_json(cls, text: bytes, source: Path, remedy: str = REPAIR) -> "Manifest":
         """Read what `to_json` wrote; `source` is the file to name when it is something else."""
         try:
             fields = json.loads(text)
         # Bytes that are no text at all raise UnicodeDecodeError, a ValueError like JSON's own.
         except ValueError as error:
-            raise _unreadable(source, str(error), output_option) from error
+            raise DamagedError(source, f"its manifest is no JSON ({error})", remedy) from error
         if not isinstance(fields, dict):
-            reason = f"expected an object, got {type(fields).__name__}"
-            raise _unreadable(source, reason, output_option)
+            raise DamagedError(source, "its manifest is no JSON object", remedy)
         return cls(fields)
 
     def write(self, path: Path) -> None:
-        """Write it to a file that is either whole or not there."""
-        write_atomically(path, self.to_json().encode(), temp_folder=path.parent)
+        """Write it with its checksum to a file that is either whole or not there."""
+        write_atomically(path, to_sealed_json(dict(sorted(self.fields.items()))))
 
     @classmethod
-    def read(cls, path: Path, output_option: str = OUTPUT_DIR) -> "Manifest":
-        """Read a file made by `write`."""
-        return cls.from_json(path.read_bytes(), path, output_option)
+    def read(cls, path: Path, remedy: str = REPAIR) -> "Manifest":
+        """Read a file made by `write`.
+
+        Raises:
+            DamagedError: It cannot be read or is not as it was written.
+        """
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            fault = f"it cannot be read ({error.strerror or error})"
+            raise DamagedError(path, fault, remedy) from error
+        return cls(from_sealed_json(content, path, remedy))
+
+    def digest(self, may_differ: Set[str] = frozenset()) -> str:
+        """Hash of all fields but those that may differ; as in `differences`, null is absence."""
+        fields = {
+            name: value
+            for name, value in _flat(self.fields)
+            if value is not None and not _with_outer_names(name) & may_differ
+        }
+        return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+
+
+def read_manifest(path: Path, remedy: str = REPAIR) -> Manifest:
+    """Read what a finished result was made with.
+
+    Raises:
+        DamagedError: The file is no result of this program, or damaged.
+    """
+    return manifest_of(read_table(path, remedy), path, remedy)
+
+
+def manifest_of(table: pa.Table, path: Path, remedy: str = REPAIR) -> Manifest:
+    """What the rows of a finished result were made with; `path` is the file they are from."""
+    metadata = table.schema.metadata or {}
+    if MANIFEST_KEY not in metadata:
+        raise DamagedError(path, "it is no finished result (it has no manifest)", remedy)
+    return Manifest.from_json(metadata[MANIFEST_KEY], path, remedy)
 
 
 class Difference(NamedTuple):
@@ -126,10 +169,3 @@ def _with_outer_names(name: str) -> set[str]:
 def _quote(value: object) -> str:
     text = value if isinstance(value, str) and "\n" not in value else json.dumps(value)
     return text if len(text) <= MAX_QUOTED else f"{text[: MAX_QUOTED - 3]}..."
-
-
-def _unreadable(source: Path, reason: str, output_option: str) -> UserError:
-    return UserError(
-        f"{source} holds no readable manifest ({reason}). "
-        f"Use --overwrite to start anew, or another {output_option}."
-    )

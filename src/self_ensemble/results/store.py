@@ -12,11 +12,11 @@
 A kill may come between any two steps, so each step leaves a state that `ResultFile.open` reads
 correctly. The manifest appears before the first shard and goes after the last, so shards always
 have one; the final file is there before the first shard goes, so where it exists it alone counts.
+
+Every file carries its checksum, a shard its number and the digest of the manifest, and a result is
+finished when its rows, read from the disk, are exactly those that the questions ask for.
 """
 
-import re
-import shutil
-from collections import defaultdict
 from collections.abc import Mapping, Sequence, Set
 from contextlib import ExitStack
 from pathlib import Path
@@ -30,17 +30,16 @@ from self_ensemble.results.disk import (
     OUTPUT_DIR,
     check_writable,
     naming_disk_errors,
-    read_table,
-    sync_folder,
+    sync,
+    temp_path,
     write_table,
 )
 from self_ensemble.results.lock import FileLock
-from self_ensemble.results.manifest import Manifest, require_same
+from self_ensemble.results.manifest import MANIFEST_KEY, Manifest
+from self_ensemble.results.plan import RowPlan, positions
+from self_ensemble.results.resume import Damage, begun_manifest, finished_manifest, sound_shards
 from self_ensemble.results.schema import rows_to_table
-
-MANIFEST_KEY = b"self_ensemble_manifest"
-MANIFEST_NAME = "manifest.json"
-SHARD_NAME = re.compile(r"shard-(\d+)\.feather")
+from self_ensemble.results.shards import next_number, remove_run, run_folder, write_shard
 
 
 class ResultFile:
@@ -51,37 +50,43 @@ class ResultFile:
         manifest: What the run was begun with; on resume the one on disk.
         finished: Whether the final file is there, with all rows.
         done: Uuids of the questions whose rows are on disk.
+        repaired: What was set aside when it was opened, a line each.
     """
 
     def __init__(
         self,
         path: Path,
         manifest: Manifest,
-        schema: pa.Schema,
+        plan: RowPlan,
         *,
         finished: bool,
+        done: frozenset[str],
+        repaired: Sequence[str],
+        made_with: str,
         output_option: str,
     ) -> None:
         self.path = path
         self.manifest = manifest
         self.finished = finished
-        self._schema = schema
+        self.done = done
+        self.repaired = tuple(repaired)
+        self._plan = plan
+        self._made_with = made_with
         self._output_option = output_option
-        self._run = _run_folder(path)
+        self._run = run_folder(path)
+        self._next_shard = next_number(self._run)
         self._closing = ExitStack()
-        shards = [] if finished else _shards(self._run)
-        self._next_shard = 1 + max((_shard_number(shard) for shard in shards), default=-1)
-        self.done = _uuids([path] if finished else shards, schema, output_option)
 
     @classmethod
     def open(
         cls,
         path: Path,
         manifest: Manifest,
+        plan: RowPlan,
         *,
-        schema: pa.Schema,
         may_differ: Set[str] = frozenset(),
         overwrite: bool = False,
+        repair: bool = False,
         output_option: str = OUTPUT_DIR,
     ) -> Self:
         """Begin a result, go on with an interrupted one, or find that it is finished.
@@ -89,9 +94,10 @@ class ResultFile:
         Args:
             path: The final file, `*.feather`.
             manifest: What is asked for now.
-            schema: Columns of the rows.
+            plan: The rows that the finished result has.
             may_differ: Manifest fields that may have changed since the run was begun.
             overwrite: Delete what there is and start anew. It is deleted here, at once.
+            repair: Set aside what is damaged, so that it is made again.
             output_option: The option with which the user chose the place, for messages.
 
         Raises:
@@ -99,23 +105,35 @@ class ResultFile:
                 damaged, is not ours, or its folder cannot be written.
         """
         check_writable(path.parent, output_option)
+        remedy = (
+            "Use --repair to set it aside and make it again, --overwrite to start anew, or "
+            f"another {output_option}."
+        )
+        damage = Damage(repair, remedy)
         with ExitStack() as on_error, naming_disk_errors(path, output_option):
             lock = FileLock.acquire(path.with_name(f".{path.stem}.lock"), output_option)
             on_error.callback(lock.release)
+            temp_path(path).unlink(missing_ok=True)
             if overwrite:
-                _remove_run(_run_folder(path))
+                remove_run(run_folder(path))
                 path.unlink(missing_ok=True)
-                sync_folder(path.parent)
-            finished = path.exists()
-            if finished:
-                begun_with = read_manifest(path, output_option)
-                require_same(begun_with, manifest, may_differ, path, output_option)
-                _remove_run(_run_folder(path))
-            else:
-                begun_with = _begin_or_resume(
-                    _run_folder(path), manifest, may_differ, output_option
+                sync(path.parent)
+            made_with = manifest.digest(may_differ)
+            begun_with = finished_manifest(path, manifest, plan, may_differ, damage, output_option)
+            finished = begun_with is not None
+            if begun_with is None:
+                begun_with = begun_manifest(
+                    run_folder(path), manifest, may_differ, damage, output_option
                 )
-            result = cls(path, begun_with, schema, finished=finished, output_option=output_option)
+                shards = sound_shards(run_folder(path), made_with, plan, damage)
+                done = {uuid for table in shards for uuid in table["uuid"].to_pylist()}
+            else:
+                remove_run(run_folder(path))
+                done = set(plan.uuids)
+            result = cls(
+                path, begun_with, plan, finished=finished, done=frozenset(done),
+                repaired=damage.lines, made_with=made_with, output_option=output_option,
+            )  # fmt: skip
             result._closing = on_error.pop_all()
         return result
 
@@ -132,58 +150,53 @@ class ResultFile:
             The number of rows written.
 
         Raises:
-            ValueError: A row does not fit the schema, or is there twice.
+            ValueError: A row does not fit the schema, or they are not the rows of the plan.
             UserError: The disk refuses.
         """
         assert not self.finished, f"{self.path} is finished"
         new = [row for row in rows if row.get("uuid") not in self.done]
-        keys = {(row.get("uuid"), row.get("paraphrase_index")) for row in new}
-        if len(keys) != len(new):
-            raise ValueError(f"A batch of {len(new)} rows has only {len(keys)} different ones.")
         if not new:
             return 0
-        table = rows_to_table(new, self._schema)
-        shard = self._run / f"shard-{self._next_shard:05d}.feather"
-        with naming_disk_errors(shard, self._output_option):
-            write_table(shard, table, temp_folder=self._run)
+        table = rows_to_table(new, self._plan.schema)
+        fault = self._plan.fault(table)
+        if fault is not None:
+            raise ValueError(f"A batch of {len(new)} rows does not fit {self.path}: {fault}.")
+        with naming_disk_errors(self._run, self._output_option):
+            write_shard(self._run, self._next_shard, table, self._made_with)
         self._next_shard += 1
         self.done |= frozenset(table["uuid"].to_pylist())
         return len(new)
 
-    def finish(self, order: Sequence[str]) -> None:
+    def finish(self) -> None:
         """Merge the shards into the final file; does nothing where it is there already.
 
-        Args:
-            order: The uuids of all questions, in the data set's order.
-
         Raises:
-            ValueError: `order` is not exactly the questions that are done.
-            UserError: The disk refuses, or a shard is damaged.
+            ValueError: A question has not been answered.
+            UserError: The disk refuses, or rows that were put on it are damaged or gone.
         """
         if self.finished:
             return
-        if len(set(order)) != len(order) or self.done != set(order):
-            raise ValueError(
-                f"{self.path} has {len(self.done)} of {len(order)} questions, "
-                f"{len(self.done - set(order))} of them not in the order given."
-            )
-        tables = [
-            _read_rows(shard, self._schema, self._output_option) for shard in _shards(self._run)
-        ]
-        merged = pa.concat_tables([self._schema.empty_table(), *tables]).combine_chunks()
-        positions = defaultdict(list)
-        for position, uuid in enumerate(merged["uuid"].to_pylist()):
-            positions[uuid].append(position)
-        in_order = [position for uuid in order for position in positions[uuid]]
-        ordered = merged.take(pa.array(in_order, pa.int64()))
-        with_manifest = ordered.replace_schema_metadata(
-            {MANIFEST_KEY: self.manifest.to_json().encode()}
-        )
+        uuids = self._plan.uuids
+        if self.done != set(uuids):
+            raise ValueError(f"{self.path} has {len(self.done)} of {len(uuids)} questions.")
         with naming_disk_errors(self.path, self._output_option):
-            # Made in the run folder, so that a kill leaves no torn file among the results.
-            write_table(self.path, with_manifest, temp_folder=self._run)
+            # From the disk, not from memory: other programs have been at it as well.
+            refuse = Damage(repair=False, remedy="Run the same command again with --repair.")
+            tables = sound_shards(self._run, self._made_with, self._plan, refuse)
+            merged = pa.concat_tables([self._plan.schema.empty_table(), *tables]).combine_chunks()
+            places = positions(merged)
+            lost = set(uuids) - places.keys()
+            if lost:
+                raise UserError(
+                    f"{self._run} has lost the rows of {len(lost)} of {len(uuids)} questions: "
+                    "something else has removed shards while the run went on. Run the same "
+                    "command again to ask them again."
+                )
+            in_order = [position for uuid in uuids for position in places[uuid]]
+            ordered = merged.take(pa.array(in_order, pa.int64()))
+            write_table(self.path, ordered, {MANIFEST_KEY: self.manifest.to_json().encode()})
             self.finished = True
-            _remove_run(self._run)
+            remove_run(self._run)
 
     def close(self) -> None:
         """Let other processes open the result; what is on disk stays as it is."""
@@ -199,88 +212,3 @@ class ResultFile:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def read_manifest(path: Path, output_option: str = OUTPUT_DIR) -> Manifest:
-    """Read what a finished result was made with.
-
-    Raises:
-        UserError: The file is no result of this program.
-    """
-    metadata = read_table(path).schema.metadata or {}
-    if MANIFEST_KEY not in metadata:
-        raise UserError(
-            f"{path} was not made by self-ensemble (it has no manifest). Move it away, "
-            f"use --overwrite to replace it, or choose another {output_option}."
-        )
-    return Manifest.from_json(metadata[MANIFEST_KEY], path, output_option)
-
-
-def _begin_or_resume(
-    run: Path, manifest: Manifest, may_differ: Set[str], output_option: str
-) -> Manifest:
-    """Make the run folder ready for shards; returns the manifest it was begun with."""
-    run.mkdir(exist_ok=True)
-    sync_folder(run.parent)
-    for torn in run.glob("*.tmp"):
-        torn.unlink()
-    manifest_path = run / MANIFEST_NAME
-    if manifest_path.exists():
-        begun_with = Manifest.read(manifest_path, output_option)
-        require_same(begun_with, manifest, may_differ, run, output_option)
-        return begun_with
-    if _shards(run):
-        raise UserError(
-            f"{run} has shards but no {MANIFEST_NAME}, so what made them is unknown. "
-            f"Use --overwrite to start anew, or another {output_option}."
-        )
-    manifest.write(manifest_path)
-    return manifest
-
-
-def _remove_run(run: Path) -> None:
-    # Shards first: rmtree has no fixed order, and shards without a manifest could not be resumed.
-    for shard in _shards(run):
-        shard.unlink()
-    if run.exists():
-        shutil.rmtree(run)
-
-
-def _run_folder(path: Path) -> Path:
-    return path.with_suffix(".run")
-
-
-def _shards(run: Path) -> list[Path]:
-    return sorted(
-        (file for file in run.glob("*") if SHARD_NAME.fullmatch(file.name)), key=_shard_number
-    )
-
-
-def _shard_number(shard: Path) -> int:
-    match = SHARD_NAME.fullmatch(shard.name)
-    assert match is not None, shard
-    return int(match.group(1))
-
-
-def _read_rows(file: Path, schema: pa.Schema, output_option: str) -> pa.Table:
-    table = read_table(file)
-    if not table.schema.equals(schema):
-        raise UserError(
-            f"{file} has other columns than this version of self-ensemble writes. "
-            f"Use --overwrite to start anew, or another {output_option}."
-        )
-    return table.replace_schema_metadata(None)
-
-
-def _uuids(files: Sequence[Path], schema: pa.Schema, output_option: str) -> frozenset[str]:
-    """Collect the uuids of all files; each file must have its own."""
-    seen: set[str] = set()
-    for file in files:
-        uuids = set(_read_rows(file, schema, output_option)["uuid"].to_pylist())
-        if seen & uuids:
-            raise UserError(
-                f"{file} repeats rows of an earlier shard, for example uuid "
-                f"{min(seen & uuids)!r}. Delete it, or use --overwrite to start anew."
-            )
-        seen |= uuids
-    return frozenset(seen)

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 from pyarrow import feather
 
-from self_ensemble.errors import UserError, unknown_name
+from self_ensemble.checksum import DamagedError, claims_checksum, problem
+from self_ensemble.errors import UserError, reading, unknown_name
 
 _REQUIRED = ("uuid", "answers", "prediction")
 _OPTIONAL = ("seconds", "error", "paraphrase_index", "mean_logprob")
@@ -170,9 +171,16 @@ def _records(
     path: Path, required: Sequence[str], optional: Sequence[str], kind: str
 ) -> list[dict[str, Any]]:
     try:
-        table = feather.read_table(path, memory_map=False)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise UserError(f"{path} is not a readable Arrow feather file ({error}).") from error
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}.") from error
+    # Files of published notebooks have no checksum. Ours are checked before pyarrow sees them:
+    # on damaged lengths it has crashed the process.
+    fault = problem(content) if claims_checksum(content) else None
+    if fault is not None:
+        raise DamagedError(path, fault, f"Make the {kind} again, with --repair.")
+    with reading(path, f"It must be an Arrow feather file. Make the {kind} again."):
+        table = feather.read_table(pa.BufferReader(content))
     missing = [name for name in required if name not in table.column_names]
     if missing:
         raise UserError(f"{path} has no column {', '.join(missing)}: it is no {kind} file.")

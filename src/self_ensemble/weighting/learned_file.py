@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar, cast
 
+from self_ensemble.checksum import EDITED, JSON_KEY, MARK, from_sealed_json
 from self_ensemble.errors import UserError
 from self_ensemble.questions.schema import Question, QuestionSet
 from self_ensemble.results.manifest import Manifest
@@ -15,6 +16,10 @@ from self_ensemble.weighting.groups import By, group_of
 
 KIND = "learned weights"
 REMEDY = "Make the file anew with `self-ensemble learn-weights`."
+CHANGED = (
+    f'If you changed it yourself, write "{EDITED}" in the place of its "{JSON_KEY}"; else make it '
+    "anew with `self-ensemble learn-weights --repair`."
+)
 
 T = TypeVar("T")
 
@@ -64,10 +69,12 @@ def is_learned_file(path: Path) -> bool:
     if path.suffix.lower() != ".json" or not path.is_file():
         return False
     try:
-        document = _document(path)
-    except UserError:
+        content = path.read_bytes()
+    except OSError:
         return False  # Reading it as a table says what is wrong with it.
-    return isinstance(document, dict) and document.get("kind") == KIND
+    # By a search, since damage is looked for before anything is parsed; two marks, one of which
+    # is still there if the other is damaged.
+    return MARK in content or json.dumps(KIND).encode() in content
 
 
 def read_learned(path: Path) -> LearnedWeights:
@@ -77,7 +84,7 @@ def read_learned(path: Path) -> LearnedWeights:
         UserError: It is no such file, or a field of it is not as it must be; names the field.
     """
     document = _document(path)
-    if not isinstance(document, dict) or document.get("kind") != KIND:
+    if document.get("kind") != KIND:
         raise UserError(f"{path} holds no learned weights (field 'kind'). {REMEDY}")
     indices = _list_of(int, document, "indices", path)
     weights = _field(document, "weights", dict, path)
@@ -150,14 +157,13 @@ def _weights_of(
     return learned.weights[group]
 
 
-def _document(path: Path) -> object:
+def _document(path: Path) -> dict[str, object]:
     try:
-        document: object = json.loads(path.read_bytes())
+        content = path.read_bytes()
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}. Check the path.") from error
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: malformed JSON ({error}). {REMEDY}") from error
-    return document
+        reason = error.strerror or error
+        raise UserError(f"{path} cannot be read: {reason}. Check the path.") from error
+    return from_sealed_json(content, path, CHANGED, may_be_edited=True)
 
 
 def _field(document: Mapping[str, object], name: str, kind: type[T], path: Path) -> T:

@@ -89,16 +89,17 @@ def weights_from(
             f"There is no {path} with the weights. Run `self-ensemble confidence --estimator "
             f"{estimator}` with the same data and model first."
         )
-    cells = _read_confidences(path)
+    remedy = f"Run `self-ensemble confidence --estimator {estimator} --repair` to make it again."
+    cells = _read_confidences(path, remedy)
     return {
         question.uuid: _weights_of(question, cells, path, chosen)
         for question in question_set.questions
     }
 
 
-def _read_confidences(path: Path) -> _Cells:
+def _read_confidences(path: Path, remedy: str) -> _Cells:
     columns = ["uuid", "paraphrase_index", "paraphrase", "confidence"]
-    table = read_table(path)
+    table = read_table(path, remedy)
     missing = [name for name in columns if name not in table.column_names]
     if missing:
         raise UserError(f"{path} has no column {missing[0]!r}. Make it with `confidence`.")

@@ -3,6 +3,7 @@
 webqa.feather     the result: all rows, and what they were made with in its metadata
 webqa.run/        finished batches, while the run goes on
 webqa.jsonl       the same rows as text, where the user asked for a .jsonl file
+webqa.jsonl.sha256      its checksum, as `sha256sum` writes it; delete it to change rows by hand
 """
 
 import platform
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from self_ensemble.batches import BatchProgress
+from self_ensemble.checksum import DamagedError, sidecar, sidecar_content
 from self_ensemble.errors import UserError
 from self_ensemble.models.load import LoadedModel
 from self_ensemble.questions.schema import Question, QuestionSet
@@ -24,6 +26,8 @@ from self_ensemble.results.disk import (
     write_atomically,
 )
 from self_ensemble.results.manifest import Manifest
+from self_ensemble.results.plan import RowPlan
+from self_ensemble.results.shards import run_folder, set_aside
 from self_ensemble.results.store import ResultFile
 from self_ensemble.run import sha256_of
 from self_ensemble.wordings.pool import Pool
@@ -70,49 +74,75 @@ class Output:
                 )
         return output
 
-    def open(self, manifest: Manifest, *, overwrite: bool) -> ResultFile:
+    def open(
+        self, manifest: Manifest, uuids: Sequence[str], *, overwrite: bool, repair: bool
+    ) -> ResultFile:
         """Begin the result, go on with an interrupted one, or find that it is finished.
+
+        Args:
+            manifest: What it depends on.
+            uuids: The questions.
+            overwrite: Start anew.
+            repair: Set aside what is damaged, so that it is made again.
 
         Raises:
             UserError: There is something else in its place.
         """
         check_writable(self.store.parent, OUTPUT)
-        if self.named != self.store and self.named.exists():
-            with naming_disk_errors(self.named, OUTPUT):
-                if overwrite:
-                    self.named.unlink()
-                elif not self.store.exists():
-                    raise UserError(
-                        f"{self.named} is there already, without the {self.store.name} that a "
-                        "run leaves beside it. Move it away, use --overwrite to replace it, or "
-                        "choose another --output."
-                    )
-        return ResultFile.open(
+        with naming_disk_errors(self.named, OUTPUT):
+            ours = (self.store, run_folder(self.store), sidecar(self.named))
+            if self.named.exists() and not overwrite and not any(map(Path.exists, ours)):
+                raise UserError(
+                    f"{self.named} is there already, without the {self.store.name} that a "
+                    "run leaves beside it. Move it away, use --overwrite to replace it, or "
+                    "choose another --output."
+                )
+        file = ResultFile.open(
             self.store,
             manifest,
-            schema=PARAPHRASE_SCHEMA,
+            RowPlan(PARAPHRASE_SCHEMA, tuple(uuids)),
             may_differ=MAY_DIFFER,
             overwrite=overwrite,
+            repair=repair,
             output_option=OUTPUT,
         )
+        if overwrite and self.named != self.store:
+            with naming_disk_errors(self.named, OUTPUT):
+                self.named.unlink(missing_ok=True)
+        return file
 
-    def export(self) -> None:
-        """Write the .jsonl file if it was asked for and is not there.
+    def export(self, *, repair: bool) -> tuple[str, ...]:
+        """Write the .jsonl file, if it was asked for, with its checksum beside it.
+
+        Args:
+            repair: Whether one that holds something else is set aside and written anew.
+
+        Returns:
+            What was set aside, a line each.
 
         Raises:
             UserError: It is there and holds something else.
         """
         if self.named == self.store:
-            return
+            return ()
         content = to_jsonl(read_rows(self.store))
+        aside: tuple[str, ...] = ()
         with naming_disk_errors(self.named, OUTPUT):
-            if not self.named.exists():
-                write_atomically(self.named, content, temp_folder=self.named.parent)
-            elif self.named.read_bytes() != content:
-                raise UserError(
-                    f"{self.named} holds something else than {self.store.name} beside it. Move it "
-                    "away and run the same command again."
-                )
+            there = self.named.read_bytes() if self.named.exists() else None
+            if there is not None and there != content:
+                fault = f"it holds something else than {self.store.name} beside it"
+                if not repair:
+                    raise DamagedError(
+                        self.named,
+                        fault,
+                        "Move it away, or use --repair to set it aside and write it anew.",
+                    )
+                aside = (set_aside(self.named, fault),)
+            # First, so that the file is never there without it.
+            write_atomically(sidecar(self.named), sidecar_content(self.named, content))
+            if there != content:
+                write_atomically(self.named, content)
+        return aside
 
 
 def read_rows(store: Path) -> list[dict[str, Any]]:
@@ -121,7 +151,7 @@ def read_rows(store: Path) -> list[dict[str, Any]]:
     Raises:
         UserError: It is no such file.
     """
-    table = read_table(store)
+    table = read_table(store, "Run `self-ensemble paraphrase` again with --repair.")
     if table.schema.names != PARAPHRASE_SCHEMA.names:
         raise UserError(f"{store} is no file of wordings. Give one that `paraphrase` has written.")
     rows: list[dict[str, Any]] = table.to_pylist()

@@ -106,10 +106,49 @@ def test_a_file_is_kept_unless_told_otherwise(questions, tiny_folder, tmp_path, 
     assert main(command) == 0
     before = learned_file(tmp_path).read_bytes()
     assert main([*command, "--seed", "1"]) == 2
-    assert "is there already. Use --overwrite" in capsys.readouterr().err
+    assert "seed was 0, now 1" in capsys.readouterr().err
     assert learned_file(tmp_path).read_bytes() == before
     assert main([*command, "--seed", "1", "--overwrite"]) == 0
     assert json.loads(learned_file(tmp_path).read_text())["seed"] == 1
+
+
+def test_the_same_command_again_tells_what_is_there(
+    questions, tiny_folder, tmp_path, capsys
+) -> None:
+    command = learn(questions, tiny_folder, tmp_path)
+    told = []
+    for more in ([], ["--json"]):
+        for again in (["--overwrite"], []):
+            assert main([*command, *more, *again]) == 0
+            captured = capsys.readouterr()
+            assert ("Finished already." in captured.err) == (not again and not more)
+            told.append(captured.out)
+    assert told[0] == told[1]
+    assert told[2] == told[3]
+    assert [file.name for file in learned_file(tmp_path).parent.iterdir()] == [
+        "learned_weights.json"
+    ]
+
+
+def test_a_damaged_file_is_refused_and_repaired(questions, tiny_folder, tmp_path, capsys) -> None:
+    command = learn(questions, tiny_folder, tmp_path, "--max-samples", "4")
+    assert main(command) == 0
+    path = learned_file(tmp_path)
+    before = json.loads(path.read_text())
+    damaged = path.read_bytes().replace(b"0.", b"0,", 1)
+    path.write_bytes(damaged)
+    asked = arguments("generate", questions, tiny_folder, tmp_path, "--offset", "4",
+                      "--method", "weighted_avg", "--weights", "learned")  # fmt: skip
+    capsys.readouterr()
+    assert main(command) == 2
+    assert "its checksum is another one. Use --repair" in capsys.readouterr().err
+    assert main(asked) == 2
+    assert "learn-weights --repair" in capsys.readouterr().err
+    assert main([*command, "--repair"]) == 0
+    assert "learned_weights.json.damaged-1" in capsys.readouterr().err
+    assert json.loads(path.read_text())["weights"] == before["weights"]
+    assert path.with_name("learned_weights.json.damaged-1").read_bytes() == damaged
+    assert main(asked) == 0
 
 
 @pytest.mark.parametrize("option", ["--output-dir", "--output"])

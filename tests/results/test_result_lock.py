@@ -24,7 +24,7 @@ while num_held < 2000:
         continue
     alone_path.touch(exist_ok=False)
     alone_path.unlink()
-    lock.release()
+    lock.close()
     num_held += 1
 """
 
@@ -45,5 +45,5 @@ def test_a_lock_file_left_behind_locks_nothing(tmp_path):
     assert "switched off" not in path.read_text()
     with pytest.raises(UserError, match=r"Wait until it ends"):
         FileLock.acquire(path)
-    lock.release()
+    lock.close()
     assert not path.exists()

@@ -11,6 +11,7 @@ from self_ensemble.results.paths import learned_weights_path
 from self_ensemble.weighting.learned_file import (
     LearnedWeights,
     is_learned_file,
+    learned_fields,
     learned_weights_for,
     read_learned,
     write_learned,
@@ -41,14 +42,14 @@ def question_set(*questions: Question, name: str = "facts") -> QuestionSet:
 @pytest.fixture
 def by_index(tmp_path) -> Path:
     path = tmp_path / "learned.json"
-    write_learned(path, BY_INDEX, {"nll": 1.5, "by": "overwritten"})
+    write_learned(path, {"nll": 1.5, **learned_fields(BY_INDEX)})
     return path
 
 
 @pytest.fixture
 def by_template(tmp_path) -> Path:
     path = tmp_path / "templates.json"
-    write_learned(path, BY_TEMPLATE, {})
+    write_learned(path, learned_fields(BY_TEMPLATE))
     return path
 
 
@@ -148,7 +149,7 @@ def test_the_source_learned_reads_the_file_of_data_set_and_model(tmp_path) -> No
         weights_from("learned", asked, CHOSEN, output_dir=tmp_path, model="/m/tiny")
     path = learned_weights_path(tmp_path, "facts", "/m/tiny")
     path.parent.mkdir(parents=True)
-    write_learned(path, BY_INDEX, {})
+    write_learned(path, learned_fields(BY_INDEX))
     for source in ("learned", str(path)):
         weights = weights_from(source, asked, CHOSEN, output_dir=tmp_path, model="/m/tiny")
         assert weights == {"a": (0.5, 0.3, 0.2)}

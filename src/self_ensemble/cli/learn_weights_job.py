@@ -1,24 +1,24 @@
 """What `learn-weights` does once its options are read."""
 
-import json
-import math
-import sys
-from dataclasses import dataclass, replace
+from contextlib import closing
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import cast
 
+import typer
 from rich.console import Console
 
 from self_ensemble.asking import Settings
+from self_ensemble.checksum import DamagedError
+from self_ensemble.cli.learn_weights_report import cross_validation_fields, report_learned
 from self_ensemble.cli.setup import (
     DataOptions,
     ModelOptions,
     count,
     default_batch_size,
     message_console,
-    page_console,
     progress_bar,
     prompt_frame,
 )
@@ -26,21 +26,32 @@ from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError
 from self_ensemble.models.load import LoadedModel
 from self_ensemble.questions.schema import QuestionSet
-from self_ensemble.report.learned_weights import likelihood_table, weights_table
-from self_ensemble.results.disk import OUTPUT_DIR, check_writable
+from self_ensemble.results.disk import OUTPUT_DIR, check_writable, naming_disk_errors
+from self_ensemble.results.lock import FileLock
+from self_ensemble.results.manifest import Manifest, require_same
 from self_ensemble.results.paths import learned_weights_path
-from self_ensemble.run import WordingChoice, fewest_wordings_message, manifest_fields
+from self_ensemble.results.shards import set_aside
+from self_ensemble.run import (
+    MAY_DIFFER,
+    WordingChoice,
+    fewest_wordings_message,
+    manifest_fields,
+)
 from self_ensemble.weighting.candidates import TOP_K
 from self_ensemble.weighting.crossval import (
-    HeldOut,
-    Learned,
     check_folds,
     cross_validate,
     learn,
 )
 from self_ensemble.weighting.devset import MAX_QUESTIONS, DevSet, ask_dev_set
 from self_ensemble.weighting.groups import By, group_of
-from self_ensemble.weighting.learned_file import LearnedWeights, model_folder, write_learned
+from self_ensemble.weighting.learned_file import (
+    LearnedWeights,
+    learned_fields,
+    model_folder,
+    read_document,
+    write_learned,
+)
 from self_ensemble.weighting.targets import Target, chat_target, plain_target
 
 
@@ -77,30 +88,85 @@ def run_learn_job(job: LearnJob) -> int:
         frame=prompt_frame(job.chat_template, model, question_set),
         settings=Settings(max_new_tokens=question_set.max_new_tokens, stop=question_set.stop),
     )
+    made_with = _made_with(job, ensemble, question_set, by, choice)
+    option = _option(job)
+    with naming_disk_errors(path, option):
+        lock = FileLock.acquire(path.with_name(f".{path.stem}.lock"), option)
+    with closing(lock):
+        with naming_disk_errors(path, option):
+            document = None if job.overwrite else _finished(job, path, made_with, option)
+        if document is None:
+            dev_set = _ask(job, console, question_set, ensemble, choice)
+            if dev_set.signal_exit_code:
+                console.print("Stopped; nothing is written.")
+                return dev_set.signal_exit_code
+            document = {**_learn(job, question_set, dev_set, by, choice), **made_with.fields}
+            with naming_disk_errors(path, option):
+                write_learned(path, document)
+        else:
+            console.print("Finished already.")
+    report_learned(document, path, console, as_json=job.as_json)
+    return 0
+
+
+def _ask(
+    job: LearnJob,
+    console: Console,
+    question_set: QuestionSet,
+    ensemble: Ensemble,
+    choice: WordingChoice,
+) -> DevSet:
     with progress_bar(console, "learning", len(question_set.questions), 0) as on_batch:
-        dev_set = ask_dev_set(
+        return ask_dev_set(
             ensemble, question_set.questions, choice,
-            _target(job, model, ensemble, question_set),
-            batch_size=job.batch_size or default_batch_size(model),
+            _target(job, ensemble.model, ensemble, question_set),
+            batch_size=job.batch_size or default_batch_size(ensemble.model),
             may_shrink=job.batch_size is None, on_batch=on_batch,
         )  # fmt: skip
-    if dev_set.signal_exit_code:
-        console.print("Stopped; nothing is written.")
-        return dev_set.signal_exit_code
+
+
+def _finished(
+    job: LearnJob, path: Path, made_with: Manifest, option: str
+) -> dict[str, object] | None:
+    """What an earlier run of the same command has written; None where there is nothing."""
+    if not path.exists():
+        return None
+    remedy = f"Use --repair to set it aside and learn again, --overwrite, or another {option}."
+    try:
+        document = read_document(path, remedy)
+    except DamagedError as damaged:
+        if not job.repair:
+            raise
+        typer.echo(set_aside(path, damaged.fault), err=True)
+        return None
+    old = Manifest({name: document.get(name) for name in made_with.fields})
+    require_same(old, made_with, MAY_DIFFER, path, option)
+    return document
+
+
+def _learn(
+    job: LearnJob,
+    question_set: QuestionSet,
+    dev_set: DevSet,
+    by: By,
+    choice: WordingChoice,
+) -> dict[str, object]:
     groups = [group_of(question, by, choice.chosen()) for question in dev_set.questions]
     learned = learn(dev_set.candidates, groups)
     held_out = cross_validate(dev_set.candidates, groups, job.folds, job.data.seed)
-    used = replace(question_set, questions=dev_set.questions)
-    write_learned(
-        path,
+    fields = learned_fields(
         LearnedWeights(
             by, learned.weights, choice.chosen(), question_set.name,
             model_folder(job.model.model), tuple(q.uuid for q in dev_set.questions),
-        ),
-        _provenance(job, ensemble, used, learned, held_out),
+        )
     )  # fmt: skip
-    _report(job, console, path, choice, dev_set, learned, held_out)
-    return 0
+    return fields | {
+        "left_out": dev_set.left_out,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "nll": learned.nll,
+        "nll_uniform": learned.nll_uniform,
+        "cross_validation": cross_validation_fields(held_out),
+    }
 
 
 def _dev_questions(job: LearnJob, choice: WordingChoice) -> QuestionSet:
@@ -131,10 +197,13 @@ def _output_path(job: LearnJob, question_set: QuestionSet) -> Path:
     path = job.output or learned_weights_path(job.output_dir, question_set.name, job.model.model)
     if path.suffix.lower() != ".json":
         raise UserError(f"Got --output {path}. Give a file that ends in .json.")
-    if path.exists() and not job.overwrite:
-        raise UserError(f"{path} is there already. Use --overwrite, or another --output.")
-    check_writable(path.parent, "--output" if job.output else OUTPUT_DIR)
+    check_writable(path.parent, _option(job))
     return path
+
+
+def _option(job: LearnJob) -> str:
+    """The option with which the user chose the place of the file."""
+    return "--output" if job.output else OUTPUT_DIR
 
 
 def _target(
@@ -147,17 +216,21 @@ def _target(
     return plain_target(model.tokenizer, question_set.framing, stop)
 
 
-def _provenance(
+def _made_with(
     job: LearnJob,
     ensemble: Ensemble,
-    used: QuestionSet,
-    learned: Learned,
-    held_out: HeldOut,
-) -> dict[str, object]:
+    question_set: QuestionSet,
+    by: By,
+    choice: WordingChoice,
+) -> Manifest:
+    """All that the weights depend on."""
     fields = manifest_fields(
         ensemble,
-        used,
+        question_set,
         {
+            "by": by,
+            "indices": choice.chosen(),
+            "folds": job.folds,
             "max_samples": job.data.max_samples,
             "offset": job.data.offset,
             "num_shots": job.data.num_shots,
@@ -169,62 +242,4 @@ def _provenance(
         },
     )
     versions = cast(dict[str, str], fields["versions"])
-    return fields | {
-        "versions": versions | {"scipy": version("scipy")},
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "nll": learned.nll,
-        "nll_uniform": learned.nll_uniform,
-        "cross_validation": _cross_validation(held_out),
-    }
-
-
-def _cross_validation(held_out: HeldOut) -> dict[str, object]:
-    numbers = {
-        "nll_learned": held_out.learned,
-        "nll_uniform": held_out.uniform,
-        "difference": held_out.difference.value,
-        "low": held_out.difference.low,
-        "high": held_out.difference.high,
-    }
-    return {
-        "folds": held_out.num_folds,
-        "questions": held_out.difference.n,
-        # JSON has no nan.
-        **{name: None if math.isnan(value) else value for name, value in numbers.items()},
-    }
-
-
-def _report(
-    job: LearnJob,
-    console: Console,
-    path: Path,
-    choice: WordingChoice,
-    dev_set: DevSet,
-    learned: Learned,
-    held_out: HeldOut,
-) -> None:
-    if job.as_json:
-        summary = {
-            "file": str(path),
-            "by": job.by,
-            "weights": learned.weights,
-            "questions": len(dev_set.questions),
-            "left_out": len(dev_set.left_out),
-            "nll": learned.nll,
-            "nll_uniform": learned.nll_uniform,
-            "cross_validation": _cross_validation(held_out),
-        }
-        sys.stdout.write(json.dumps(summary) + "\n")
-        return
-    page = page_console()
-    page.print(weights_table(choice.chosen(), learned))
-    page.print(likelihood_table(learned, held_out, len(dev_set.questions)))
-    if not held_out.favours_learned:
-        page.print(
-            "On questions that they were not fitted on, learned weights are not clearly better "
-            "than equal ones."
-        )
-    for uuid, reason in list(dev_set.left_out.items())[:1]:
-        left_out = count(len(dev_set.left_out), "question")
-        console.print(f"{left_out} could not be asked; the first is {uuid}: {reason}")
-    console.print(f"Weights: {path}")
+    return Manifest(fields | {"versions": versions | {"scipy": version("scipy")}})

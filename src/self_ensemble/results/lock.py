@@ -58,7 +58,7 @@ class FileLock:
             os.pwrite(descriptor, f"Process {os.getpid()} on {platform.node()}".encode(), 0)
         return cls(path, descriptor)
 
-    def release(self) -> None:
+    def close(self) -> None:
         """Give the lock back and delete its file."""
         # Deleted while still held, so that nobody else's lock file can be hit. Where the disk
         # refuses, the file stays and locks nothing: the work is done, and that is no error.

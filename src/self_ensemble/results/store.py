@@ -112,7 +112,7 @@ class ResultFile:
         damage = Damage(repair, remedy)
         with ExitStack() as on_error, naming_disk_errors(path, output_option):
             lock = FileLock.acquire(path.with_name(f".{path.stem}.lock"), output_option)
-            on_error.callback(lock.release)
+            on_error.callback(lock.close)
             temp_path(path).unlink(missing_ok=True)
             if overwrite:
                 remove_run(run_folder(path))

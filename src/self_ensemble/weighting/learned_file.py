@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar, cast
 
-from self_ensemble.checksum import EDITED, JSON_KEY, MARK, from_sealed_json
+from self_ensemble.checksum import EDITED, JSON_KEY, MARK, DamagedError, from_sealed_json
 from self_ensemble.errors import UserError
 from self_ensemble.questions.schema import Question, QuestionSet
 from self_ensemble.results.manifest import Manifest
@@ -50,9 +50,9 @@ def model_folder(model: str) -> str:
     return learned_weights_path(Path(), "any", model).parent.name
 
 
-def write_learned(path: Path, learned: LearnedWeights, provenance: Mapping[str, object]) -> None:
-    """Write weights, and what they came from, atomically as one JSON object."""
-    fields = {
+def learned_fields(learned: LearnedWeights) -> dict[str, object]:
+    """The fields that `read_learned` reads."""
+    return {
         "kind": KIND,
         "by": learned.by,
         "weights": learned.weights,
@@ -61,7 +61,11 @@ def write_learned(path: Path, learned: LearnedWeights, provenance: Mapping[str, 
         "model_folder": learned.model_folder,
         "dev_uuids": learned.dev_uuids,
     }
-    Manifest(dict(provenance) | fields).write(path)
+
+
+def write_learned(path: Path, fields: Mapping[str, object]) -> None:
+    """Write weights, and what they came from, atomically as one JSON object."""
+    Manifest(fields).write(path)
 
 
 def is_learned_file(path: Path) -> bool:
@@ -77,13 +81,27 @@ def is_learned_file(path: Path) -> bool:
     return MARK in content or json.dumps(KIND).encode() in content
 
 
+def read_document(path: Path, remedy: str, *, may_be_edited: bool = False) -> dict[str, object]:
+    """Read all fields of a file of learned weights.
+
+    Raises:
+        DamagedError: It cannot be read, or is not as it was written.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        reason = f"it cannot be read ({error.strerror or error})"
+        raise DamagedError(path, reason, remedy) from error
+    return from_sealed_json(content, path, remedy, may_be_edited=may_be_edited)
+
+
 def read_learned(path: Path) -> LearnedWeights:
     """Read what `write_learned` wrote.
 
     Raises:
         UserError: It is no such file, or a field of it is not as it must be; names the field.
     """
-    document = _document(path)
+    document = read_document(path, CHANGED, may_be_edited=True)
     if document.get("kind") != KIND:
         raise UserError(f"{path} holds no learned weights (field 'kind'). {REMEDY}")
     indices = _list_of(int, document, "indices", path)
@@ -155,15 +173,6 @@ def _weights_of(
             "question of the dev set has it. Learn on more questions, or with --by index."
         )
     return learned.weights[group]
-
-
-def _document(path: Path) -> dict[str, object]:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        reason = error.strerror or error
-        raise UserError(f"{path} cannot be read: {reason}. Check the path.") from error
-    return from_sealed_json(content, path, CHANGED, may_be_edited=True)
 
 
 def _field(document: Mapping[str, object], name: str, kind: type[T], path: Path) -> T:

@@ -7,11 +7,13 @@ import pandas as pd
 import pytest
 
 from self_ensemble import Ensemble, LoadedModel, Request, load_model, load_questions
+from self_ensemble.asking import Settings
 from self_ensemble.cli.main import main
 from self_ensemble.decoding.fusion import avg
 from self_ensemble.decoding.reference import greedy_fused, greedy_tied
 from self_ensemble.methods import KINDS
 from self_ensemble.prompts.build import chat_frame, plain_frame
+from self_ensemble.questions.schema import Framing
 
 pytestmark = pytest.mark.model
 FRANCE = (
@@ -24,6 +26,12 @@ FRANCE = (
 @pytest.fixture(scope="module")
 def model() -> LoadedModel:
     return load_model("smollm2_135m_it")
+
+
+@pytest.fixture(scope="module")
+def untouched() -> LoadedModel:
+    """The same model as transformers has it."""
+    return load_model("smollm2_135m_it", packed=False)
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +80,29 @@ def test_the_chat_template_asks_the_same_question_in_turns(model) -> None:
     )
     answer = Ensemble(model, avg, frame=frame).answer(FRANCE)
     assert "Paris" in answer.text
+
+
+PUBLISHED = Framing("Question: {}\n", "The answer is:", " {}.\n\n")
+
+
+@pytest.mark.parametrize("framing", [Framing(), PUBLISHED], ids=["ours", "published"])
+def test_origin_answers_as_transformers_generates_after_the_text(
+    model, untouched, framing
+) -> None:
+    demo = load_questions("demo", max_samples=8)
+    frame = plain_frame(model.tokenizer, demo.instruction, demo.shots, framing)
+    settings = Settings(max_new_tokens=8, stop=())
+    asked = Ensemble(model, "origin", frame=frame, settings=settings)
+    examples = "".join(
+        framing.wording.format(shot.wording) + framing.cue + framing.answer.format(shot.answer)
+        for shot in demo.shots
+    )
+    wordings = [question.wordings[:1] for question in demo.questions]
+    for (wording,), answer in zip(wordings, asked.answer_many(wordings), strict=True):
+        text = demo.instruction + examples + framing.wording.format(wording) + framing.cue
+        ids = model.tokenizer(text, return_tensors="pt").input_ids
+        after = untouched.model.generate(ids, do_sample=False, max_new_tokens=8)[0, ids.shape[1] :]
+        assert list(answer.token_ids) == after.tolist()
 
 
 @pytest.mark.parametrize(

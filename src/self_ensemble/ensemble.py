@@ -18,14 +18,15 @@ from self_ensemble.errors import UserError
 from self_ensemble.methods import Method, resolve_method
 from self_ensemble.models.load import LoadedModel
 from self_ensemble.models.support import choose_backend
-from self_ensemble.prompts.build import PromptFrame, plain_frame
+from self_ensemble.prompts.build import plain_frame
+from self_ensemble.prompts.frame import PromptFrame
 from self_ensemble.questions.schema import Framing
 from self_ensemble.request_layout import (
     Streams,
     checked_parts,
     original_only,
     relative_weights,
-    request_layout,
+    request_layouts,
 )
 from self_ensemble.scoring.normalise import first_line
 from self_ensemble.scoring.vote import vote
@@ -310,12 +311,9 @@ class Ensemble:
     def _prefill(
         self, requests: Sequence[Request], methods: Sequence[Method], streams: Streams
     ) -> tuple[Batch, Frontier]:
-        layouts = [
-            request_layout(
-                request, methods, streams, self.frame, self.settings, self.model.context_length
-            )
-            for request in requests
-        ]
+        layouts = request_layouts(
+            requests, methods, streams, self.frame, self.settings, self.model.context_length
+        )
         return prefill(self.engine, layouts, self.prefix())
 
     def _answer(self, method: Method, found: Sequence[Decoded]) -> Answer:

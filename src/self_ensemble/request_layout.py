@@ -8,7 +8,7 @@ from self_ensemble.asking import Request, Settings
 from self_ensemble.errors import UserError
 from self_ensemble.methods import Method
 from self_ensemble.packing.layout import Layout, build_layout
-from self_ensemble.prompts.build import PromptFrame
+from self_ensemble.prompts.frame import PromptFrame
 from self_ensemble.prompts.parts import PromptParts
 
 
@@ -44,24 +44,35 @@ class Streams:
         return (*self.alone, prior) if method.reads_prior else self.alone
 
 
-def request_layout(
-    request: Request,
+def request_layouts(
+    requests: Sequence[Request],
     methods: Sequence[Method],
     streams: Streams,
     frame: PromptFrame,
     settings: Settings,
     context_length: int | None,
-) -> Layout:
-    """Pack one question for the methods that share a prefill.
+) -> list[Layout]:
+    """Pack a batch of questions for the methods that share a prefill.
 
     Raises:
         UserError: See `checked_parts`.
     """
+    parts = [checked_parts(one, methods, frame, settings, context_length) for one in requests]
+    num_prefix = min(len(one.prefix) for one in parts)
+    return [
+        _layout(request, one, streams, settings, num_prefix)
+        for request, one in zip(requests, parts, strict=True)
+    ]
+
+
+def _layout(
+    request: Request, parts: PromptParts, streams: Streams, settings: Settings, num_prefix: int
+) -> Layout:
     mixed = streams.fused and not streams.num_alone
     positions = settings.positions if mixed else "aligned"
     readable = request.readable if mixed else ()
     return build_layout(
-        checked_parts(request, methods, frame, settings, context_length),
+        parts,
         fused=streams.fused,
         alone=(*range(streams.num_alone), *((None,) if streams.prior else ())),
         segment_weights=_segment_weights(request, settings) if streams.fused else None,
@@ -69,6 +80,7 @@ def request_layout(
         fusion_point=settings.fusion_point,
         readable=readable,
         share=positions == "aligned" and not readable,
+        num_prefix=num_prefix,
     )
 
 

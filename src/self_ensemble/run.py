@@ -14,6 +14,7 @@ from self_ensemble.batches import BatchProgress
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError
 from self_ensemble.methods import Method
+from self_ensemble.prompts.tokens import PROMPT_TOKENS
 from self_ensemble.questions.schema import Question, QuestionSet
 from self_ensemble.results.plan import RowPlan
 from self_ensemble.results.schema import PER_PROMPT_SCHEMA, RESULT_SCHEMA
@@ -104,10 +105,9 @@ def manifest_fields(
         "dataset": question_set.name,
         "data_source": question_set.source,
         "questions_sha256": sha256_of(asked),
-        "prompt_sha256": sha256_of(
-            [ensemble.frame.prefix, ensemble.frame.wording, ensemble.frame.cue]
-        ),
-        "prefix": ensemble.model.tokenizer.decode(list(ensemble.frame.prefix)),
+        "prompt_tokens": PROMPT_TOKENS,
+        "prompt_sha256": sha256_of(ensemble.frame.identity()),
+        "prefix": ensemble.frame.prefix_text,
         **options,
         "versions": {
             "python": platform.python_version(),
@@ -205,12 +205,11 @@ class _RowMaker:
         chosen = (0,) if method.kind == "original" else self.choice.chosen()
         wordings = [question.wordings[i] for i in chosen if i < len(question.wordings)]
         frame = self.ensemble.frame
-        cue = self.ensemble.model.tokenizer.decode(list(frame.cue))
         common = {
             "uuid": question.uuid,
             "answers": list(question.answers),
             "paraphrases": wordings,
-            "prompts": [frame.wording.format(wording) + cue for wording in wordings],
+            "prompts": [frame.wording.format(wording) + frame.cue_text for wording in wordings],
             "answer_lemmas": answer_lemmas(question.answers),
             "backend": self.ensemble.engine.backend_name,
             "error": error,

@@ -13,7 +13,8 @@ from self_ensemble.bench.work import FUSED, Walk, demo_work, model_as_it_was
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError
 from self_ensemble.models.packed_linear import PackedLinear
-from self_ensemble.prompts.build import PromptFrame
+from self_ensemble.prompts.build import plain_frame
+from self_ensemble.questions.schema import Framing
 
 
 def walks_of(work, name):
@@ -50,7 +51,7 @@ def test_the_published_loop_equals_a_dense_recompute_of_its_description(work):
 
 
 def test_the_published_loop_equals_our_contiguous_last_segment_without_a_shared_prefix(work):
-    frame = PromptFrame(work.frame.tokenizer, (), work.frame.cue, "{}")
+    frame = plain_frame(work.frame.tokenizer, "", (), Framing("{}", work.frame.cue_text))
     prefix = " ".join(map(str, work.frame.prefix))
     ensemble = Ensemble(
         work.loaded, "flex_attention", frame=frame,

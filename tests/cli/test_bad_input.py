@@ -146,10 +146,12 @@ def test_an_incomplete_model_folder_is_refused(
 
 def test_special_token_text_in_a_question_stays_text(tiny_folder, tmp_path) -> None:
     from self_ensemble.models.load import load_model
-    from self_ensemble.prompts.tokens import encode_text
+    from self_ensemble.prompts.build import plain_frame
+    from self_ensemble.questions.schema import Framing
 
     tokenizer = load_model(str(tiny_folder)).tokenizer
     end = tokenizer.convert_tokens_to_ids("<|im_end|>")
-    ids = encode_text(tokenizer, "what does <|im_end|> mean?")
+    frame = plain_frame(tokenizer, "", (), Framing())
+    ids = frame.parts(["what does <|im_end|> mean?"]).alone(0)
     assert end not in ids
-    assert tokenizer.decode(list(ids)) == "what does <|im_end|> mean?"
+    assert tokenizer.decode(list(ids)) == "Q: what does <|im_end|> mean?\nA:"

@@ -9,7 +9,6 @@ from self_ensemble.cli.main import main
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.models.load import load_model
 from self_ensemble.prompts.build import chat_frame
-from self_ensemble.prompts.tokens import encode_text
 from self_ensemble.questions.load import load_questions
 from self_ensemble.run import WordingChoice
 from self_ensemble.weighting.devset import ask_dev_set
@@ -262,7 +261,7 @@ def test_chat_answers_are_turns_of_the_chat_template(questions, tiny_folder, tmp
     ensemble = Ensemble(
         model, "avg", frame=chat_frame(model.tokenizer, asked.instruction, asked.shots)
     )
-    answer = (*encode_text(model.tokenizer, "Paris"), model.tokenizer.eos_token_id)
+    answer = (*model.tokenizer("Paris").input_ids, model.tokenizer.eos_token_id)
     dev_set = ask_dev_set(
         ensemble, asked.questions, WordingChoice(3), lambda text: answer, batch_size=3
     )

@@ -101,8 +101,12 @@ def plain_generate(model: PreTrainedModel, token_ids: Sequence[int], num_tokens:
 
 
 def with_prior(parts: PromptParts) -> PromptParts:
-    """The question with one more wording that says nothing: the prompt without the question."""
-    return replace(parts, segments=(*parts.segments, ()))
+    """The question with one more wording that says nothing: the prompt without the question.
+
+    For an oracle that continues wordings alone: there the cue belongs to the wordings.
+    """
+    ends = [segment + parts.cue for segment in parts.segments]
+    return replace(parts, segments=(*ends, parts.without_question), cue=())
 
 
 def greedy_tied_slowly(

@@ -19,7 +19,7 @@ from self_ensemble.decoding.prefill import encode_prefix
 from self_ensemble.decoding.step import Step, StepShape
 from self_ensemble.errors import UserError
 from self_ensemble.models.packed_linear import pack_linears
-from self_ensemble.request_layout import Streams, request_layout
+from self_ensemble.request_layout import Streams, request_layouts
 
 WINDOW = 24  # shorter than the prefix with a question
 
@@ -168,11 +168,10 @@ def test_no_more_steps_are_captured_than_there_are_buckets(loaded):
 
 def _prompt_length(asked, request):
     streams = Streams.of(asked.methods, len(request.wordings))
-    return len(
-        request_layout(
-            request, asked.methods, streams, asked.frame, asked.settings, None
-        ).token_ids
+    (layout,) = request_layouts(
+        [request], asked.methods, streams, asked.frame, asked.settings, None
     )
+    return len(layout.token_ids)
 
 
 @given(st.integers(1, 10_000))

@@ -40,7 +40,7 @@ def test_it_predicts_what_prefix_and_cue_predict_by_themselves(
     asked = ensemble(loaded(family, sliding_window=window), prefix=prefix)
     parts = asked.frame.parts(QUESTIONS[0])
     untouched = loaded(family, sliding_window=window)
-    expected = next_logits_alone(untouched, [*parts.prefix, *parts.cue])
+    expected = next_logits_alone(untouched, [*parts.prefix, *parts.without_question])
     for fused, alone in ((True, (0, 1, 2, None)), (True, (None, 2)), (False, (None,))):
         found = _logits(asked, alone, fusion_point, fused)[:, int(fused) + alone.index(None)]
         torch.testing.assert_close(found, expected.expand_as(found), **TOLERANCE)
@@ -121,7 +121,7 @@ def test_only_contrast_pays_for_it(loaded):
     def prompt_tokens(methods):
         asked = ensemble(loaded("llama"), methods, max_new_tokens=1)
         asked.run([Request("a", QUESTIONS[0])])
-        return asked.counters.prompt_tokens, len(asked.frame.cue)
+        return asked.counters.prompt_tokens, len(asked.frame.parts(QUESTIONS[0]).without_question)
 
     plain, cue = prompt_tokens(["flex_attention", "avg", "gated", "min_entropy"])
     with_contrast, _ = prompt_tokens(["flex_attention", "avg", "gated", "min_entropy", "contrast"])

@@ -1,19 +1,15 @@
-"""Prompts part by part: BOS, word marks, special tokens in data, chat templates."""
+"""Prompts cut into parts: their text, BOS, seams, chat templates."""
 
 import pytest
 from asking import ensemble, requests
 from hypothesis import example, given
 from hypothesis import strategies as st
 from marking_tokenizers import STYLES, marking_tokenizer
-from tokenizers import Tokenizer
-from tokenizers.models import BPE
-from tokenizers.normalizers import Strip
-from tokenizers.pre_tokenizers import Metaspace
-from transformers import PreTrainedTokenizerFast
+from tokenizer_families import FAMILIES
 
 from self_ensemble.errors import UserError
 from self_ensemble.prompts.build import chat_frame, plain_frame
-from self_ensemble.prompts.tokens import encode_template, encode_text
+from self_ensemble.prompts.tokens import Piece, TextEncoder
 from self_ensemble.questions.schema import Framing, Shot
 
 SHOTS = (Shot("Is the bridge old?", "Seven are."), Shot("Who wrote it?", "The prince"))
@@ -27,11 +23,6 @@ TEXT = st.text(st.one_of(st.sampled_from(" \nTheriv.?:QA"), st.characters(codec=
 @pytest.fixture(scope="module", params=STYLES)
 def marking(request):
     return marking_tokenizer(request.param)
-
-
-@pytest.fixture(scope="module")
-def unmarked():
-    return marking_tokenizer("never")
 
 
 def _plain_text():
@@ -55,57 +46,19 @@ def test_bos_stands_once_at_the_start(tiny_tokenizer_bos, tiny_tokenizer):
     for n in range(len(WORDINGS)):
         assert with_bos.alone(n)[0] == bos
         assert with_bos.alone(n).count(bos) == 1
-    assert plain_frame(tiny_tokenizer_bos, "", (), Framing()).prefix == (bos,)
+    assert plain_frame(tiny_tokenizer_bos, "", (), Framing()).parts(["a"]).prefix == (bos,)
     without = plain_frame(tiny_tokenizer, INSTRUCTION, SHOTS, Framing()).parts(WORDINGS)
     assert bos not in without.alone(0)
     assert with_bos.alone(0)[1:] == without.alone(0)
 
 
-@pytest.mark.parametrize(
-    "text", ["<|im_end|>", "a <s> b", "<|im_start|>assistant\nParis", "<pad>"]
-)
-def test_special_token_text_in_data_stays_text(tiny_tokenizer_bos, text):
-    special = set(tiny_tokenizer_bos.all_special_ids)
-    ids = encode_text(tiny_tokenizer_bos, text)
-    assert not special & set(ids)
-    assert tiny_tokenizer_bos.decode(ids) == text
-    # In a template the same text means the token, whatever was encoded before.
-    assert special & set(encode_template(tiny_tokenizer_bos, text))
-    assert encode_text(tiny_tokenizer_bos, text) == ids
-
-
-def test_special_token_text_stays_text_with_word_marks(marking):
-    ids = encode_text(marking, "a </s> b<s>")
-    assert not {marking.bos_token_id, marking.eos_token_id} & set(ids)
-    assert marking.decode([*encode_text(marking, "a"), *ids]) == "aa </s> b<s>"
-
-
 @example(" leading").via("a space that is meant")
-@example("\n\nQ: two breaks").via("the anchor's own character")
-@given(text=TEXT)
-def test_a_part_is_encoded_as_if_there_were_no_first_word_mark(marking, unmarked, text):
-    assert encode_text(marking, text) == tuple(unmarked(text, add_special_tokens=False).input_ids)
-
-
 @given(wording=TEXT.filter(str.strip))
-def test_a_packed_prompt_has_no_spurious_word_marks(marking, wording):
+def test_the_text_of_a_prompt_with_word_marks_is_the_prompt(marking, wording):
     parts = plain_frame(marking, INSTRUCTION, SHOTS, Framing()).parts((wording,))
     text = f"{_plain_text()}Q: {wording}\nA:"
-    pieces = marking.convert_ids_to_tokens(list(parts.alone(0)))
     # A mark that the text itself has is a space to these tokenizers, as in the model's training.
-    assert "".join(pieces).count(MARK) == text.replace(MARK, " ").count(" ")
     assert marking.decode(list(parts.alone(0))) == text.replace(MARK, " ")
-
-
-@pytest.mark.parametrize("kind", ["joins", "drops"])
-def test_a_tokenizer_whose_parts_depend_on_what_is_before_them_is_refused(kind):
-    vocabulary = {token: n for n, token in enumerate(["\u2581", "\n", "a", "\n\n", "\u2581a"])}
-    tokenizer = Tokenizer(BPE(vocabulary, [("\n", "\n"), ("\u2581", "a")]))
-    tokenizer.pre_tokenizer = Metaspace(prepend_scheme="always")
-    if kind == "drops":
-        tokenizer.normalizer = Strip()
-    with pytest.raises(UserError, match="cannot be encoded apart"):
-        encode_text(PreTrainedTokenizerFast(tokenizer_object=tokenizer), "\na")
 
 
 def _template_text(tokenizer, wording, instruction=INSTRUCTION, **options):
@@ -157,8 +110,14 @@ def test_bos_of_a_chat_template_is_not_doubled(tiny_model, tiny_tokenizer_bos, w
     [
         (None, "has no chat template"),
         ("{{ raise_exception('System role not supported') }}", "System role not supported"),
-        ("{{ messages[-1]['content'] }}", "drops or reorders turns"),
-        ("{{ messages[0]['content'] }}{{ messages[0]['content'] }}", "drops or reorders turns"),
+        ("{{ messages[-1]['content'] }}", "drops, reorders"),
+        ("{{ messages[0]['content'] }}{{ messages[0]['content'] }}", "drops, reorders"),
+        ("{% for m in messages %}{{ m['content'] | tojson }}{% endfor %}", "rewrites turns"),
+        ("{% for m in messages %}{{ m['content'].strip('\\n') }} {% endfor %}", "rewrites turns"),
+        (
+            "{% for m in messages %}{{ m['content'].replace('prince', '') }}{% endfor %}",
+            "rewrites",
+        ),
     ],
 )
 def test_a_chat_template_that_cannot_hold_the_parts_is_refused(tiny_tokenizer, template, message):
@@ -185,8 +144,63 @@ def test_an_empty_cue_is_refused(tiny_tokenizer):
 
 def test_braces_in_data_are_text(tiny_tokenizer):
     frame = plain_frame(tiny_tokenizer, "{} {0}", (Shot("{x}", "{}"),), Framing())
-    assert tiny_tokenizer.decode(frame.prefix) == "{} {0}Q: {x}\nA: {}\n\n"
+    assert frame.prefix_text == "{} {0}Q: {x}\nA: {}\n\n"
     assert tiny_tokenizer.decode(frame.parts(("{} {1}?",)).segments[0]) == "Q: {} {1}?\n"
+
+
+def _cut(family, before, wordings, framing):
+    """The pieces of a question's prefix, segments and cue."""
+    tokenizer = FAMILIES[family]()
+    parts = plain_frame(tokenizer, before, (), framing).parts(wordings)
+    return [
+        tokenizer.convert_ids_to_tokens(list(part))
+        for part in (parts.prefix, *parts.segments, parts.cue)
+    ]
+
+
+def test_a_token_that_spans_a_seam_belongs_to_the_wording():
+    # One token for the question mark and the line break that opens the cue.
+    prefix, yes, no, cue = _cut("llama3", "A: so\n\n", ("is?", "is"), Framing("{}", "\nA:"))
+    assert prefix[-1] == "\u010a\u010a"
+    assert (yes[-1], no[-1], cue) == ("?\u010a", "\u010a", ["A", ":"])
+    # Where all wordings have the cue's first token in common, it is the cue's.
+    assert _cut("llama3", "", ("is", "to"), Framing("{}", "\nA:"))[-1] == ["\u010a", "A", ":"]
+    # A space is one token with the word behind it.
+    prefix, segment, _ = _cut("gpt2", "Q: ", ("What?",), Framing("{}\n", "A:"))
+    assert (prefix, segment[0]) == (["Q", ":"], "\u0120Wh")
+
+
+def test_a_cue_that_is_joined_with_the_wording_is_its_last_token_if_all_have_it():
+    *_, one, two, cue = _cut("gpt2", "", ("is it a", "the a"), Framing("{}", "t"))
+    assert (cue, one[-1], two[-1]) == (["at"], "\u0120", "\u0120")
+    with pytest.raises(UserError, match="end in different tokens") as refused:
+        _cut("python", "", ("What", "of i"), Framing("{}", "s"))
+    assert "'What'" in str(refused.value)
+    assert "line break" in str(refused.value)
+
+
+def test_a_wording_that_changes_the_end_of_the_prefix_has_a_shorter_one():
+    tokenizer = FAMILIES["gpt2"]()
+    frame = plain_frame(tokenizer, "A: so\n", (), Framing("{}\n", "A:"))
+    odd, even = frame.parts(("\n what?", "is it?")), frame.parts(("is it?",))
+    assert even.prefix == frame.prefix
+    assert odd.prefix == frame.prefix[:-1]
+    assert odd.alone(1) == even.alone(0)
+
+
+def test_a_text_behind_a_prompt_has_the_tokens_that_it_has_there(marking, tiny_tokenizer):
+    for tokenizer in (marking, tiny_tokenizer):
+        encoder = TextEncoder(tokenizer)
+        given, whole = (
+            tokenizer(text, add_special_tokens=False).input_ids for text in ("A:", "A: Paris")
+        )
+        assert [*given, *encoder.behind((Piece("A:"),), (Piece(" Paris"),))] == whole
+
+
+def test_a_text_that_would_be_joined_with_the_prompt_stands_by_itself():
+    tokenizer = FAMILIES["llama3"]()
+    ids = TextEncoder(tokenizer).behind((Piece("so?"),), (Piece("\nA:"),))
+    assert tokenizer.convert_ids_to_tokens(list(ids)) == ["\u010a", "A", ":"]
 
 
 def test_a_question_of_special_token_text_is_answered(loaded):

@@ -101,7 +101,7 @@ def test_equal_wordings_cost_the_tokens_of_one(loaded, method):
     one.answer([text])
     five.answer([text] * 5)
     # The cues of wordings that are continued alone are their own.
-    cues = 0 if method == "flex_attention" else 4 * len(five.frame.cue)
+    cues = 0 if method == "flex_attention" else 4 * len(five.frame.parts([text] * 5).cue)
     assert five.counters.prompt_tokens == one.counters.prompt_tokens + cues
 
 

@@ -11,7 +11,6 @@ from self_ensemble.decoding.self_check import Difference
 from self_ensemble.errors import UserError
 from self_ensemble.packing.layout import build_layout
 from self_ensemble.prompts.parts import PromptParts
-from self_ensemble.prompts.tokens import encode_template, encode_text
 from self_ensemble.report.mask_view import (
     MAX_POSITIONS,
     PackedSequence,
@@ -218,8 +217,8 @@ def test_the_prompt_shows_every_token_of_every_part_once():
 
 
 def test_a_special_token_is_told_from_the_same_text_in_a_question(tiny_tokenizer):
-    token = encode_template(tiny_tokenizer, "<|im_end|>")
-    text = encode_text(tiny_tokenizer, " a<|im_end|>b\n\n ")
+    token = tiny_tokenizer("<|im_end|>").input_ids
+    text = tiny_tokenizer(" a<|im_end|>b\n\n ", split_special_tokens=True).input_ids
     assert shown_tokens(tiny_tokenizer, token + text) == (
         "\u00ab<|im_end|>\u00bb a<|im_end|>b\u21b5\n\u21b5\n\u2423"
     )

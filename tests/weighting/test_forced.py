@@ -8,7 +8,7 @@ from self_ensemble.decoding.forced import forced_steps
 from self_ensemble.decoding.prefill import prefill
 from self_ensemble.decoding.reference import next_logits_alone
 from self_ensemble.ensemble import Ensemble
-from self_ensemble.request_layout import Streams, request_layout
+from self_ensemble.request_layout import Streams, request_layouts
 
 PREFIX = "Q: Is the old bridge made of stone?\nA: Seven of them are.\n\n"
 QUESTIONS = (
@@ -28,11 +28,8 @@ def test_forced_logits_are_those_of_each_wordings_own_sequence(loaded, family, w
     )  # fmt: skip
     untouched = loaded(family, sliding_window=window)
     streams = Streams(fused=False, num_alone=3, prior=False)
-    layouts = [
-        request_layout(Request(str(n), wordings), asked.methods, streams, asked.frame,
-                       asked.settings, None)
-        for n, wordings in enumerate(QUESTIONS)
-    ]  # fmt: skip
+    requests = [Request(str(n), wordings) for n, wordings in enumerate(QUESTIONS)]
+    layouts = request_layouts(requests, asked.methods, streams, asked.frame, asked.settings, None)
     batch, frontier = prefill(asked.engine, layouts, asked.prefix())
     seen = []
     for position, step in enumerate(forced_steps(batch, frontier, ANSWERS)):
@@ -54,10 +51,10 @@ def test_forced_logits_are_those_of_each_wordings_own_sequence(loaded, family, w
 
 def test_the_last_token_of_an_answer_is_not_fed(ensemble) -> None:
     streams = Streams(fused=False, num_alone=3, prior=False)
-    layouts = [
-        request_layout(Request("q", QUESTIONS[0]), ensemble.methods, streams, ensemble.frame,
-                       ensemble.settings, None)
-    ]  # fmt: skip
+    requests = [Request("q", QUESTIONS[0])]
+    layouts = request_layouts(
+        requests, ensemble.methods, streams, ensemble.frame, ensemble.settings, None
+    )
     batch, frontier = prefill(ensemble.engine, layouts, ensemble.prefix())
     assert len(list(forced_steps(batch, frontier, [(60, 61, 62)]))) == 3
     assert ensemble.counters.decode_tokens == 2 * 3

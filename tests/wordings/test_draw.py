@@ -12,7 +12,6 @@ from self_ensemble.decoding.choose import Sampling
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.models.load import LoadedModel, load_model
 from self_ensemble.prompts.build import plain_frame
-from self_ensemble.prompts.tokens import encode_text
 from self_ensemble.questions.load import load_questions
 from self_ensemble.questions.schema import Question
 from self_ensemble.wordings.draw import MIN_QUALITY, Rewriter, human_pools
@@ -83,7 +82,7 @@ def test_the_score_is_that_of_a_plain_forward_pass(
     pairs = [("The bridge was built by whom?", "who built it?"), ("Who?", "a"), ("Is it?", "Yes")]
     found = mean_logprobs(Ensemble(long_model, "origin", frame=frame), pairs)
     for (wording, text), score in zip(pairs, found, strict=True):
-        before, target = frame.parts([wording]).alone(0), encode_text(tokenizer, f" {text}\n")
+        before, target = frame.parts([wording]).alone(0), tokenizer(f" {text}\n").input_ids
         ids = torch.tensor([[*before, *target]])
         with torch.inference_mode():
             logits = plain(ids, attention_mask=torch.ones_like(ids)).logits[0]

@@ -23,7 +23,7 @@ from typing import NamedTuple
 import torch
 from transformers import PreTrainedModel
 
-from self_ensemble.bench.work import FUSED, Walk
+from self_ensemble.bench.work import FUSED, PRIOR, Walk
 from self_ensemble.prompts.parts import PromptParts
 
 
@@ -192,12 +192,14 @@ def published_passes(prompt_lengths: Sequence[int], num_tokens: int) -> list[Pas
 
 
 def _packed_prefill(parts: PromptParts, streams: set[int]) -> Pass:
-    prefix, cue = len(parts.prefix), len(parts.cue)
+    prefix = len(parts.prefix)
     depths = _depths(parts, streams)
-    tokens = len(depths) + cue * len(streams)
+    tokens = len(depths)
     pairs = len(depths) * prefix + sum(depths)
     for stream in streams:
-        pairs += cue * (prefix + _context(parts, stream)) + _causal(cue)
+        tail = _tail(parts, stream)
+        tokens += tail
+        pairs += tail * (prefix + _context(parts, stream)) + _causal(tail)
     return Pass(tokens, len(streams), pairs, 0)
 
 
@@ -205,9 +207,11 @@ def _packed_step(parts: PromptParts, walks: Sequence[Walk], step: int) -> Pass:
     """One step of a question; the prefix's keys are counted by the batch."""
     nodes = {(w.stream, w.token_ids[:step]) for w in walks if len(w.token_ids) > step}
     streams = {stream for stream, _ in nodes}
-    prefix, cue = len(parts.prefix), len(parts.cue)
-    pairs = sum(prefix + _context(parts, stream) + cue + step for stream, _ in nodes)
-    tails = len(streams) * (cue + step - 1)
+    prefix = len(parts.prefix)
+    pairs = sum(
+        prefix + _context(parts, stream) + _tail(parts, stream) + step for stream, _ in nodes
+    )
+    tails = sum(_tail(parts, stream) + step - 1 for stream in streams)
     return Pass(len(nodes), len(nodes), pairs, len(_depths(parts, streams)) + tails)
 
 
@@ -227,6 +231,11 @@ def _depths(parts: PromptParts, streams: set[int]) -> list[int]:
 def _context(parts: PromptParts, stream: int) -> int:
     """Tokens of the wordings that a stream reads."""
     return len(_depths(parts, {stream}))
+
+
+def _tail(parts: PromptParts, stream: int) -> int:
+    """Tokens between the wordings, or the prefix, and what a stream generates."""
+    return len(parts.without_question if stream == PRIOR else parts.cue)
 
 
 def _together(passes: Sequence[Pass], shared_keys: int = 0) -> Pass:

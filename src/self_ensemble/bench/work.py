@@ -21,9 +21,11 @@ from self_ensemble.ensemble import AnyMethod, Ensemble
 from self_ensemble.errors import UserError
 from self_ensemble.models.load import LoadedModel
 from self_ensemble.models.packed_linear import can_pack, unpack_linears
-from self_ensemble.prompts.build import PromptFrame, plain_frame
+from self_ensemble.prompts.build import plain_frame
+from self_ensemble.prompts.frame import PromptFrame
 from self_ensemble.prompts.parts import PromptParts
 from self_ensemble.questions.load import load_questions
+from self_ensemble.questions.schema import Framing
 
 FUSED = -1  # number of the stream that reads every wording
 PRIOR = -2  # number of the stream that reads no wording: the prompt without the question
@@ -204,7 +206,8 @@ def shape_work(
         for start in range(0, len(texts), shape.num_wordings)
     )
     tokenizer = id_tokenizer(vocabulary)
-    frame = PromptFrame(tokenizer, tuple(prefix), tuple(cue), "{}")
+    framing = Framing("{}", f" {cue[0]}")
+    frame = plain_frame(tokenizer, "".join(f"{token} " for token in prefix), (), framing)
     return Work(
         name=f"random tokens, shape {','.join(map(str, shape))}",
         loaded=replace(loaded, tokenizer=tokenizer),

@@ -143,7 +143,9 @@ def _maker(job: ParaphraseJob, question_set: QuestionSet, console: Console) -> _
         "num_shots": job.data.num_shots,
         "seed": job.data.seed,
         "batch_size": job.batch_size,
-        "check_prompt_sha256": None if answering is None else sha256_of(answering.frame.prefix),
+        "check_prompt_sha256": None
+        if answering is None
+        else sha256_of(answering.frame.identity()),
         "nli_threshold": job.nli_threshold if job.check == "nli" else None,
     }
     if job.human:

@@ -18,7 +18,8 @@ from rich.progress import (
 from self_ensemble.batches import BatchProgress
 from self_ensemble.models.devices import device_table, layer_devices
 from self_ensemble.models.load import LoadedModel, load_model
-from self_ensemble.prompts.build import PromptFrame, chat_frame, plain_frame
+from self_ensemble.prompts.build import chat_frame, plain_frame
+from self_ensemble.prompts.frame import PromptFrame
 from self_ensemble.questions.load import load_questions
 from self_ensemble.questions.schema import QuestionSet
 

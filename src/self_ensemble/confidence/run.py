@@ -145,12 +145,11 @@ class ConfidenceRun:
 
     def _common(self, question: Question, index: int, wording: str) -> dict[str, object]:
         frame = self.ensemble.frame
-        cue = self.ensemble.model.tokenizer.decode(list(frame.cue))
         return {
             "uuid": question.uuid,
             "paraphrase": wording,
             "paraphrase_index": index,
-            "prompt": frame.wording.format(wording) + cue,
+            "prompt": frame.wording.format(wording) + frame.cue_text,
             "answers": list(question.answers),
             "answer_lemmas": answer_lemmas(question.answers),
         }

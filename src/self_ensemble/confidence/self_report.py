@@ -16,7 +16,6 @@ from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError
 from self_ensemble.models.load import LoadedModel
 from self_ensemble.prompts.build import plain_frame
-from self_ensemble.prompts.tokens import encode_text
 from self_ensemble.questions.schema import Framing, Shot
 
 INSTRUCTION = "Say whether the proposed answer to each question is true or false.\n\n"
@@ -38,7 +37,7 @@ class TrueOrFalse:
         self.ensemble = Ensemble(
             model, "origin", frame=frame, settings=Settings(max_new_tokens=1), attention=attention
         )
-        self._words = [encode_text(model.tokenizer, f" {word}")[0] for word in ("true", "false")]
+        self._words = [frame.behind(f" {word}")[0] for word in ("true", "false")]
         if self._words[0] == self._words[1]:
             raise UserError(
                 f"In the vocabulary of {model.name} the words true and false begin with the same "

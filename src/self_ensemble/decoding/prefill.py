@@ -4,7 +4,7 @@ B questions, P prefix length, Hkv key-value heads, D head dim.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -33,6 +33,13 @@ class Prefix:
     token_ids: tuple[int, ...]
     layers: Layers
     readable_apart: bool = True
+
+    def first(self, length: int) -> "Prefix":
+        """Its first tokens, whose keys and values do not depend on the others."""
+        if length == len(self.token_ids):
+            return self
+        layers = [(keys[:length], values[:length]) for keys, values in self.layers]
+        return replace(self, token_ids=self.token_ids[:length], layers=layers if length else ())
 
     def in_rows(self, num_rows: int, device: torch.device) -> bool:
         """Whether so many questions have copies of it in their rows instead of sharing it."""
@@ -68,14 +75,17 @@ def prefill(
 
     Args:
         engine: The model with its attention backend.
-        layouts: One per question, all with the same streams.
-        prefix: The run's encoded prefix.
+        layouts: One per question, all with the same streams, behind the same number of tokens of
+            the prefix.
+        prefix: The run's encoded prefix, of which those are the first.
         in_rows: Whether every question has a copy of the prefix; None for what is faster.
 
     Returns:
         The batch, and one node per stream (question by question: fused, then alone) with
         the logits of its first token.
     """
+    (num_prefix,) = {layout.num_prefix for layout in layouts}
+    prefix = prefix.first(num_prefix)
     if in_rows is None:
         in_rows = prefix.in_rows(len(layouts), engine.model.device)
     cache = RowCache(len(layouts), prefix.layers, prefix_in_rows=in_rows)

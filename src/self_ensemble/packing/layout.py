@@ -45,7 +45,9 @@ class Layout:
     """One question's packed prompt behind the prefix.
 
     Attributes:
-        token_ids: Tokens of segments and cues, `(T,)`.
+        num_prefix: Tokens of the encoded prefix that it stands behind.
+        token_ids: Tokens of segments and cues, `(T,)`, behind those of the prefix that are not
+            encoded with the run's.
         groups: Group of each token, `(T,)`.
         positions: Position id of each token, `(T,)`.
         bias_GG: Visibility table: what is added to the attention score of a query group (row) on
@@ -56,6 +58,7 @@ class Layout:
             wording is the prompt without the question.
     """
 
+    num_prefix: int
     token_ids: tuple[int, ...]
     groups: tuple[int, ...]
     positions: tuple[int, ...]
@@ -94,6 +97,7 @@ def build_layout(
     fusion_point: FusionPoint = "cue",
     readable: Sequence[tuple[int, int]] = (),
     share: bool = False,
+    num_prefix: int | None = None,
 ) -> Layout:
     """Pack one question.
 
@@ -112,6 +116,8 @@ def build_layout(
         share: Whether the tokens that wordings begin with alike are laid out once. Every stream
             has the same logits either way. Not with `contiguous` or `readable`, where a wording's
             keys and values depend on its place.
+        num_prefix: How many tokens of the prefix are encoded for the whole batch; the rest of
+            them are laid out, readable by all as ever. None: all of them.
 
     Returns:
         The layout; its streams are ready to be decoded after one prefill.
@@ -133,6 +139,8 @@ def build_layout(
         groups.extend([group] * len(part))
         places.extend(range(start, start + len(part)))
 
+    num_encoded = len(parts.prefix) if num_prefix is None else num_prefix
+    place(parts.prefix[num_encoded:], 0, num_encoded)
     # Of each wording (index of its last token, position behind it).
     ends = [(0, 0)] * len(spans)
     start = len(parts.prefix)
@@ -143,15 +151,19 @@ def build_layout(
         if positions == "contiguous" and weights[number - 1] > 0:
             start = places[-1] + 1
 
-    def cue(group: int, position: int) -> Stream:
-        place(parts.cue, group, position)
+    def tail(part: Sequence[int], group: int, position: int) -> Stream:
+        place(part, group, position)
         return Stream(group, len(tokens) - 1, places[-1] + 1)
 
     def stream(group: int, predictor: int, position: int) -> Stream:
-        return Stream(group, predictor, position) if cue_in_segment else cue(group, position)
+        if cue_in_segment:
+            return Stream(group, predictor, position)
+        return tail(parts.cue, group, position)
 
     def stream_alone(group: int, index: int | None) -> Stream:
-        return cue(group, len(parts.prefix)) if index is None else stream(group, *ends[index])
+        if index is None:
+            return tail(parts.without_question, group, len(parts.prefix))
+        return stream(group, *ends[index])
 
     kept = [end for end, weight in zip(ends, weights, strict=True) if weight > 0]
     longest = max((position for _, position in kept), default=start)
@@ -159,6 +171,7 @@ def build_layout(
         # Streams are placed first, because placing a cue appends tokens.
         fused=stream(fused_group, kept[-1][0], longest) if fused else None,
         alone=tuple(stream_alone(fused_group + 1 + n, index) for n, index in enumerate(alone)),
+        num_prefix=num_encoded,
         token_ids=tuple(tokens),
         groups=tuple(groups),
         positions=tuple(places),

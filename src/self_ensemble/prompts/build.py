@@ -10,17 +10,107 @@ the assistant's header is the cue.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from jinja2 import TemplateError
 
 from self_ensemble.errors import UserError
-from self_ensemble.prompts.parts import PromptParts
-from self_ensemble.prompts.tokens import beginning, encode_template, encode_text
+from self_ensemble.prompts.frame import PromptFrame, make_frame
+from self_ensemble.prompts.tokens import Piece, TextEncoder
 from self_ensemble.questions.schema import Framing, Shot
 
-SLOT = "\ue000"  # private-use characters, which no template or question holds
+SLOT = "\ue000"  # a private-use character, which no template holds
+# What some templates do to a turn's text, and what none may do.
+SPACES = ("\n ", " \n")
+WRITTEN = "<&'\"\\ {{ x }}\n#"
+
+
+def plain_frame(
+    tokenizer: Any, instruction: str, shots: Sequence[Shot], framing: Framing
+) -> PromptFrame:
+    """The few-shot form: text all through, as in published numbers.
+
+    Raises:
+        UserError: The answer cue is empty.
+    """
+    examples = [
+        framing.wording.format(shot.wording) + framing.cue + framing.answer.format(shot.answer)
+        for shot in shots
+    ]
+    before = Piece(instruction + "".join(examples))
+    return make_frame(TextEncoder(tokenizer), (before,), framing.wording, (Piece(framing.cue),))
+
+
+def chat_frame(tokenizer: Any, instruction: str, shots: Sequence[Shot]) -> PromptFrame:
+    """The same parts in the model's chat template.
+
+    Raises:
+        UserError: The tokenizer has no chat template, or one that changes a turn's text.
+    """
+    if not tokenizer.chat_template:
+        raise UserError("This model has no chat template. Use --chat-template off.")
+    turns = [turn for shot in shots for turn in _turns(shot.wording, shot.answer)]
+    if instruction.strip():
+        turns.insert(0, {"role": "system", "content": instruction.strip()})
+    template, strips = _template_pieces(tokenizer, [*(turn["role"] for turn in turns), "user"])
+    before = [Piece(template[0], is_template=True)]
+    for turn, (left, right), text in zip(turns, strips, template[1:], strict=False):
+        content = turn["content"].lstrip() if left else turn["content"]
+        before.append(Piece(content.rstrip() if right else content))
+        before.append(Piece(text, is_template=True))
+    after = Piece(template[-1], is_template=True)
+    whole = _render(tokenizer, [*turns, {"role": "user", "content": "Who?"}])
+    if whole != "".join(piece.text for piece in (*before, Piece("Who?"), after)):
+        raise _rewrites()
+    if after.text.rstrip().endswith("<think>"):
+        raise UserError(
+            "This model's chat template makes it think before it answers, so its first tokens are "
+            "no answer. Use --chat-template off."
+        )
+    return make_frame(TextEncoder(tokenizer), tuple(before), "{}", (after,), strips[-1])
+
+
+def _turns(wording: str, answer: str) -> tuple[dict[str, str], dict[str, str]]:
+    return {"role": "user", "content": wording}, {"role": "assistant", "content": answer}
+
+
+def _template_pieces(
+    tokenizer: Any, roles: Sequence[str]
+) -> tuple[list[str], list[tuple[bool, bool]]]:
+    """A template's own text before, between and behind the turns, and what it strips of each.
+
+    Raises:
+        UserError: It changes a turn's text by more than that.
+    """
+
+    def pieces(left: str, right: str) -> list[str]:
+        turns = [
+            {"role": role, "content": f"{left}{SLOT}{number}{WRITTEN}{SLOT}{right}"}
+            for number, role in enumerate(roles)
+        ]
+        # Odd pieces are slots, even pieces the template's own text.
+        found = _render(tokenizer, turns).split(SLOT)
+        if found[1::2] != [f"{number}{WRITTEN}" for number in range(len(roles))]:
+            raise _rewrites()
+        return found[::2]
+
+    bare, spaced = pieces("", ""), pieces(*SPACES)
+    strips = []
+    for number in range(len(roles)):
+        left = not spaced[number].endswith(bare[number] + SPACES[0])
+        right = not spaced[number + 1].startswith(SPACES[1] + bare[number + 1])
+        strips.append((left, right))
+    left, right = strips[-1]
+    kept = ("" if left else SPACES[0], "" if right else SPACES[1])
+    if not spaced[-2].endswith(bare[-2] + kept[0]) or spaced[-1] != kept[1] + bare[-1]:
+        raise _rewrites()
+    return bare, strips
+
+
+def _rewrites() -> UserError:
+    return UserError(
+        "This model's chat template drops, reorders or rewrites turns. Use --chat-template off."
+    )
 
 
 def _render(tokenizer: Any, turns: Sequence[dict[str, str]]) -> str:
@@ -42,88 +132,3 @@ def _render(tokenizer: Any, turns: Sequence[dict[str, str]]) -> str:
             f"This model's chat template refuses the prompt ({error}). Use --chat-template off."
         ) from error
     return text
-
-
-@dataclass(frozen=True, slots=True)
-class PromptFrame:
-    """What all questions of a run share, and how a wording becomes a segment.
-
-    Attributes:
-        tokenizer: The model's tokenizer.
-        prefix: Token ids of the prefix.
-        cue: Token ids of the answer cue.
-        wording: Format of one wording, with `{}` for its text.
-    """
-
-    tokenizer: Any
-    prefix: tuple[int, ...]
-    cue: tuple[int, ...]
-    wording: str
-
-    def parts(self, wordings: Sequence[str]) -> PromptParts:
-        """A question's token ids.
-
-        Raises:
-            UserError: A wording is empty.
-        """
-        for index, wording in enumerate(wordings):
-            if not wording.strip():
-                raise UserError(f"Wording {index} is empty. Every wording needs text.")
-        segments = [encode_text(self.tokenizer, self.wording.format(text)) for text in wordings]
-        return PromptParts(self.prefix, tuple(segments), self.cue)
-
-
-def plain_frame(
-    tokenizer: Any, instruction: str, shots: Sequence[Shot], framing: Framing
-) -> PromptFrame:
-    """The few-shot form: text all through, as in published numbers."""
-    examples = [
-        framing.wording.format(shot.wording) + framing.cue + framing.answer.format(shot.answer)
-        for shot in shots
-    ]
-    prefix = encode_text(tokenizer, instruction + "".join(examples))
-    cue = encode_text(tokenizer, framing.cue)
-    if not cue:
-        raise UserError("The answer cue is empty. It is the token that reads every wording.")
-    return PromptFrame(tokenizer, beginning(tokenizer) + prefix, cue, framing.wording)
-
-
-def chat_frame(tokenizer: Any, instruction: str, shots: Sequence[Shot]) -> PromptFrame:
-    """The same parts in the model's chat template.
-
-    Raises:
-        UserError: The tokenizer has no chat template, or one that loses a turn's text.
-    """
-    if not tokenizer.chat_template:
-        raise UserError("This model has no chat template. Use --chat-template off.")
-    contents = [text for shot in shots for text in (shot.wording, shot.answer)]
-    roles = ["user", "assistant"] * len(shots)
-    if instruction.strip():
-        contents.insert(0, instruction.strip())
-        roles.insert(0, "system")
-    turns = [{"role": role, "content": f"{SLOT}{n}{SLOT}"} for n, role in enumerate(roles)]
-    turns.append({"role": "user", "content": f"{SLOT}wording{SLOT}"})
-    text = _render(tokenizer, turns)
-    # Odd pieces are slots, even pieces the template's own text.
-    pieces = text.split(SLOT)
-    if pieces[1::2] != [*map(str, range(len(roles))), "wording"]:
-        raise UserError(
-            "This model's chat template drops or reorders turns. Use --chat-template off."
-        )
-    if pieces[-1].rstrip().endswith("<think>"):
-        raise UserError(
-            "This model's chat template makes it think before it answers, so its first tokens are "
-            "no answer. Use --chat-template off."
-        )
-    prefix: list[int] = []
-    for index, piece in enumerate(pieces[:-2]):
-        if index % 2:
-            prefix.extend(encode_text(tokenizer, contents[int(piece)]))
-        else:
-            prefix.extend(encode_template(tokenizer, piece))
-    start = beginning(tokenizer)
-    if start and prefix[:1] == list(start):
-        start = ()
-    return PromptFrame(
-        tokenizer, start + tuple(prefix), encode_template(tokenizer, pieces[-1]), "{}"
-    )

@@ -20,7 +20,7 @@ from self_ensemble.decoding.forced import ForcedStep, forced_steps
 from self_ensemble.decoding.prefill import prefill
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError
-from self_ensemble.request_layout import Streams, request_layout
+from self_ensemble.request_layout import Streams, request_layouts
 
 # On 24 facts of MyriadLAMA in 5 templates, SmolLM2-135M (V = 49,152), the negative log-likelihood
 # with K = 1,000 is 7.105 nats for equal and 6.205 for learned weights, exactly 7.078 and 6.192,
@@ -64,13 +64,10 @@ def answer_candidates(
         UserError: A wording rules out a candidate (log-probability -inf or nan).
     """
     streams = Streams.of(ensemble.methods, len(requests[0].wordings))
-    layouts = [
-        request_layout(
-            request, ensemble.methods, streams, ensemble.frame, ensemble.settings,
-            ensemble.model.context_length,
-        )
-        for request in requests
-    ]  # fmt: skip
+    layouts = request_layouts(
+        requests, ensemble.methods, streams, ensemble.frame, ensemble.settings,
+        ensemble.model.context_length,
+    )  # fmt: skip
     batch, frontier = prefill(ensemble.engine, layouts, ensemble.prefix())
     positions: list[list[tuple[NDArray[np.float64], int]]] = [[] for _ in requests]
     for step in forced_steps(batch, frontier, answers):

@@ -16,7 +16,7 @@ from typing import Any
 from self_ensemble.decoding.stopping import StopRule
 from self_ensemble.errors import UserError
 from self_ensemble.prompts.build import chat_frame
-from self_ensemble.prompts.tokens import encode_text
+from self_ensemble.prompts.tokens import Piece, TextEncoder
 from self_ensemble.questions.schema import Framing, Shot
 
 Target = Callable[[str], tuple[int, ...]]
@@ -36,15 +36,17 @@ def plain_target(tokenizer: Any, framing: Framing, stop: StopRule) -> Target:
         A function from an answer's text to the tokens that follow the cue, `(L,)`: up to and
         with the token that ends it, at most `stop.max_new_tokens`.
     """
+    encoder = TextEncoder(tokenizer)
+    given = (Piece(framing.wording.format("Who?") + framing.cue),)
     following = framing.wording.split("{}")[0]
 
     def target(answer: str) -> tuple[int, ...]:
         text = framing.answer.format(answer)
-        token_ids = encode_text(tokenizer, text + following)
+        token_ids = encoder.behind(given, (Piece(text + following),))
         end = _end(token_ids, stop)
         if end is None:
             # An answer form without a stop string: the answer has no end that could be learned.
-            return encode_text(tokenizer, text)[: stop.max_new_tokens]
+            return encoder.behind(given, (Piece(text),))[: stop.max_new_tokens]
         return token_ids[: min(end, stop.max_new_tokens)]
 
     return target
@@ -56,18 +58,22 @@ def chat_target(tokenizer: Any, stop: StopRule) -> Target:
     Raises:
         UserError: The template does not end an answer with a token that ends generation.
     """
-    mark = encode_text(tokenizer, MARK)
-    prompt = chat_frame(tokenizer, "", (Shot("?", MARK),)).prefix
-    places = [n for n in range(len(prompt)) if prompt[n : n + len(mark)] == mark]
-    following = prompt[places[0] + len(mark) :]
-    if _end(following, stop) is None:
+    encoder = TextEncoder(tokenizer)
+    pieces = chat_frame(tokenizer, "", (Shot("?", MARK),)).before
+    place = pieces.index(Piece(MARK))
+    given, following = pieces[:place], pieces[place + 1 :]
+
+    def followed(answer: str) -> tuple[int, ...]:
+        return encoder.behind(given, (Piece(answer), *following))
+
+    if _end(followed("Paris"), stop) is None:
         raise UserError(
             "This model's chat template does not end an answer with an end-of-sequence token. "
             "Use --chat-template off."
         )
 
     def target(answer: str) -> tuple[int, ...]:
-        token_ids = encode_text(tokenizer, answer) + following
+        token_ids = followed(answer)
         end = _end(token_ids, stop)
         assert end is not None
         return token_ids[: min(end, stop.max_new_tokens)]

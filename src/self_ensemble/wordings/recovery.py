@@ -8,7 +8,6 @@ from torch import Tensor
 from self_ensemble.decoding.prefill import prefill
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.packing.layout import build_layout
-from self_ensemble.prompts.tokens import encode_text
 
 
 @torch.inference_mode()
@@ -25,10 +24,10 @@ def mean_logprobs(ensemble: Ensemble, pairs: Sequence[tuple[str, str]]) -> list[
     if not pairs:
         return []
     frame = ensemble.frame
-    layouts = [
-        build_layout(frame.parts((wording,)), fused=False, alone=(0,)) for wording, _ in pairs
-    ]
-    targets = [torch.tensor(encode_text(frame.tokenizer, f" {text}\n")) for _, text in pairs]
+    parts = [frame.parts((wording,)) for wording, _ in pairs]
+    num_prefix = min(len(one.prefix) for one in parts)
+    layouts = [build_layout(one, fused=False, alone=(0,), num_prefix=num_prefix) for one in parts]
+    targets = [torch.tensor(frame.behind(f" {text}\n")) for _, text in pairs]
     batch, frontier = prefill(ensemble.engine, layouts, ensemble.prefix())
     # All but the last token of each target are read; each predicts the next one.
     steps = torch.cat([torch.arange(len(target) - 1) for target in targets])

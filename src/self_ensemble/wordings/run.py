@@ -18,6 +18,7 @@ from self_ensemble.batches import BatchProgress
 from self_ensemble.checksum import DamagedError, sidecar, sidecar_content
 from self_ensemble.errors import UserError
 from self_ensemble.models.load import LoadedModel
+from self_ensemble.prompts.tokens import PROMPT_TOKENS
 from self_ensemble.questions.schema import Question, QuestionSet
 from self_ensemble.results.disk import (
     check_writable,
@@ -190,6 +191,7 @@ def wordings_manifest(
             "dataset": question_set.name,
             "data_source": question_set.source,
             "questions_sha256": sha256_of(asked),
+            "prompt_tokens": None if model is None else PROMPT_TOKENS,
             "styles_sha256": None if human else sha256_of([asdict(style) for style in STYLES]),
             **options,
             "versions": {

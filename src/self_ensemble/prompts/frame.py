@@ -1,0 +1,158 @@
+"""What all prompts of a run share, and how a question's prompts are cut into parts.
+
+    text      instruction, examples | Q: what is the capital of france? | A:
+    tokens    each whole text at once
+    parts     prefix                | segment                           | cue
+
+A token that spans a seam goes to the segment's side, so the parts together are the tokens of the
+text. The prefix is what every wording has in common there, the cue what all of them end with.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from self_ensemble.errors import UserError
+from self_ensemble.prompts.parts import PromptParts, num_common_front, num_common_tail
+from self_ensemble.prompts.tokens import Encoded, Piece, Pieces, Prompt, TextEncoder
+
+# Beginnings of wordings. A token that one of them changes is no part of the run's prefix; a
+# question whose wordings change further ones has a shorter prefix by itself.
+PROBES = ("what is it?", "Is it?", "7 of them?", "(so)", "\u4ec0\u4e48?", "\u00c9t\u00e9?")
+NUM_KEPT = 1024  # questions whose parts are kept, since a question is checked before it is asked
+
+
+@dataclass(frozen=True, slots=True)
+class PromptFrame:
+    """What all questions of a run share, and how a wording becomes a segment.
+
+    Attributes:
+        encoder: The model's tokenizer.
+        before: Text of the prefix.
+        wording: Format of one wording, with `{}` for its text.
+        after: Text of the answer cue.
+        strips: Whether the spaces around a wording are left out, as some chat templates do.
+        prefix: Token ids of the prefix. Some wordings may change its last tokens; then a
+            question's own prefix is shorter.
+        prior: Token ids of the whole prompt without the question.
+    """
+
+    encoder: TextEncoder
+    before: Pieces
+    wording: str
+    after: Pieces
+    strips: tuple[bool, bool]
+    prefix: tuple[int, ...]
+    prior: tuple[int, ...]
+    _kept: dict[tuple[str, ...], PromptParts] = field(
+        default_factory=dict, repr=False, compare=False
+    )
+
+    @property
+    def tokenizer(self) -> Any:
+        return self.encoder.tokenizer
+
+    @property
+    def prefix_text(self) -> str:
+        return "".join(piece.text for piece in self.before)
+
+    @property
+    def cue_text(self) -> str:
+        return "".join(piece.text for piece in self.after)
+
+    def parts(self, wordings: Sequence[str]) -> PromptParts:
+        """A question's token ids.
+
+        Raises:
+            UserError: A wording is empty, or the prompts do not end in a token that all of them
+                have in common.
+        """
+        key = tuple(wordings)
+        if key not in self._kept:
+            if len(self._kept) >= NUM_KEPT:
+                self._kept.clear()
+            self._kept[key] = self._cut(key)
+        return self._kept[key]
+
+    def prompt(self, wording: str) -> Prompt:
+        """The text of one wording's prompt."""
+        left, right = self.strips
+        text = wording.lstrip() if left else wording
+        text = text.rstrip() if right else text
+        return Prompt(self.before, (Piece(self.wording.format(text)),), self.after)
+
+    def behind(self, text: str) -> tuple[int, ...]:
+        """Token ids of a text that goes on behind the cue.
+
+        Raises:
+            UserError: The tokenizer joins it with whatever stands before it.
+        """
+        _, wording, after = self.prompt(PROBES[0])
+        return self.encoder.behind(wording + after, (Piece(text),))
+
+    def identity(self) -> list[object]:
+        """What the tokens of every prompt depend on, with the tokens of some: JSON-able."""
+        prompts = [encoded.ids for encoded in self.encoder.encode(_probes(self))]
+        return [self.before, self.wording, self.after, self.strips, self.prior, prompts]
+
+    def _cut(self, wordings: tuple[str, ...]) -> PromptParts:
+        for index, wording in enumerate(wordings):
+            if not wording.strip():
+                raise UserError(f"Wording {index} is empty. Every wording needs text.")
+        found = self.encoder.encode([self.prompt(wording) for wording in wordings])
+        prompts = [one.ids for one in found]
+        shortest = min(map(len, prompts))
+        tail = num_common_tail(*prompts)
+        # The cue has a token, even one that begins in the wording, and a segment has one.
+        cue = min(max(min(tail, *(one.num_behind for one in found)), 1), shortest - 1)
+        if cue < 1 or tail < 1:
+            raise UserError(_no_cue(self.tokenizer, wordings, prompts))
+        front = min(num_common_front(self.prefix, *prompts), shortest - cue - 1)
+        return PromptParts(
+            self.prefix[:front],
+            tuple(prompt[front : len(prompt) - cue] for prompt in prompts),
+            prompts[0][-cue:],
+            self.prior[front:],
+        )
+
+
+def make_frame(
+    encoder: TextEncoder,
+    before: Pieces,
+    wording: str,
+    after: Pieces,
+    strips: tuple[bool, bool] = (False, False),
+) -> PromptFrame:
+    """The frame of prompts that consist of these texts.
+
+    Raises:
+        UserError: The answer cue has no token of its own.
+    """
+    (prior,) = encoder.encode([Prompt(before, (), after)])
+    if not prior.num_behind:
+        raise UserError("The answer cue is empty. It is the token that reads every wording.")
+    frame = PromptFrame(encoder, before, wording, after, strips, (), prior.ids)
+    probes = encoder.encode(_probes(frame))
+    within = min(one.num_within for one in (prior, *probes))
+    # What follows the prefix in the prompt without the question is not empty either.
+    within = min(within, len(prior.ids) - 1, num_common_front(*_ids((prior, *probes))))
+    return PromptFrame(encoder, before, wording, after, strips, prior.ids[:within], prior.ids)
+
+
+def _probes(frame: PromptFrame) -> list[Prompt]:
+    return [frame.prompt(probe) for probe in PROBES]
+
+
+def _ids(found: Sequence[Encoded]) -> list[tuple[int, ...]]:
+    return [one.ids for one in found]
+
+
+def _no_cue(tokenizer: Any, wordings: Sequence[str], prompts: Sequence[tuple[int, ...]]) -> str:
+    last = [prompt[-1:] for prompt in prompts]
+    other = next((n for n, token in enumerate(last) if token != last[0]), 0)
+    shown = [repr(tokenizer.decode(list(last[n]))) for n in (0, other)]
+    return (
+        f"The prompts of the wordings {wordings[0]!r} and {wordings[other]!r} end in different "
+        f"tokens, {shown[0]} and {shown[1]}, because the tokenizer joins the answer cue with what "
+        "stands before it. Separate them, for example by a line break."
+    )

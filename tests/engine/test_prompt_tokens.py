@@ -1,0 +1,171 @@
+"""A prompt has the tokens of the text that it is, for every family of tokenizers."""
+
+import json
+from functools import cache
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from tokenizer_families import FAMILIES, SPECIAL
+
+from self_ensemble.errors import UserError
+from self_ensemble.prompts.build import chat_frame, plain_frame
+from self_ensemble.questions.schema import Framing, Shot
+
+# Tokenizers whose tokens are the bytes of the text one after the other, nothing dropped.
+TILING = ("gpt2", "llama3")
+FRAMINGS = (
+    Framing(),
+    Framing("{}\n", "A:"),
+    Framing("{} ", "A:"),
+    Framing("Q: {}", "\nA:"),
+    Framing("{}", ":"),
+    Framing("{}", " is"),
+    Framing("\n\n{}?\n", " Answer:", "{}"),
+)
+CHARACTERS = " \n\t?.!:QA'<12ie\u00e9\u6f22\U0001f642\u0301\u200d\u2581\u00a0"
+NO_CUE = r"end in different tokens|has no token"
+TEXT = st.text(st.one_of(st.sampled_from(CHARACTERS), st.characters(codec="utf-8")), max_size=24)
+WORDINGS = st.lists(TEXT.filter(str.strip), min_size=1, max_size=3)
+families = pytest.mark.parametrize("family", FAMILIES)
+
+
+@cache
+def tokenizer_of(family):
+    return FAMILIES[family]()
+
+
+def ids_of(tokenizer, text, **options):
+    """The tokenizer's own ids of a text, without a token that it appends to every text."""
+    ids = tokenizer(text, **options).input_ids
+    bare = tokenizer("a", add_special_tokens=False).input_ids
+    appended = len(tokenizer("a").input_ids) - len(bare) - tokenizer("a").input_ids.index(bare[0])
+    return tuple(ids[: len(ids) - appended])
+
+
+def assert_tokens_of(frame, wordings, prompts, prior):
+    """The parts of a question are these prompts, each the ids of a whole text."""
+    shortest = min(map(len, prompts))
+    if shortest < 2 or len({prompt[-1] for prompt in prompts}) > 1:
+        with pytest.raises(UserError, match=NO_CUE):
+            frame.parts(wordings)
+        return None
+    parts = frame.parts(wordings)
+    assert [parts.alone(n) for n in range(len(wordings))] == prompts
+    assert parts.cue
+    assert all(parts.segments)
+    assert frame.prefix[: len(parts.prefix)] == parts.prefix
+    assert parts.prefix + parts.without_question == prior
+    assert parts.without_question
+    return parts
+
+
+def num_bytes(tokenizer, ids):
+    """Bytes of text that byte-level tokens stand for."""
+    tokens = tokenizer.convert_ids_to_tokens(list(ids))
+    return sum(map(len, (token for token in tokens if token != "<s>")))
+
+
+@families
+@example(prefix="Q: a?\nA: b\n\n", wordings=["what?"], framing=Framing())
+@example(prefix="\n", wordings=["\nwhat?", "what?"], framing=Framing("{}\n", "A:"))
+@example(prefix="Is th", wordings=["is it?", "e bridge old"], framing=Framing("{}", ":"))
+@given(prefix=TEXT, wordings=WORDINGS, framing=st.sampled_from(FRAMINGS))
+def test_a_plain_prompt_has_the_tokens_of_its_text(family, prefix, wordings, framing):
+    tokenizer = tokenizer_of(family)
+    texts = [prefix + framing.wording.format(wording) + framing.cue for wording in wordings]
+    if family == "bert" and not framing.cue.strip():
+        return
+    frame = plain_frame(tokenizer, prefix, (), framing)
+    prompts = [ids_of(tokenizer, text) for text in texts]
+    parts = assert_tokens_of(frame, wordings, prompts, ids_of(tokenizer, prefix + framing.cue))
+    again = plain_frame(tokenizer, prefix, (), framing)
+    for n in reversed(range(len(wordings))):
+        assert again.parts(wordings[n : n + 1]).alone(0) == prompts[n]
+    if parts is not None:
+        assert again.parts(wordings) == parts
+        if family in TILING:
+            assert num_bytes(tokenizer, parts.prefix) <= len(prefix.encode())
+            at_most = len(framing.cue.encode())
+            assert len(parts.cue) == 1 or num_bytes(tokenizer, parts.cue) <= at_most
+            longer = {segment[-1] for segment in parts.segments if len(segment) > 1}
+            if len(longer) == 1 and all(len(segment) > 1 for segment in parts.segments):
+                more = num_bytes(tokenizer, [*longer, *parts.cue])
+                assert more > at_most or num_bytes(tokenizer, longer) == 0
+
+
+@families
+@example(instruction="", wordings=["  what is it?\n"], answer="b")
+@given(instruction=TEXT, wordings=WORDINGS, answer=TEXT.filter(str.strip))
+def test_a_chat_prompt_has_the_tokens_of_the_templates_text(family, instruction, wordings, answer):
+    tokenizer = tokenizer_of(family)
+    shots = (Shot("Who wrote it?", answer),)
+    turns = [{"role": "system", "content": instruction.strip()}] if instruction.strip() else []
+    turns += [{"role": "user", "content": "Who wrote it?"}]
+    turns += [{"role": "assistant", "content": answer}]
+
+    def ids(wording):
+        asked = [*turns, {"role": "user", "content": wording}]
+        text = tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)
+        return ids_of(tokenizer, text)
+
+    frame = chat_frame(tokenizer, instruction, shots)
+    prompts = [ids(wording) for wording in wordings]
+    parts = assert_tokens_of(frame, wordings, prompts, ids(""))
+    end = tokenizer.convert_tokens_to_ids("<|im_end|>")
+    assert parts.cue[0] == end
+    assert parts.prefix.count(end) == len(turns)
+
+
+@families
+@given(before=TEXT, after=TEXT, name=st.sampled_from([*SPECIAL, "</s>", "[SEP]", "<unk>"]))
+def test_special_tokens_written_in_data_stay_text(family, before, after, name):
+    tokenizer = tokenizer_of(family)
+    special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
+    wording = f"{before}{name}{after}"
+    plain = plain_frame(tokenizer, f"{name} x\n", (Shot(name, name),), Framing())
+    added = ids_of(tokenizer, "")
+    ids = plain.parts([wording]).alone(0)
+    assert ids[: len(added)] == added
+    assert not special & set(ids[len(added) :])
+    if family == "python":
+        with pytest.raises(UserError, match="spells a special token"):
+            chat_frame(tokenizer, "", ()).parts([f"x{SPECIAL[0]}"])
+        return
+    chat = chat_frame(tokenizer, f"{name} x", (Shot(name, name),))
+    innocent = chat_frame(tokenizer, "x", (Shot("x", "x"),)).parts(["x"]).alone(0)
+    count = [sum(token in special for token in one) for one in (chat.parts([wording]).alone(0),
+                                                               innocent)]  # fmt: skip
+    assert count[0] == count[1]
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama3", "gemma"])
+@given(before=TEXT, after=TEXT)
+def test_special_tokens_written_in_a_chat_are_the_plain_texts_tokens(family, before, after):
+    tokenizer = tokenizer_of(family)
+    # What stands between two special tokens is encoded by itself: these families mark no words.
+    wording = f"{before}<|im_end|>{after}"
+    parts = chat_frame(tokenizer, "", ()).parts([wording])
+    inside = tokenizer(
+        f"user\n{wording}", add_special_tokens=False, split_special_tokens=True
+    ).input_ids
+    start, end = tokenizer.convert_tokens_to_ids(list(SPECIAL))
+    front = ids_of(tokenizer, "")
+    tail = [end, *tokenizer("\n", add_special_tokens=False).input_ids, start]
+    tail += tokenizer("assistant\n", add_special_tokens=False).input_ids
+    assert list(parts.alone(0)) == [*front, start, *inside, *tail]
+
+
+def test_what_a_manifest_says_of_prompts_depends_on_their_tokens_alone():
+    def identity(family="gpt2", prefix="A: so\n\n", framing=FRAMINGS[0], asked=()):
+        frame = plain_frame(tokenizer_of(family), prefix, (), framing)
+        for wording in asked:
+            frame.parts([wording])
+        return json.dumps(frame.identity())
+
+    assert identity() == identity(asked=["what?", "\n\nIs it?"])
+    others = [
+        identity("llama3"), identity(prefix="A: so\n"), identity(framing=FRAMINGS[1]),
+        identity(framing=Framing(cue="A: ")),
+    ]  # fmt: skip
+    assert len({identity(), *others}) == 5

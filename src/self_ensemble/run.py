@@ -3,26 +3,26 @@
 import hashlib
 import json
 import math
-import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 
 from self_ensemble.asking import Answer, Request
 from self_ensemble.batches import BatchProgress
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError
 from self_ensemble.methods import Method
+from self_ensemble.models.identity import identity_of, versions
 from self_ensemble.prompts.tokens import PROMPT_TOKENS
 from self_ensemble.questions.schema import Question, QuestionSet
+from self_ensemble.results.manifest import IDENTITY
 from self_ensemble.results.plan import RowPlan
 from self_ensemble.results.schema import PER_PROMPT_SCHEMA, RESULT_SCHEMA
 from self_ensemble.results.store import ResultFile
 from self_ensemble.scoring.lemmas import answer_lemmas, predict_lemma
 
-# Answers do not depend on these: questions are compared by their hash, wherever they lie.
-MAY_DIFFER = frozenset({"batch_size", "data_source", "paraphrases"})
+# Answers do not depend on these: questions and model are compared by content, wherever they lie.
+MAY_DIFFER = frozenset({"batch_size", "data_source", "paraphrases", "model", "model_revision"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +95,11 @@ def manifest_fields(
     ensemble: Ensemble, question_set: QuestionSet, options: dict[str, object]
 ) -> dict[str, object]:
     """What a result was made with; a change of any of it is refused on resume."""
-    asked = [(q.uuid, q.wordings, q.answers) for q in question_set.questions]
+    asked = [(q.uuid, q.wordings, q.answers, q.groups) for q in question_set.questions]
     return {
         "model": ensemble.model.name,
         "model_revision": ensemble.model.revision,
+        IDENTITY: identity_of(ensemble.model),
         "dtype": str(ensemble.model.dtype).removeprefix("torch."),
         "device": ensemble.model.device.type,
         "attention": ensemble.engine.backend_name,
@@ -109,10 +110,7 @@ def manifest_fields(
         "prompt_sha256": sha256_of(ensemble.frame.identity()),
         "prefix": ensemble.frame.prefix_text,
         **options,
-        "versions": {
-            "python": platform.python_version(),
-            **{name: version(name) for name in ("self-ensemble", "torch", "transformers")},
-        },
+        "versions": versions(ensemble.model),
     }
 
 

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -5,6 +6,7 @@ import torch
 
 from self_ensemble.models import gguf
 from self_ensemble.models.aliases import packaged_model
+from self_ensemble.models.identity import identity_of
 from self_ensemble.models.load import load_model
 
 
@@ -24,8 +26,26 @@ def test_the_unpacked_copy_answers_as_the_file_does(tmp_path, monkeypatch) -> No
     assert unpacking.tokenizer(text)["input_ids"] == ids
     assert unpacking.tokenizer.chat_template == direct.tokenizer.chat_template
     assert unpacking.revision == direct.revision
+    assert json.dumps(identity_of(unpacking)) == json.dumps(identity_of(direct))
     tokens = torch.tensor([ids])
     assert torch.equal(unpacking.model(tokens).logits, direct.model(tokens).logits)
+
+
+@pytest.mark.parametrize("damage", ["flip", "missing", "list"])
+def test_a_damaged_unpacked_copy_is_taken_away(tmp_path, damage) -> None:
+    folder = tmp_path / "copy"
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(b"weights")
+    (folder / gguf.LIST_NAME).write_text(json.dumps(gguf._digests(folder)))
+    assert gguf.is_whole(folder)
+    if damage == "flip":
+        (folder / "model.safetensors").write_bytes(b"wdights")
+    elif damage == "missing":
+        (folder / "model.safetensors").unlink()
+    else:
+        (folder / gguf.LIST_NAME).write_text("{")
+    assert not gguf.is_whole(folder)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.model

@@ -235,3 +235,28 @@ def test_the_packaged_model_knows_the_capital_of_france(capfd):
     # GQA 9:3 in full precision: nothing was left packed.
     assert loaded.model.config.num_attention_heads == 3 * loaded.model.config.num_key_value_heads
     assert {parameter.dtype for parameter in loaded.model.parameters()} == {torch.float32}
+
+
+def test_a_file_that_changes_while_a_model_loads_is_refused(folder):
+    def write(done, total):
+        path = folder / "model.safetensors"
+        content = path.read_bytes()
+        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+
+    with pytest.raises(UserError, match=r"model.safetensors changed while it was read"):
+        load_model(str(folder), device="cpu", on_bytes=write)
+
+
+def test_only_the_weights_that_are_read_count(folder):
+    first = load_model(str(folder), device="cpu").files
+    (folder / "consolidated.safetensors").write_bytes(b"the same weights in another layout")
+    assert load_model(str(folder), device="cpu").files == first
+
+
+def test_shards_and_their_index_count(folder, tiny_model):
+    (folder / "model.safetensors").unlink()
+    tiny_model("llama").save_pretrained(folder, max_shard_size="200KB")
+    shards = sorted(path.name for path in folder.glob("*.safetensors"))
+    found = load_model(str(folder), device="cpu").files
+    assert len(shards) > 1
+    assert sorted(found) == sorted([*shards, "model.safetensors.index.json"])

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from self_ensemble.errors import UserError
-from self_ensemble.results.manifest import ABSENT, Manifest, differences, require_same
+from self_ensemble.results.manifest import ABSENT, IDENTITY, Manifest, differences, require_same
 
 OLD = Manifest(
     {"num_paraphrases": 5, "stop": ("\n",), "versions": {"torch": "2.13.0", "python": "3.11"}}
@@ -70,3 +70,10 @@ def test_the_refusal_names_every_changed_field_on_one_line():
     assert "use --overwrite to start anew, or another --output-dir." in message.lower()
     assert "\n" not in message
     assert len(message) < 400
+
+
+def test_a_result_that_does_not_say_what_its_model_was_is_refused():
+    new = with_changes(**{IDENTITY: {"weights": {"model.safetensors": "xxh3:0"}}})
+    with pytest.raises(UserError, match=r"does not say what its model was.*Use --overwrite"):
+        require_same(OLD, new, frozenset(), Path("results/vote-5.feather"))
+    require_same(new, new, frozenset(), Path("results/vote-5.feather"))

@@ -88,9 +88,12 @@ def run_confidence_job(job: ConfidenceJob) -> int:
     )
     frame = prompt_frame(job.chat_template, model, question_set)
     ensemble = Ensemble(model, "per_prompt", frame=frame, settings=settings)
+    made_with = manifest_fields(ensemble, question_set, {})
     with ExitStack() as closing:
         files = {
-            name: closing.enter_context(_open(job, name, ensemble, question_set, choice))
+            name: closing.enter_context(
+                _open(job, name, ensemble, question_set, choice, made_with)
+            )
             for name in names
         }
         unfinished = leave_out_finished(files, console)
@@ -132,6 +135,7 @@ def _open(
     ensemble: Ensemble,
     question_set: QuestionSet,
     choice: WordingChoice,
+    made_with: dict[str, object],
 ) -> ResultFile:
     sampled = estimator == "sampling"
     options = {
@@ -152,7 +156,7 @@ def _open(
     uuids = tuple(question.uuid for question in question_set.questions)
     return ResultFile.open(
         confidence_path(job.output_dir, question_set.name, job.model.model, estimator),
-        Manifest(manifest_fields(ensemble, question_set, options)),
+        Manifest(made_with | options),
         RowPlan(CONFIDENCE_SCHEMA, uuids, choice.chosen()),
         may_differ=MAY_DIFFER,
         overwrite=job.overwrite,

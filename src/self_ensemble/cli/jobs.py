@@ -1,6 +1,5 @@
 """What `generate` and `demo` do once their options are read."""
 
-import inspect
 import json
 import sys
 from contextlib import ExitStack
@@ -27,6 +26,7 @@ from self_ensemble.decoding.choose import Sampling
 from self_ensemble.decoding.fusion import CONTRAST
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError
+from self_ensemble.identity.values import code_identity
 from self_ensemble.methods import Method, resolve_methods
 from self_ensemble.questions.schema import QuestionSet
 from self_ensemble.results.disk import check_writable, read_table
@@ -121,12 +121,13 @@ def run_job(job: Job) -> int:
         model, methods, settings=settings,
         frame=prompt_frame(job.chat_template, model, question_set), decode=job.decode,
     )  # fmt: skip
+    made_with = manifest_fields(ensemble, question_set, {})
     with ExitStack() as closing:
         files = {
             method.name: closing.enter_context(
                 _open(
                     job,
-                    ensemble,
+                    made_with,
                     method,
                     question_set,
                     choice,
@@ -224,7 +225,7 @@ def _settings(job: Job, question_set: QuestionSet) -> Settings:
 
 def _open(
     job: Job,
-    ensemble: Ensemble,
+    made_with: dict[str, object],
     method: Method,
     question_set: QuestionSet,
     choice: WordingChoice,
@@ -249,8 +250,8 @@ def _open(
         # It asks the same wording whatever the others ask.
         options |= dict.fromkeys(("num_paraphrases", "indices"))
     if method.rule is not None and ":" in method.name:
-        options["rule_sha256"] = sha256_of(inspect.getsource(method.rule))
-    fields = manifest_fields(ensemble, question_set, options)
+        options["rule"] = code_identity(method.rule)
+    fields = made_with | options
     path = result_path(
         job.output_dir, question_set.name, job.model.model, method.name, job.num_paraphrases,
         job.indices, file_suffix(job.weights_of(method)),

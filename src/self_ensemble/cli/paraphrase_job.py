@@ -125,6 +125,7 @@ def _maker(job: ParaphraseJob, question_set: QuestionSet, console: Console) -> _
         device = str(model.device)
     answering = None
     check: Check | None = None
+    nli: dict[str, object] | None = None
     if job.check == "answer":
         assert model is not None
         answering = _answering(model, question_set)
@@ -133,6 +134,7 @@ def _maker(job: ParaphraseJob, question_set: QuestionSet, console: Console) -> _
         assert job.nli_model is not None  # the command refuses it
         with console.status(f"Loading {job.nli_model} ..."):
             check = load_entailment(job.nli_model, job.nli_threshold, device)
+            nli = check.identity()
     options: dict[str, object] = {
         "num": job.num,
         "human": job.human,
@@ -150,12 +152,14 @@ def _maker(job: ParaphraseJob, question_set: QuestionSet, console: Console) -> _
     }
     if job.human:
         backend = None if answering is None else answering.engine.backend_name
-        manifest = wordings_manifest(question_set, model, backend, options, human=True)
+        manifest = wordings_manifest(question_set, model, backend, options, human=True, nli=nli)
         return _Maker(partial(human_pools, check=check), manifest, 16)
     assert model is not None
     rewriter = Rewriter(model, num=job.num or 0, tries=job.tries, sampling=sampling, check=check)
     options |= {"tries": job.tries, **asdict(sampling)}
-    manifest = wordings_manifest(question_set, model, rewriter.backend, options, human=False)
+    manifest = wordings_manifest(
+        question_set, model, rewriter.backend, options, human=False, nli=nli
+    )
     # Twice: most of a round's samples end early, and the few that go on fill no batch.
     return _Maker(rewriter.draw, manifest, 2 * default_batch_size(model))
 

@@ -23,6 +23,9 @@ from self_ensemble.prompts.frame import PromptFrame
 from self_ensemble.questions.load import load_questions
 from self_ensemble.questions.schema import QuestionSet
 
+# Weights whose digest takes more than a moment.
+LARGE_BYTES = 1 << 30
+
 
 @dataclass(frozen=True, slots=True)
 class DataOptions:
@@ -66,7 +69,17 @@ class ModelOptions:
 
     def load(self, console: Console) -> LoadedModel:
         """Load the model; several devices are shown as a table."""
-        with console.status(f"Loading {self.model} ..."):
+        with console.status(f"Loading {self.model} ...") as status:
+
+            def on_bytes(done: int, total: int) -> None:
+                if total >= LARGE_BYTES:
+                    status.update(
+                        f"Reading the weights of {self.model} for their digest, once: "
+                        f"{done / 1e9:.1f} of {total / 1e9:.1f} GB ..."
+                    )
+                    if done == total:
+                        status.update(f"Loading {self.model} ...")
+
             model = load_model(
                 self.model,
                 device=self.device,
@@ -74,6 +87,7 @@ class ModelOptions:
                 attention=self.attention,
                 trust_remote_code=self.trust_remote_code,
                 aliases=self.aliases,
+                on_bytes=on_bytes,
             )
         devices = layer_devices(model.model)
         if len(devices) > 1:

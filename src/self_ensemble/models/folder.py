@@ -1,11 +1,10 @@
 """What must lie in a model's folder before it is worth loading."""
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from self_ensemble.errors import UserError
+from self_ensemble.errors import UserError, reading
 
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -17,8 +16,6 @@ TOKENIZER_FILES = (
     "*.tiktoken",
 )
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
-
-_SAMPLE_BYTES = 1 << 20
 
 
 def read_config(folder: Path, name: str) -> Mapping[str, object]:
@@ -65,12 +62,20 @@ def check_tokenizer(folder: Path, name: str) -> None:
 
 
 def weight_files(folder: Path, name: str) -> list[Path]:
-    """The safetensors files of a model folder.
+    """The files that a model's weights are read from, as the library chooses them.
+
+    That is model.safetensors, or else the index and the shards that it names; other files with
+    the same weights (`consolidated.safetensors`) are not read.
 
     Raises:
         UserError: There are none; pickles are named and refused, because reading them can run
             code.
     """
+    whole, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
+    if whole.is_file():
+        return [whole]
+    if index.is_file():
+        return [index, *_shards(index)]
     weights = sorted(folder.glob("*.safetensors"))
     if weights:
         return weights
@@ -82,24 +87,10 @@ def weight_files(folder: Path, name: str) -> list[Path]:
     )
 
 
-def fingerprint(paths: Iterable[Path]) -> str:
-    """Identify weights on disk by their files' sizes and samples of their bytes.
-
-    One MiB at the start, the middle and the end of each file: a whole checkpoint would take
-    minutes to read, and training changes every tensor.
-
-    Returns:
-        "sha256:" and 16 hexadecimal digits; the same wherever the files lie.
-    """
-    digest = hashlib.sha256()
-    for path in paths:
-        size = path.stat().st_size
-        digest.update(f"{path.name}\0{size}\0".encode())
-        with path.open("rb") as file:
-            for start in (0, size // 2, max(0, size - _SAMPLE_BYTES)):
-                file.seek(start)
-                digest.update(file.read(_SAMPLE_BYTES))
-    return f"sha256:{digest.hexdigest()[:16]}"
+def _shards(index: Path) -> list[Path]:
+    with reading(index, "Download or convert the model again."):
+        names = set(json.loads(index.read_bytes())["weight_map"].values())
+        return sorted(index.parent / name for name in names)
 
 
 def _matching(folder: Path, patterns: Iterable[str]) -> Iterable[Path]:

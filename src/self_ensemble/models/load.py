@@ -2,7 +2,7 @@
 
 import io
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,11 +27,18 @@ from transformers.models.auto.modeling_auto import (
 from transformers.utils import logging as transformers_logging
 
 from self_ensemble.errors import UserError
+from self_ensemble.identity.files import (
+    OnBytes,
+    ReadFile,
+    digest_of_json,
+    read_files,
+    require_unchanged,
+)
 from self_ensemble.models import hub, support
 from self_ensemble.models.aliases import DEFAULT_MODEL, ModelSource, resolve
 from self_ensemble.models.devices import Placement, resolve_device, resolve_dtype
-from self_ensemble.models.folder import check_tokenizer, fingerprint, read_config, weight_files
-from self_ensemble.models.gguf import unpack, unpacked_folder
+from self_ensemble.models.folder import check_tokenizer, read_config, weight_files
+from self_ensemble.models.gguf import is_whole, unpack, unpacked_folder
 from self_ensemble.models.packed_linear import can_pack, pack_linears, release_file
 
 
@@ -44,12 +51,14 @@ class LoadedModel:
         model: The causal language model, in evaluation mode, without gradients.
         tokenizer: Its tokenizer.
         source: Where it was found.
-        revision: Commit of a hub model; a fingerprint of the weights of a local one.
+        revision: Commit of a hub model; a digest of the weights of a local one.
         device: Where its input goes.
         dtype: Type of its weights.
         attention: The attention backend to run it with: "sdpa", "flex" or "eager".
         has_chat_template: Whether the tokenizer knows how a conversation is written.
         context_length: Longest sequence, in positions; None if the model names none.
+        files: Digest of each file that the weights were read from, in full; None for a model that
+            was made in memory.
     """
 
     name: str
@@ -62,6 +71,7 @@ class LoadedModel:
     attention: str
     has_chat_template: bool
     context_length: int | None
+    files: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +96,7 @@ def load_model(
     aliases: Path | None = None,
     revision: str | None = None,
     packed: bool | None = None,
+    on_bytes: OnBytes = lambda done, total: None,
 ) -> LoadedModel:
     """Load a causal language model and its tokenizer.
 
@@ -101,6 +112,8 @@ def load_model(
         revision: Branch, tag or commit of a hub model.
         packed: Whether to pack linear layers for the CPU: faster, and for inference only, as
             packed layers cannot be saved or moved; None wherever it can be done.
+        on_bytes: Called with the bytes done and their number while weights are digested, which
+            is done once for a large file as long as it stays as it is.
 
     Raises:
         UserError: The model cannot be found, is not supported, or cannot be read; or packing is
@@ -120,13 +133,15 @@ def load_model(
             f"Linear layers of type {str(torch_dtype).removeprefix('torch.')} cannot be packed on "
             f"{placement.device}. Leave out packed=True."
         )
-    files = _unpacked(_settings(source, revision, trust_remote_code), source.name)
+    given = _settings(source, revision, trust_remote_code)
+    files = _unpacked(given, source.name, on_bytes)
     config = _config(files, source.name, trust_remote_code)
     support.check_supported(config, _causal_lm_class(config, files, trust_remote_code))
     backend = support.choose_backend(attention or "auto", config, placement.device)
     tokenizer = _tokenizer(files, source.name, trust_remote_code)
-    weights = _weights(source, files)
+    weights = read_files(_weights(source, given), on_bytes)
     model = _model(files, config, source.name, placement, torch_dtype, trust_remote_code)
+    require_unchanged(weights.values())
     if packable and packed is not False:
         pack_linears(model)
         release_file(model)
@@ -135,21 +150,21 @@ def load_model(
         model=model,
         tokenizer=tokenizer,
         source=source,
-        revision=_revision(source, files, weights),
+        revision=_revision(source, given, weights),
         device=placement.device,
         dtype=torch_dtype,
         attention=backend,
         has_chat_template=bool(tokenizer.chat_template),
         context_length=support.context_length(config),
+        files={name: file.digest for name, file in weights.items()},
     )
 
 
-def _revision(source: ModelSource, files: _Files, weights: list[Path]) -> str:
+def _revision(source: ModelSource, files: _Files, weights: Mapping[str, ReadFile]) -> str:
     if source.kind == "hub":
         # The hub's cache names a folder after its commit.
         return files.folder.name
-    # A GGUF file's own, whether or not an unpacked copy was read.
-    return fingerprint(weights if source.kind == "folder" else [Path(source.location)])
+    return digest_of_json({name: file.digest for name, file in weights.items()})
 
 
 def _settings(source: ModelSource, revision: str | None, trust_remote_code: bool) -> _Files:
@@ -173,15 +188,15 @@ def _settings(source: ModelSource, revision: str | None, trust_remote_code: bool
     return _Files(folder)
 
 
-def _unpacked(files: _Files, name: str) -> _Files:
+def _unpacked(files: _Files, name: str, on_bytes: OnBytes) -> _Files:
     """A GGUF file's unpacked copy, made where there is none and the architecture is supported."""
     if files.gguf is None:
         return files
     file = files.folder / files.gguf
-    folder = unpacked_folder(file) if file.is_file() else None
+    folder = unpacked_folder(file, on_bytes) if file.is_file() else None
     if folder is None:
         return files
-    if not folder.exists():
+    if not is_whole(folder):
         config = _config(files, name, trust_remote_code=False)
         support.check_supported(config, _causal_lm_class(config, files, trust_remote_code=False))
         with _reading(name, "weights"):
@@ -220,14 +235,18 @@ def _tokenizer(files: _Files, name: str, trust_remote_code: bool) -> PreTrainedT
         )
 
 
-def _weights(source: ModelSource, files: _Files) -> list[Path]:
-    """Make sure that the weights are on this machine."""
+def _weights(source: ModelSource, files: _Files) -> dict[str, Path]:
+    """Make sure that the weights are on this machine; gives the files by name.
+
+    A GGUF file stands for itself, whatever it is called and whether or not an unpacked copy of it
+    is read.
+    """
     if files.gguf is not None:
-        return [files.folder / files.gguf]
+        return {"gguf": files.folder / files.gguf}
     if source.kind == "hub":
         # The commit that the configuration came from, should the branch move meanwhile.
         hub.fetch(source.location, files.folder.name, hub.WEIGHTS)
-    return weight_files(files.folder, source.name)
+    return {path.name: path for path in weight_files(files.folder, source.name)}
 
 
 def _model(

@@ -23,6 +23,8 @@ MAX_QUOTED = 80
 ABSENT = "absent"
 # Name of the manifest among the metadata of a finished result.
 MANIFEST_KEY = b"self_ensemble_manifest"
+# The field that says what the model is, by content.
+IDENTITY = "identity"
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +145,12 @@ def require_same(
     Raises:
         UserError: Naming every field that changed.
     """
+    if IDENTITY in new.fields and IDENTITY not in old.fields:
+        raise UserError(
+            f"{path} does not say what its model was, by content, so that nobody can tell whether "
+            "it is the same one: it was begun by an earlier version. Use --overwrite to start "
+            f"anew, or another {output_option}."
+        )
     changed = differences(old, new, may_differ)
     if changed:
         listed = "; ".join(f"{field} was {_quote(a)}, now {_quote(b)}" for field, a, b in changed)

@@ -8,6 +8,7 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from self_ensemble.errors import UserError
+from self_ensemble.models.identity import model_identity
 from self_ensemble.questions.schema import Question
 from self_ensemble.wordings.gate import Reason
 from self_ensemble.wordings.pool import Verdict
@@ -26,6 +27,10 @@ class EntailmentCheck:
         self._tokenizer = tokenizer
         self._label_id = label_id
         self._threshold = threshold
+
+    def identity(self) -> dict[str, object]:
+        """What its verdicts depend on, by content."""
+        return model_identity(self._model, self._tokenizer)
 
     def __call__(self, pairs: Sequence[tuple[Question, str]]) -> list[Verdict]:
         """Judge wordings, each with its question."""

@@ -6,17 +6,16 @@ webqa.jsonl       the same rows as text, where the user asked for a .jsonl file
 webqa.jsonl.sha256      its checksum, as `sha256sum` writes it; delete it to change rows by hand
 """
 
-import platform
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from self_ensemble.batches import BatchProgress
 from self_ensemble.checksum import DamagedError, sidecar, sidecar_content
 from self_ensemble.errors import UserError
+from self_ensemble.models.identity import identity_of, versions
 from self_ensemble.models.load import LoadedModel
 from self_ensemble.prompts.tokens import PROMPT_TOKENS
 from self_ensemble.questions.schema import Question, QuestionSet
@@ -26,7 +25,7 @@ from self_ensemble.results.disk import (
     read_table,
     write_atomically,
 )
-from self_ensemble.results.manifest import Manifest
+from self_ensemble.results.manifest import IDENTITY, Manifest
 from self_ensemble.results.plan import RowPlan
 from self_ensemble.results.shards import run_folder, set_aside
 from self_ensemble.results.store import ResultFile
@@ -35,8 +34,9 @@ from self_ensemble.wordings.pool import Pool
 from self_ensemble.wordings.rows import PARAPHRASE_SCHEMA, paraphrase_row, to_jsonl
 from self_ensemble.wordings.styles import STYLES
 
-# Wordings do not depend on these: questions are compared by their hash, wherever they lie.
-MAY_DIFFER = frozenset({"batch_size", "data_source"})
+# Wordings do not depend on these: questions and models are compared by content, wherever they
+# lie.
+MAY_DIFFER = frozenset({"batch_size", "data_source", "model", "model_revision", "nli_model"})
 # For messages that say how another place is chosen.
 OUTPUT = "--output"
 
@@ -166,6 +166,7 @@ def wordings_manifest(
     options: dict[str, object],
     *,
     human: bool,
+    nli: dict[str, object] | None = None,
 ) -> Manifest:
     """What the wordings depend on; a change of any of it is refused on resume.
 
@@ -175,6 +176,7 @@ def wordings_manifest(
         backend: The attention backend that it runs with.
         options: The user's options.
         human: Whether the data set's own wordings are taken, so that they count.
+        nli: What the entailment model is, if one checks.
     """
     asked = [
         (question.uuid, question.wordings if human else question.wordings[:1], question.answers)
@@ -185,6 +187,10 @@ def wordings_manifest(
             "kind": "paraphrases",
             "model": None if model is None else model.name,
             "model_revision": None if model is None else model.revision,
+            IDENTITY: {
+                "rewording": None if model is None else identity_of(model),
+                "entailment": nli,
+            },
             "dtype": None if model is None else str(model.dtype).removeprefix("torch."),
             "device": None if model is None else model.device.type,
             "attention": backend,
@@ -194,10 +200,7 @@ def wordings_manifest(
             "prompt_tokens": None if model is None else PROMPT_TOKENS,
             "styles_sha256": None if human else sha256_of([asdict(style) for style in STYLES]),
             **options,
-            "versions": {
-                "python": platform.python_version(),
-                **{name: version(name) for name in ("self-ensemble", "torch", "transformers")},
-            },
+            "versions": versions(model),
         }
     )
 

@@ -58,7 +58,7 @@ def test_an_offset_that_leaves_no_question_is_refused(write_jsonl: Writer, offse
         ("wbqa", r"Unknown dataset 'wbqa'\. Did you mean 'webqa'\? Choose from: demo, myr"),
         ("absent.jsonl", r"absent\.jsonl does not exist"),
         ("absent/questions", r"absent/questions does not exist"),
-        ("folder", r"--dataset folder is a folder\. Give a file"),
+        ("folder", r"--dataset folder is a folder without a data set; it holds nothing\. Give a"),
         ("notes.txt", r"notes\.txt has an unknown file type '\.txt'"),
     ],
 )

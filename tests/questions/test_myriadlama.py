@@ -139,9 +139,9 @@ def test_another_set_of_the_same_layout_goes_by_its_folders_name(
         ([fact(0, uuid=None)], TEMPLATES, r"facts\.jsonl:1: the row has no 'uuid'"),
         ([fact(0, sub_ent="")], TEMPLATES, r"facts\.jsonl:1: the row has no 'sub_ent'"),
         (
-            [fact(0, obj_aliases=3)],
+            [fact(0, obj_aliases={"a": "b"})],
             TEMPLATES,
-            r"facts\.jsonl:1: 'obj_aliases' must be a text or a list",
+            r"facts\.jsonl:1: 'obj_aliases' is an object with the keys 'a'",
         ),
         ([{"uuid": "u", "rel_uri": "P", "sub_ent": "s"}], TEMPLATES, r":1: .* no 'obj_aliases'"),
         ([fact(0)], [{"rel_uri": "P1", "is_manual": True}], r"templates\.jsonl:1: .*'template'"),

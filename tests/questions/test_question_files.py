@@ -98,7 +98,9 @@ def test_an_empty_wording_does_not_stop_the_file(
     assert [q.wordings for q in questions] == [wordings, ("q",)]
 
 
-@pytest.mark.parametrize("missing", [{"answers": []}, {"answers": None}])
+@pytest.mark.parametrize(
+    "missing", [{"answers": []}, {"answers": None}, {"answers": " "}, {"answers": [None, ""]}]
+)
 def test_a_question_without_answers_is_kept(
     write_jsonl: Writer, missing: dict[str, object]
 ) -> None:
@@ -114,13 +116,8 @@ def test_a_question_without_answers_is_kept(
         ({"question": ["q"], "answers": "a"}, r":2: 'question' must be a text, got list"),
         ({"paraphrases": "p", "answers": "a"}, r":2: 'paraphrases' must be a list of texts"),
         ({"paraphrases": ["p", 1], "answers": "a"}, r":2: 'paraphrases' must be .*got int 1"),
-        (
-            {"question": "q", "answers": 1945},
-            r":2: 'answers' must be a text or a list of texts, got int",
-        ),
-        ({"question": "q", "answers": [None]}, r":2: 'answers' must be .*got NoneType"),
-        ({"question": "q", "answers": "['a', 'b']"}, r":2: 'answers' .* is no JSON list"),
-        ({"question": "q", "answers": "a", "id": True}, r":2: 'id' must be a text, got bool"),
+        ({"question": "q", "answers": "[a, b]"}, r":2: 'answers' .* is no list that JSON"),
+        ({"question": "q", "answers": "a", "id": True}, r":2: 'id' must be a text or .* got bool"),
         ({"question": "a\0b", "answers": "a"}, r":2: 'question' holds a NUL character"),
         ({"question": "\ud800", "answers": "a"}, r":2: 'question' holds a lone surrogate"),
     ],

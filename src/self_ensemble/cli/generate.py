@@ -63,6 +63,10 @@ def generate(
         ),
     ] = False,
     data: options.DataFolder = None,
+    columns: options.Columns = None,
+    encoding: options.Encoding = None,
+    split: options.Split = None,
+    answers_separator: options.AnswersSeparator = None,
     paraphrases: options.Paraphrases = None,
     max_samples: options.MaxSamples = None,
     offset: options.Offset = 0,
@@ -112,7 +116,7 @@ def generate(
         Job(
             DataOptions(
                 dataset, data, paraphrases, max_samples, offset, num_shots, num_manual, num_auto,
-                seed,
+                seed, columns, encoding, split, answers_separator,
             ),
             ModelOptions(model, attention, device, dtype, trust_remote_code, aliases),
             methods=options.parse_names(method),

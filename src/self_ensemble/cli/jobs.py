@@ -95,7 +95,7 @@ FUSED_ONLY = ("segment_weights", "positions", "fusion_point", "manual_read_each_
 NOT_IN_MANIFEST = {
     "dataset", "methods", "model", "output_dir", "data", "attention", "device", "dtype",
     "aliases", "overwrite", "repair", "as_json", "max_new_tokens", "stop", "weights", "offset",
-    "contrast_strength",
+    "contrast_strength", "columns", "encoding", "split", "answers_separator",
 }  # fmt: skip
 
 

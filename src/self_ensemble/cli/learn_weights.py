@@ -26,6 +26,10 @@ def learn_weights(
         int, typer.Option(help="Parts of the cross-validation.", rich_help_panel=METHOD)
     ] = 5,
     data: options.DataFolder = None,
+    columns: options.Columns = None,
+    encoding: options.Encoding = None,
+    split: options.Split = None,
+    answers_separator: options.AnswersSeparator = None,
     paraphrases: options.Paraphrases = None,
     max_samples: Annotated[
         int,
@@ -76,7 +80,7 @@ def learn_weights(
         LearnJob(
             DataOptions(
                 dataset, data, paraphrases, max_samples, offset, num_shots, num_manual, num_auto,
-                seed,
+                seed, columns, encoding, split, answers_separator,
             ),
             ModelOptions(model, attention, device, dtype, trust_remote_code, aliases),
             by=by,

@@ -39,6 +39,10 @@ def mask(
         ),
     ] = None,
     data: options.DataFolder = None,
+    columns: options.Columns = None,
+    encoding: options.Encoding = None,
+    split: options.Split = None,
+    answers_separator: options.AnswersSeparator = None,
     paraphrases: options.Paraphrases = None,
     num_shots: Annotated[
         int | None,
@@ -131,7 +135,9 @@ def mask(
     source = one_source(dataset, text, lengths)
     of_dataset = {
         "--index": index, "--num-paraphrases": num_paraphrases, "--indices": indices,
-        "--data": data, "--paraphrases": paraphrases, "--num-shots": num_shots,
+        "--data": data, "--columns": columns, "--encoding": encoding, "--split": split,
+        "--answers-separator": answers_separator, "--paraphrases": paraphrases,
+        "--num-shots": num_shots,
         "--num-manual": num_manual, "--num-auto": num_auto, "--seed": seed,
         "--manual-read-each-other": manual_read_each_other or None,
     }  # fmt: skip
@@ -180,6 +186,10 @@ def mask(
             num_manual=num_manual,
             num_auto=num_auto or 0,
             seed=seed or 0,
+            columns=columns,
+            encoding=encoding,
+            split=split,
+            answers_separator=answers_separator,
         ),
         texts=tuple(text or ()),
         model=ModelOptions(

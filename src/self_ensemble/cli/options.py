@@ -10,7 +10,8 @@ from self_ensemble.errors import UserError, unknown_name
 DATA, MODEL, METHOD, RESULT = "Data", "Model", "Method", "Results"
 
 Dataset = Annotated[
-    str, typer.Option(help="webqa, myriadlama, demo, or your own file.", rich_help_panel=DATA)
+    str,
+    typer.Option(help="webqa, myriadlama, demo, or your file or folder.", rich_help_panel=DATA),
 ]
 DataFolder = Annotated[
     Path | None, typer.Option(help="Folder with the data set's files.", rich_help_panel=DATA)
@@ -18,6 +19,29 @@ DataFolder = Annotated[
 Paraphrases = Annotated[
     Path | None,
     typer.Option(help="File with wordings for the questions.", rich_help_panel=DATA),
+]
+Columns = Annotated[
+    str | None,
+    typer.Option(
+        help="Columns of your file: question=NAME,answers=NAME[,id=,paraphrases=,"
+        "answer_patterns=]. KEY.KEY leads into objects.",
+        rich_help_panel=DATA,
+    ),
+]
+Encoding = Annotated[
+    str | None,
+    typer.Option(help="Of your text file, if not UTF-8: cp1252, utf-16.", rich_help_panel=DATA),
+]
+Split = Annotated[
+    str | None, typer.Option(help="Which split of your folder.", rich_help_panel=DATA)
+]
+AnswersSeparator = Annotated[
+    str | None,
+    typer.Option(
+        help="What stands between the answers of a text, for example '|'; none: every text is "
+        "one answer.",
+        rich_help_panel=DATA,
+    ),
 ]
 MaxSamples = Annotated[
     int | None, typer.Option(help="Only the first M questions.", rich_help_panel=DATA)

@@ -40,6 +40,10 @@ class DataOptions:
     num_manual: int | None = None
     num_auto: int = 0
     seed: int = 0
+    columns: str | None = None
+    encoding: str | None = None
+    split: str | None = None
+    answers_separator: str | None = None
 
     def load(self) -> QuestionSet:
         """Load the questions."""
@@ -53,6 +57,11 @@ class DataOptions:
             num_manual=self.num_manual,
             num_auto=self.num_auto,
             paraphrases=self.paraphrases,
+            columns=self.columns,
+            encoding=self.encoding,
+            split=self.split,
+            answers_separator=self.answers_separator
+            and self.answers_separator.replace("\\n", "\n").replace("\\t", "\t"),
         )
 
 

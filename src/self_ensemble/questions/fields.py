@@ -1,13 +1,16 @@
 """Typed columns of a row; a value of another type is an error that names the row's place."""
 
 from self_ensemble.errors import UserError
-from self_ensemble.questions.tables import Row
+from self_ensemble.questions.answers import answers_of, shown
+from self_ensemble.questions.columns import listed
+from self_ensemble.questions.rows import Row, Unreadable
+from self_ensemble.questions.structures import structure_of
 
 
 def optional_text(row: Row, column: str) -> str | None:
     """Read a text, None where the column is absent or holds no value."""
     value = row.values.get(column)
-    return None if value is None else _text(row, column, value, "a text")
+    return None if value is None else as_text(row, column, value, "a text")
 
 
 def required_text(row: Row, column: str) -> str:
@@ -16,18 +19,28 @@ def required_text(row: Row, column: str) -> str:
     if text is None or not text.strip():
         raise UserError(
             f"{row.where}: the row has no {column!r}. Add it; "
-            f"the row's columns are: {_columns(row)}."
+            f"the row's columns are: {listed(row.values)}."
         )
     return text
 
 
 def identity(row: Row, column: str) -> str | None:
     """Read an id, a text or a whole number; None where it is absent or blank."""
-    value = row.values.get(column)
+    return as_identity(row, column, row.values.get(column))
+
+
+def as_identity(row: Row, name: str, value: object) -> str | None:
+    """Read an id from a value."""
     # True is an int in Python, but no id.
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
-    text = optional_text(row, column)
+    # A column of whole numbers, some of which are missing, is one of floats to pandas.
+    if isinstance(value, float):
+        if value != value:
+            return None
+        if value.is_integer() and abs(value) < 2**53:
+            return str(int(value))
+    text = None if value is None else as_text(row, name, value, "a text or a whole number")
     return text if text and text.strip() else None
 
 
@@ -35,60 +48,80 @@ def flag(row: Row, column: str) -> bool:
     """Read a boolean that must be there."""
     value = row.values.get(column)
     if not isinstance(value, bool):
-        raise UserError(f"{row.where}: {column!r} must be true or false, got {_shown(value)}.")
+        raise UserError(f"{row.where}: {column!r} must be true or false, got {shown(value)}.")
     return value
 
 
 def text_list(row: Row, column: str, expected: str = "a list of texts") -> tuple[str, ...]:
     """Read a list of texts; empty where the column is absent or holds no value."""
-    value = row.values.get(column)
-    if value is None:
+    return as_text_list(row, column, row.values.get(column), expected)
+
+
+def as_text_list(
+    row: Row, name: str, value: object, expected: str = "a list of texts"
+) -> tuple[str, ...]:
+    """Read a list of texts, or a text that is one, from a value."""
+    if isinstance(value, str) and value.strip():
+        value = _opened(row, name, value, expected)
+    if value is None or value == "":
         return ()
     if not isinstance(value, list):
-        raise UserError(f"{row.where}: {column!r} must be {expected}, got {_shown(value)}.")
-    return tuple(_text(row, column, item, expected) for item in value)
+        raise UserError(f"{row.where}: {name!r} must be {expected}, got {shown(value)}.")
+    return tuple(as_text(row, name, item, expected) for item in value)
 
 
-def answer_list(row: Row, column: str) -> tuple[str, ...]:
-    """Read the accepted answers: a list of texts, or one text that is the only answer.
+def _opened(row: Row, name: str, text: str, expected: str) -> object:
+    try:
+        structure = structure_of(text)
+    except ValueError as error:
+        raise UserError(f"{row.where}: {name!r} is the text {shown(text)}, {error}.") from None
+    if not isinstance(structure, list):
+        raise UserError(
+            f"{row.where}: {name!r} must be {expected}, got the text {shown(text)}. "
+            'Write lists as ["one", "two"].'
+        )
+    return structure
+
+
+def answer_list(row: Row, column: str, separator: str | None = None) -> tuple[str, ...]:
+    """Read the accepted answers of a column that must be there.
 
     Raises:
-        UserError: The row has no such column, or it holds something else. A text in square
-            brackets is refused too: it is a list that was written in another notation.
+        UserError: The row has no such column, or it holds something else.
     """
     if column not in row.values:
         raise UserError(
             f"{row.where}: the row has no {column!r}, a text or a list of texts. "
-            f"Add it; its columns are: {_columns(row)}."
+            f"Add it; its columns are: {listed(row.values)}."
         )
-    value = row.values[column]
-    if not isinstance(value, str):
-        return text_list(row, column, "a text or a list of texts")
-    if value.startswith("[") and value.endswith("]"):
-        raise UserError(
-            f"{row.where}: {column!r} is the text {_shown(value)}, which is no JSON list. "
-            'Write lists as ["one", "two"].'
-        )
-    return (_text(row, column, value, "a text or a list of texts"),)
+    return as_answers(row, column, row.values[column], separator)
 
 
-def _text(row: Row, column: str, value: object, expected: str) -> str:
+def as_answers(row: Row, name: str, value: object, separator: str | None) -> tuple[str, ...]:
+    """Read the accepted answers from a value."""
+    try:
+        answers = answers_of(value, separator)
+    except ValueError as error:
+        raise UserError(f"{row.where}: {name!r} is {error}.") from None
+    return tuple(as_text(row, name, answer, "a text") for answer in answers)
+
+
+def as_text(row: Row, name: str, value: object, expected: str) -> str:
+    """Read a text that a tokenizer and a file accept from a value."""
+    if isinstance(value, Unreadable):
+        raise UserError(f"{row.where}: {name!r} cannot be read: {value.reason}.")
+    if isinstance(value, bytes):
+        try:
+            value = value.decode()
+        except UnicodeDecodeError:
+            raise UserError(f"{row.where}: {name!r} holds bytes that are no UTF-8 text.") from None
     if not isinstance(value, str):
-        raise UserError(f"{row.where}: {column!r} must be {expected}, got {_shown(value)}.")
+        raise UserError(f"{row.where}: {name!r} must be {expected}, got {shown(value)}.")
     if "\0" in value:
-        raise UserError(f"{row.where}: {column!r} holds a NUL character. Remove it.")
+        raise UserError(f"{row.where}: {name!r} holds a NUL character. Remove it.")
     try:
         # JSON can spell half of a surrogate pair, which no tokenizer and no file accepts.
         value.encode()
     except UnicodeEncodeError:
-        raise UserError(f"{row.where}: {column!r} holds a lone surrogate. Remove it.") from None
+        raise UserError(f"{row.where}: {name!r} holds a lone surrogate. Remove it.") from None
     return value
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return f"{type(value).__name__} {text if len(text) <= 40 else text[:40] + '...'}"
-
-
-def _columns(row: Row) -> str:
-    return ", ".join(row.values) or "none"

@@ -1,36 +1,68 @@
-"""Questions from rows with `uuid` (or `id`), `question` and/or `paraphrases`, and `answers`."""
+"""Questions from rows with an id, a question and/or paraphrases, and answers."""
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from self_ensemble.errors import UserError
-from self_ensemble.questions.fields import answer_list, identity, optional_text, text_list
+from self_ensemble.questions.columns import OPTION, Columns, columns_of, listed
+from self_ensemble.questions.fields import as_answers, as_identity, as_text, as_text_list
+from self_ensemble.questions.folders import read_folder
+from self_ensemble.questions.rows import Row
 from self_ensemble.questions.schema import Question, QuestionSet
 from self_ensemble.questions.shots import set_aside
-from self_ensemble.questions.tables import Row, read_table
+from self_ensemble.questions.tables import read_table
 
 INSTRUCTION = "Answer each question with a short fact.\n\n"
 
 
-def load_file(path: Path, *, num_shots: int, seed: int) -> QuestionSet:
-    """Load the user's own file; its stem names the data set.
+@dataclass(frozen=True, slots=True)
+class FileOptions:
+    """How the user's own file is to be read.
+
+    Attributes:
+        columns: Columns by role, as `parse_columns` gives them.
+        encoding: Of text files; UTF-8 where None.
+        split: Which split of a folder.
+        answers_separator: What stands between the answers of a plain text; see `answers_of`.
+    """
+
+    columns: Mapping[str, str] = field(default_factory=dict)
+    encoding: str | None = None
+    split: str | None = None
+    answers_separator: str | None = None
+
+
+PLAIN = FileOptions()
+
+
+def load_file(
+    path: Path, *, num_shots: int, seed: int, options: FileOptions = PLAIN
+) -> QuestionSet:
+    """Load the user's own file or folder; its stem names the data set.
 
     Args:
-        path: A .jsonl, .json, .csv, .parquet or .feather file.
+        path: A file of one of the kinds that `read_table` reads, or a folder for `read_folder`.
         num_shots: Rows set aside as few-shot examples.
         seed: Seed of their choice.
+        options: How to read it.
 
     Raises:
         UserError: The file cannot be used, or has too few rows for the few-shot examples.
     """
-    table = read_table(path)
+    if path.is_dir():
+        table = read_folder(path, options.split, options.encoding)
+    elif options.split is not None:
+        raise UserError(f"--split chooses a part of a folder; {path} is a file. Leave it out.")
+    else:
+        table = read_table(path, options.encoding)
     shots, questions = set_aside(
-        unique_questions(table.rows), num_shots=num_shots, seed=seed, source=str(path)
+        unique_questions(table.rows, options), num_shots=num_shots, seed=seed, source=str(path)
     )
     return QuestionSet(
-        name=path.stem,
+        name=table.name,
         questions=questions,
         shots=shots,
         instruction=INSTRUCTION,
@@ -38,7 +70,7 @@ def load_file(path: Path, *, num_shots: int, seed: int) -> QuestionSet:
     )
 
 
-def unique_questions(rows: Iterable[Row]) -> tuple[Question, ...]:
+def unique_questions(rows: Iterable[Row], options: FileOptions = PLAIN) -> tuple[Question, ...]:
     """Turn rows into questions, dropping exact repeats.
 
     Raises:
@@ -46,7 +78,7 @@ def unique_questions(rows: Iterable[Row]) -> tuple[Question, ...]:
     """
     first: dict[str, tuple[str, Question]] = {}
     for row in rows:
-        question = question_from_row(row)
+        question = question_from_row(row, options)
         where, known = first.setdefault(question.uuid, (row.where, question))
         if known != question:
             raise UserError(
@@ -56,30 +88,40 @@ def unique_questions(rows: Iterable[Row]) -> tuple[Question, ...]:
     return tuple(question for _, question in first.values())
 
 
-def question_from_row(row: Row) -> Question:
+def question_from_row(row: Row, options: FileOptions = PLAIN) -> Question:
     """Turn one row into a question.
 
-    A null or empty question or paraphrase list is no error here: the row is kept, and the run
+    A missing question, paraphrase list or answer is no error here: the row is kept, and the run
     reports it as a row that cannot be asked.
 
     Raises:
         UserError: The row has no answers column, neither question nor paraphrases, or a value of
             a wrong type.
     """
-    if not row.values.keys() & {"question", "paraphrases"}:
-        raise UserError(
-            f"{row.where}: the row has neither 'question' nor 'paraphrases'. "
-            f"Add one; its columns are: {', '.join(row.values) or 'none'}."
-        )
-    answers = answer_list(row, "answers")
-    wordings = original_first(optional_text(row, "question"), text_list(row, "paraphrases"))
-    id_column = "uuid" if "uuid" in row.values else "id"
-    used = {"question", "paraphrases", "answers", id_column}
+    columns = columns_of(row, options.columns)
+    by_role = columns.by_role
+    if not by_role.keys() & {"question", "paraphrases"}:
+        raise _missing(row, "neither 'question' nor 'paraphrases'")
+    if not by_role.keys() & {"answers", "answer_patterns"}:
+        raise _missing(row, "no 'answers'")
+    _refuse_choices(row, columns)
+    answers = as_answers(
+        row, by_role.get("answers", "answers"), columns.value(row, "answers"),
+        options.answers_separator,
+    )  # fmt: skip
+    original = columns.value(row, "question")
+    if original is not None:
+        original = as_text(row, by_role["question"], original, "a text")
+    paraphrases = as_text_list(
+        row, by_role.get("paraphrases", "paraphrases"), columns.value(row, "paraphrases")
+    )
+    wordings = original_first(original, paraphrases)
+    uuid = as_identity(row, by_role.get("id", "id"), columns.value(row, "id"))
     return Question(
-        uuid=identity(row, id_column) or _content_id(wordings, answers),
+        uuid=uuid or _content_id(wordings, answers),
         wordings=wordings,
         answers=answers,
-        extra={name: value for name, value in row.values.items() if name not in used},
+        extra={name: value for name, value in row.values.items() if name not in columns.used},
     )
 
 
@@ -88,6 +130,26 @@ def original_first(original: str | None, paraphrases: tuple[str, ...]) -> tuple[
     if original is None:
         return paraphrases
     return (original, *(text for text in paraphrases if text != original))
+
+
+def _missing(row: Row, what: str) -> UserError:
+    return UserError(
+        f"{row.where}: the row has {what}. Its columns are: {listed(row.values)}. "
+        f"Rename one, or name them: {OPTION}."
+    )
+
+
+def _refuse_choices(row: Row, columns: Columns) -> None:
+    """Refuse the number or letter of a choice: it would be asked for as if it were an answer."""
+    names = [name for name in columns.names if name.casefold() in ("choices", "options")]
+    answer = columns.value(row, "answers")
+    choices = row.values[names[0]] if names else None
+    is_mark = isinstance(answer, int) or (isinstance(answer, str) and len(answer.strip()) == 1)
+    if choices and is_mark and not (isinstance(choices, list) and answer in choices):
+        raise UserError(
+            f"{row.where}: {columns.by_role['answers']!r} is {answer!r}, the mark of one of "
+            f"{names[0]!r}. Write the text of the right choice into a column of its own."
+        )
 
 
 def _content_id(wordings: tuple[str, ...], answers: tuple[str, ...]) -> str:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from self_ensemble.errors import UserError
-from self_ensemble.questions.tables import Row
+from self_ensemble.questions.rows import Row
 
 
 def load_split(repo: str, split: str) -> Any:

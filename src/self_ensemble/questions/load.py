@@ -5,11 +5,13 @@ from pathlib import Path
 
 from self_ensemble.errors import UserError, unknown_name
 from self_ensemble.questions import demo, myriadlama, webquestions
-from self_ensemble.questions.files import load_file
+from self_ensemble.questions.columns import parse_columns
+from self_ensemble.questions.files import FileOptions, load_file
+from self_ensemble.questions.folders import is_template_folder
 from self_ensemble.questions.myriadlama import TemplateChoice
 from self_ensemble.questions.paraphrases import add_paraphrases
 from self_ensemble.questions.schema import QuestionSet
-from self_ensemble.questions.tables import SUFFIXES
+from self_ensemble.questions.tables import is_table_name
 
 DATASETS = (demo.NAME, myriadlama.NAME, webquestions.NAME)
 
@@ -25,12 +27,17 @@ def load_questions(
     num_manual: int | None = None,
     num_auto: int = 0,
     paraphrases: Path | None = None,
+    columns: str | None = None,
+    encoding: str | None = None,
+    split: str | None = None,
+    answers_separator: str | None = None,
 ) -> QuestionSet:
     """Load a data set, ready to be asked.
 
     Args:
-        dataset: One of `DATASETS`, or the path of a .jsonl, .json, .csv, .parquet or .feather
-            file with `question` and/or `paraphrases`, `answers`, and perhaps `uuid` or `id`.
+        dataset: One of `DATASETS`, or the path of a file or folder in one of the shapes of
+            docs/data.md: a table with a question and/or paraphrases, answers and perhaps an id,
+            or facts and templates as MyriadLAMA has them.
         data_dir: Folder with webqa's or myriadlama's files; without it they come from the hub.
         max_samples: How many questions to keep, from the first on. The few-shot examples do not
             depend on it.
@@ -41,14 +48,22 @@ def load_questions(
         num_auto: Automatic templates per fact of myriadlama.
         paraphrases: File with wordings that replace the data set's own: a table with `uuid` or
             `id`, `question` and `paraphrases`.
+        columns: Which columns of the user's file are used, "question=q,answers=gold".
+        encoding: Of the user's file; UTF-8 where None.
+        split: Which split of the user's folder.
+        answers_separator: What stands between the answers of a text in the user's file; "none"
+            says that every text is one answer as it stands.
 
     Raises:
         UserError: The name is unknown, the data cannot be used, or an option does not fit.
     """
     choice = TemplateChoice(num_manual, num_auto)
     _check_counts(max_samples, offset, num_shots, choice)
-    _check_fit(dataset, data_dir, choice)
-    question_set = _load(dataset, data_dir, choice, num_shots, seed)
+    if answers_separator == "":
+        raise UserError("Got an empty --answers-separator. Give what stands between answers.")
+    reading = FileOptions(parse_columns(columns), encoding, split, answers_separator)
+    _check_fit(dataset, data_dir, choice, reading)
+    question_set = _load(dataset, data_dir, choice, reading, num_shots, seed)
     kept = question_set.questions[offset:][:max_samples]
     if not kept:
         raise UserError(
@@ -60,7 +75,12 @@ def load_questions(
 
 
 def _load(
-    dataset: str, data_dir: Path | None, choice: TemplateChoice, num_shots: int, seed: int
+    dataset: str,
+    data_dir: Path | None,
+    choice: TemplateChoice,
+    reading: FileOptions,
+    num_shots: int,
+    seed: int,
 ) -> QuestionSet:
     if dataset == demo.NAME:
         return demo.load_demo(num_shots=num_shots, seed=seed)
@@ -72,18 +92,15 @@ def _load(
         if data_dir is None:
             return myriadlama.load_from_hub(choice=choice, num_shots=num_shots, seed=seed)
         return myriadlama.load_from_folder(data_dir, choice=choice, num_shots=num_shots, seed=seed)
-    return load_file(_as_path(dataset), num_shots=num_shots, seed=seed)
+    path = _as_path(dataset)
+    if is_template_folder(path):
+        return myriadlama.load_from_folder(path, choice=choice, num_shots=num_shots, seed=seed)
+    return load_file(path, num_shots=num_shots, seed=seed, options=reading)
 
 
 def _as_path(dataset: str) -> Path:
     path = Path(dataset)
-    if path.is_dir():
-        raise UserError(
-            f"--dataset {dataset} is a folder. Give a file, or a data set's name "
-            "with --data FOLDER."
-        )
-    looks_like_a_path = path.suffix.lower() in SUFFIXES or len(path.parts) > 1
-    if not looks_like_a_path and not path.exists():
+    if not is_table_name(dataset) and len(path.parts) < 2 and not path.exists():
         raise unknown_name("dataset", dataset, DATASETS)
     return path
 
@@ -105,9 +122,17 @@ def _check_counts(
         raise UserError("Got --num-manual 0 without --num-auto: no wordings. Give one of them.")
 
 
-def _check_fit(dataset: str, data_dir: Path | None, choice: TemplateChoice) -> None:
+def _check_fit(
+    dataset: str, data_dir: Path | None, choice: TemplateChoice, reading: FileOptions
+) -> None:
     # An option that would be ignored is refused: it would change no number, and say it did.
-    if choice != TemplateChoice() and dataset != myriadlama.NAME:
+    templates = dataset not in DATASETS and is_template_folder(Path(dataset))
+    if reading != FileOptions() and (dataset in DATASETS or templates):
+        raise UserError(
+            "--columns, --encoding, --split and --answers-separator say how to read a table of "
+            f"your own, which {dataset} is not. Leave them out."
+        )
+    if choice != TemplateChoice() and dataset != myriadlama.NAME and not templates:
         raise UserError(
             f"--num-manual and --num-auto choose templates, which {dataset} has not. "
             f"Use them with --dataset {myriadlama.NAME}."

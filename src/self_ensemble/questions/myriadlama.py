@@ -21,9 +21,10 @@ from self_ensemble.questions.fields import (
     required_text,
 )
 from self_ensemble.questions.hub import content_sha256, load_split, split_rows
+from self_ensemble.questions.rows import Row
 from self_ensemble.questions.schema import Question, QuestionSet
 from self_ensemble.questions.shots import set_aside
-from self_ensemble.questions.tables import Row, read_table
+from self_ensemble.questions.tables import read_table
 
 NAME = "myriadlama"
 HUB_ID = "iszhaoxin/MyriadLAMA"

@@ -7,8 +7,9 @@ from pathlib import Path
 from self_ensemble.errors import UserError
 from self_ensemble.questions.fields import identity, optional_text, text_list
 from self_ensemble.questions.files import original_first
+from self_ensemble.questions.rows import Row
 from self_ensemble.questions.schema import Question, QuestionSet
-from self_ensemble.questions.tables import Row, read_table
+from self_ensemble.questions.tables import read_table
 
 
 def add_paraphrases(question_set: QuestionSet, path: Path) -> QuestionSet:

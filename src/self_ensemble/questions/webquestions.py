@@ -10,9 +10,10 @@ from pathlib import Path
 from self_ensemble.errors import UserError
 from self_ensemble.questions.files import INSTRUCTION, unique_questions
 from self_ensemble.questions.hub import content_sha256, load_split, split_rows
+from self_ensemble.questions.rows import Row
 from self_ensemble.questions.schema import QuestionSet
 from self_ensemble.questions.shots import draw_shots
-from self_ensemble.questions.tables import Row, read_table
+from self_ensemble.questions.tables import read_table
 
 NAME = "webqa"
 HUB_ID = "stanfordnlp/web_questions"

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from self_ensemble.errors import UserError, unknown_name
 from self_ensemble.questions.schema import QuestionSet
-from self_ensemble.questions.tables import SUFFIXES, read_table
+from self_ensemble.questions.structures import structure_of
+from self_ensemble.questions.tables import is_table_name, read_table
 
 COLUMN = "weights"
 
@@ -29,7 +30,7 @@ def load_weights(
         UserError: No such column or file, or a row without fitting weights.
     """
     path = Path(source)
-    if path.suffix.lower() in SUFFIXES or path.exists():
+    if is_table_name(source) or path.exists():
         found = {str(r.values.get("uuid")): r.values.get(COLUMN) for r in read_table(path).rows}
         where = source
     else:
@@ -49,6 +50,14 @@ def load_weights(
     }
 
 
+def _opened(value: object) -> object:
+    """A list that was written into a text, as in a CSV cell."""
+    try:
+        return structure_of(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
 def _weights_of(
     uuid: str,
     num_wordings: int,
@@ -58,7 +67,7 @@ def _weights_of(
 ) -> tuple[float, ...]:
     if num_wordings <= max(chosen):
         return ()  # Too few wordings: the run makes an error row of it.
-    value = found.get(uuid)
+    value = _opened(found.get(uuid))
     if not isinstance(value, list):
         raise UserError(f"{where} has no list of weights for row {uuid!r}. Give one per wording.")
     if len(value) not in (num_wordings, len(chosen)):

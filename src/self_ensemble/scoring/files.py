@@ -11,6 +11,7 @@ from pyarrow import feather
 
 from self_ensemble.checksum import DamagedError, claims_checksum, problem
 from self_ensemble.errors import UserError, reading, unknown_name
+from self_ensemble.questions.reading import name_of
 
 _REQUIRED = ("uuid", "answers", "prediction")
 _OPTIONAL = ("seconds", "error", "paraphrase_index", "mean_logprob")
@@ -194,12 +195,18 @@ def _model_folders(output_dir: Path, dataset: str | None, model: str | None) -> 
         raise UserError(f"There is no results folder {output_dir}. Give it with --output-dir.")
     datasets = _folders(output_dir)
     if dataset is not None:
-        datasets = [_named("dataset", dataset, (dataset, Path(dataset).stem), datasets)]
+        datasets = [_named("dataset", dataset, _names_of(dataset), datasets)]
     models = [folder for parent in datasets for folder in _folders(parent)]
     if model is None:
         return models
     stored = _named("model", model, (model,), models).name
     return [folder for folder in models if folder.name == stored]
+
+
+def _names_of(dataset: str) -> tuple[str, ...]:
+    """What the results of a data set may be called: itself, or its file or folder."""
+    path = Path(dataset)
+    return dataset, path.stem, name_of(path), path.resolve().name
 
 
 def _place(models: Sequence[Path], output_dir: Path) -> Path:

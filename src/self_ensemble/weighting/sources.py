@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from self_ensemble.errors import UserError, unknown_name
 from self_ensemble.questions.schema import Question, QuestionSet
-from self_ensemble.questions.tables import SUFFIXES
+from self_ensemble.questions.tables import is_table_name
 from self_ensemble.questions.weights import load_weights
 from self_ensemble.results.disk import read_table
 from self_ensemble.results.paths import ESTIMATORS, confidence_path, learned_weights_path
@@ -65,7 +65,7 @@ def weights_from(
         return learned_weights_for(Path(source), question_set, chosen, model)
     columns = {name for question in question_set.questions for name in question.extra}
     if source not in BUILT_IN:
-        is_file = Path(source).suffix.lower() in SUFFIXES or Path(source).exists()
+        is_file = is_table_name(source) or Path(source).exists()
         if not is_file and source not in columns:
             raise unknown_name("source of weights", source, [*BUILT_IN, *sorted(columns), "FILE"])
         return load_weights(source, question_set, chosen)

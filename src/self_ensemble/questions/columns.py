@@ -1,0 +1,169 @@
+"""Which of a table's columns hold the question, its paraphrases, the answers and the id.
+
+Names count in any case, and with or without blanks and underscores. The user's `--columns` comes
+first, then the names of this project, then those that data sets of this field use:
+
+    question          question | utterance (WebQuestions)
+    answers           answers | answer (NQ-open, TriviaQA), possible_answers (PopQA), targetValue
+                      (WebQuestions)
+    id                uuid | id | question_id (TriviaQA), qid, example_id, _id
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from self_ensemble.errors import UserError, unknown_name
+from self_ensemble.questions.rows import Row
+from self_ensemble.questions.structures import structure_of
+
+# Names by rank; two columns of one rank are a question to the user.
+_KNOWN: Mapping[str, Sequence[frozenset[str]]] = {
+    "question": (frozenset({"question"}), frozenset({"utterance"})),
+    "paraphrases": (frozenset({"paraphrases"}),),
+    "answers": (
+        frozenset({"answers"}),
+        frozenset({
+            "answer", "possibleanswers", "targetvalue", "answers.text", "answer.value",
+            "answer.aliases", "answer.normalizedaliases",
+        }),
+    ),
+    "answer_patterns": (frozenset({"answerpatterns"}),),
+    "id": (
+        frozenset({"uuid"}), frozenset({"id"}),
+        frozenset({"questionid", "qid", "exampleid", "_id"}),
+    ),
+}  # fmt: skip
+ROLES = tuple(_KNOWN)
+OPTION = "--columns question=NAME,answers=NAME"
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Columns by role, for rows that have the same columns.
+
+    Attributes:
+        by_role: A column's name, or a path into an object ("answer.aliases"), by role.
+        names: All columns.
+    """
+
+    by_role: Mapping[str, str]
+    names: tuple[str, ...]
+    used: frozenset[str] = field(default=frozenset())
+
+    def value(self, row: Row, role: str) -> object:
+        """The value of a role in a row; None where there is no such column."""
+        path = self.by_role.get(role)
+        return None if path is None else value_at(row, path)
+
+
+def parse_columns(text: str | None) -> Mapping[str, str]:
+    """Read "question=q,answers=gold".
+
+    Raises:
+        UserError: It is written otherwise, or names an unknown role or one twice.
+    """
+    chosen: dict[str, str] = {}
+    for part in [] if text is None else text.split(","):
+        role, equals, name = (piece.strip() for piece in part.partition("="))
+        if not role or not equals or not name:
+            raise UserError(
+                f"Got --columns {text!r}. Write {OPTION}, with names from the file on the right."
+            )
+        role = "id" if role == "uuid" else role
+        if role not in ROLES:
+            raise unknown_name("left side of --columns", role, ROLES)
+        if role in chosen:
+            raise UserError(f"Got --columns {text!r}, which names {role} twice. Name it once.")
+        chosen[role] = name
+    return chosen
+
+
+def columns_of(row: Row, chosen: Mapping[str, str]) -> Columns:
+    """Find the columns of a row.
+
+    Raises:
+        UserError: A chosen column is not there, or two columns would do for one role.
+    """
+    try:
+        return _columns(tuple(row.values), tuple(chosen.items()))
+    except UserError as error:
+        raise UserError(f"{row.where}: {error}") from None
+
+
+@lru_cache(maxsize=256)
+def _columns(names: tuple[str, ...], chosen: tuple[tuple[str, str], ...]) -> Columns:
+    by_role: dict[str, str] = {}
+    for role, path in chosen:
+        if _head(names, path) is None:
+            raise UserError(f"there is no column {path!r}. The columns are: {listed(names)}.")
+        by_role[role] = path
+    taken = {_head(names, path) for path in by_role.values()}
+    free = [name for name in names if name not in taken]
+    for role in ROLES:
+        if role not in by_role and (name := _known(role, free)) is not None:
+            by_role[role] = name
+    heads = {_head(names, path) for path in by_role.values()}
+    return Columns(by_role, names, frozenset(head for head in heads if head is not None))
+
+
+def _known(role: str, names: Iterable[str]) -> str | None:
+    for known in _KNOWN[role]:
+        found = [name for name in names if _folded(name) in known]
+        if len(found) > 1:
+            raise UserError(
+                f"the columns {' and '.join(repr(name) for name in found)} could both be the "
+                f"{role}. Say which: --columns {role}={found[0]}."
+            )
+        if found:
+            return found[0]
+    return None
+
+
+def _folded(name: str) -> str:
+    return re.sub(r"(?<=\w)[_ -]", "", name.strip()).casefold()
+
+
+def _head(names: Iterable[str], path: str) -> str | None:
+    """The column that a path begins with: the longest name that it begins with."""
+    found = [name for name in names if path == name or path.startswith(name + ".")]
+    return max(found, key=len, default=None)
+
+
+def value_at(row: Row, path: str) -> object:
+    """Follow a path into a row's objects; into every one of a list of objects.
+
+    Raises:
+        UserError: The path leads nowhere in this row.
+    """
+    head = _head(row.values, path)
+    assert head is not None
+    value = row.values[head]
+    for key in path[len(head) + 1 :].split(".") if path != head else ():
+        if value is None:
+            return None
+        if isinstance(value, str):
+            value = _opened(row, path, value)
+        items: list[Any] = value if isinstance(value, list) else [value]
+        if not all(isinstance(item, dict) and key in item for item in items):
+            has = f", only {listed(value)}" if isinstance(value, dict) else ""
+            raise UserError(f"{row.where}: {path!r} leads nowhere: no key {key!r}{has}.")
+        found = [item[key] for item in items]
+        value = found if isinstance(value, list) else found[0]
+    return value
+
+
+def _opened(row: Row, path: str, text: str) -> object:
+    try:
+        return structure_of(text)
+    except ValueError as error:
+        raise UserError(f"{row.where}: {path!r} leads into a text, {error}.") from None
+
+
+def listed(names: Iterable[object]) -> str:
+    """Names for a message; the first twenty of many."""
+    texts = [str(name) for name in names]
+    more = f" and {len(texts) - 20} more" if len(texts) > 20 else ""
+    return (", ".join(texts[:20]) or "none") + more

@@ -183,14 +183,14 @@ def test_generate_answers_other_questions_with_learned_weights(
     assert main(learn(questions, tiny_folder, tmp_path, "--max-samples", "4")) == 0
     path = learned_file(tmp_path)
     weights = json.loads(path.read_text())["weights"]["all"]
-    rows = [row | {"uuid": f"other {row['uuid']}", "trust": weights} for row in question_rows()]
-    others = write_rows(tmp_path / "others" / "bridges.jsonl", rows)
+    rows = [row | {"trust": weights} for row in question_rows()]
+    with_column = write_rows(tmp_path / "column" / "bridges.jsonl", rows)
     named = "learned" if source == "learned" else str(path)
-    both = ["--method", "weighted_avg,flex_attention"]
+    both = ["--method", "weighted_avg,flex_attention", "--offset", "4"]
     ours = [*both, "--weights", named, "--segment-weights", named]
     column = [*both, "--weights", "trust", "--segment-weights", "trust"]
-    assert main(arguments("generate", others, tiny_folder, tmp_path, *ours)) == 0
-    assert main(arguments("generate", others, tiny_folder, tmp_path / "column", *column)) == 0
+    assert main(arguments("generate", questions, tiny_folder, tmp_path, *ours)) == 0
+    assert main(arguments("generate", with_column, tiny_folder, tmp_path / "column", *column)) == 0
     suffix = "-learned" if source == "learned" else ""
     for name in ("ensemble_weighted_avg-3", "flex_attention-3"):
         found = result(tmp_path, f"{name}{suffix}")

@@ -43,7 +43,7 @@ from self_ensemble.run import (
     row_plan,
     sha256_of,
 )
-from self_ensemble.weighting.sources import file_suffix, weights_from
+from self_ensemble.weighting.sources import file_suffix, require_fitting, weights_from
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +122,10 @@ def run_job(job: Job) -> int:
         frame=prompt_frame(job.chat_template, model, question_set), decode=job.decode,
     )  # fmt: skip
     made_with = manifest_fields(ensemble, question_set, {})
+    for source in {job.weights, job.own_segment_weights} - {None}:
+        require_fitting(
+            str(source), question_set, made_with, output_dir=job.output_dir, model=job.model.model
+        )
     with ExitStack() as closing:
         files = {
             method.name: closing.enter_context(

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -153,11 +153,15 @@ def require_same(
         )
     changed = differences(old, new, may_differ)
     if changed:
-        listed = "; ".join(f"{field} was {_quote(a)}, now {_quote(b)}" for field, a, b in changed)
         raise UserError(
-            f"{listed}: {path} was made with other options. "
+            f"{described(changed)}: {path} was made with other options. "
             f"Use --overwrite to start anew, or another {output_option}."
         )
+
+
+def described(changed: Iterable[Difference]) -> str:
+    """Say of each field what it was and what it is, on one line."""
+    return "; ".join(f"{field} was {_quote(a)}, now {_quote(b)}" for field, a, b in changed)
 
 
 def _flat(fields: Mapping[str, object], outer: str = "") -> Iterator[tuple[str, object]]:

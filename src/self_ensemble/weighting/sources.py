@@ -6,7 +6,7 @@ they weigh the same. Learned weights come from a file that `self-ensemble learn-
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,8 +15,14 @@ from self_ensemble.questions.schema import Question, QuestionSet
 from self_ensemble.questions.tables import is_table_name
 from self_ensemble.questions.weights import load_weights
 from self_ensemble.results.disk import read_table
+from self_ensemble.results.manifest import read_manifest
 from self_ensemble.results.paths import ESTIMATORS, confidence_path, learned_weights_path
-from self_ensemble.weighting.learned_file import is_learned_file, learned_weights_for
+from self_ensemble.weighting.learned_file import (
+    is_learned_file,
+    learned_weights_for,
+    read_document,
+)
+from self_ensemble.weighting.provenance import require_made_with
 
 LEARNED = "learned"
 # "confidence" is the published name of the sampling estimator's column.
@@ -95,6 +101,43 @@ def weights_from(
         question.uuid: _weights_of(question, cells, path, chosen)
         for question in question_set.questions
     }
+
+
+def require_fitting(
+    source: str,
+    question_set: QuestionSet,
+    made_with: Mapping[str, object],
+    *,
+    output_dir: Path,
+    model: str,
+) -> None:
+    """Refuse confidences or learned weights of another model, tokenizer, prompt or data.
+
+    A table or column of weights says nothing of these, and is taken as it is.
+
+    Args:
+        source: As for `weights_from`, which has found no fault with it.
+        question_set: The questions.
+        made_with: Manifest fields of the run that is to use the weights.
+        output_dir: Folder of all results.
+        model: Name of the model, as the user gives it.
+
+    Raises:
+        UserError: Naming what differs.
+    """
+    learned = Path(source)
+    if source == LEARNED:
+        learned = learned_weights_path(output_dir, question_set.name, model)
+    if source == LEARNED or is_learned_file(learned):
+        remedy = "Run `self-ensemble learn-weights` with what this run has."
+        theirs: Mapping[str, object] = read_document(learned, remedy, may_be_edited=True)
+        require_made_with(learned, theirs, made_with, remedy=remedy, same_data=True)
+    elif source in BUILT_IN:
+        estimator = "sampling" if source == "confidence" else source
+        path = confidence_path(output_dir, question_set.name, model, estimator)
+        remedy = f"Run `self-ensemble confidence --estimator {estimator} --overwrite` as this run."
+        theirs = read_manifest(path, remedy).fields
+        require_made_with(path, theirs, made_with, remedy=remedy, same_data=False)
 
 
 def _read_confidences(path: Path, remedy: str) -> _Cells:

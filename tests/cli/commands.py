@@ -63,7 +63,7 @@ def result(output: Path, name: str) -> pd.DataFrame:
 def interrupt(command: list[str], folder: Path, number: int, num_shards: int = 3) -> None:
     """Run a command in a process of its own and stop it when so many shards are in the folder."""
     process = subprocess.Popen(
-        [sys.executable, "-c", "from self_ensemble.cli.main import run; run()", *command],
+        [sys.executable, "-m", "self_ensemble", *command],
         stderr=subprocess.PIPE, text=True, env={**os.environ, "TOKENIZERS_PARALLELISM": "false"},
     )  # fmt: skip
     latest = time.monotonic() + 120

@@ -69,3 +69,21 @@ def test_another_error_at_run_time_is_not_hidden(monkeypatch) -> None:
     monkeypatch.setattr("self_ensemble.decoding.batch.check_fits", broken)
     with pytest.raises(RuntimeError, match="something else"):
         main(["bench", "--random-weights", "tiny", "--shape", "8,2,4,2"])
+
+
+@pytest.mark.parametrize("where", [0, 1, 3])
+def test_debug_shows_where_a_line_came_from(where, capsys) -> None:
+    command = ["generate", "--dataset", "no_such.jsonl"]
+    assert main(command) == 2
+    line = capsys.readouterr().err
+    assert main([*command[:where], "--debug", *command[where:]]) == 2
+    shown = capsys.readouterr().err
+    assert "in _read_bytes" in shown
+    assert shown.endswith(line)
+
+
+def test_what_a_terminal_would_obey_is_written_out(capsys) -> None:
+    assert main(["generate", "--dataset", "no\x1b[31m\n\x07such\u202e.jsonl"]) == 2
+    assert capsys.readouterr().err == (
+        "Error: no\\x1b[31m \\x07such\\u202e.jsonl does not exist. Check the path.\n"
+    )

@@ -1,7 +1,9 @@
 """The command line: `self-ensemble COMMAND`. One file per command; this one only mounts them."""
 
 import os
+import signal
 import sys
+import traceback
 from typing import Annotated
 
 import typer
@@ -45,6 +47,9 @@ app.command("doctor")(doctor)
 def _root(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show where an error came from; with every command.")
+    ] = False,
 ) -> None:
     if version:
         typer.echo(__version__)
@@ -62,30 +67,64 @@ def wait_briefly() -> None:
         os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 
 
-def run() -> None:
-    """Entry point: a user's mistake is one line and exit code 2, never a traceback."""
-    wait_briefly()
-    sys.exit(main(sys.argv[1:]))
-
-
 def main(arguments: list[str]) -> int:
-    """Run one command line; returns the exit code."""
+    """Run one command line; returns the exit code.
+
+    What a user can cause is one line and exit code 2, never a traceback; `--debug`, anywhere
+    among the arguments, shows where it came from.
+    """
+    debug = "--debug" in arguments
     try:
-        code = app(arguments, standalone_mode=False)
-    except UserError as error:
-        return _refuse(str(error))
-    except typer.TyperException as error:
-        return _refuse(str(getattr(error, "format_message", error.__str__)()))
-    except RuntimeError as error:
-        # By its name: importing torch for it would take seconds.
-        if type(error).__name__ != "OutOfMemoryError":
-            raise
-        return _refuse(f"Out of memory. {error}")
+        # Not app(), which swallows an interrupt and a closed pipe without a word.
+        command = typer.main.get_command(app)
+        given = [one for one in arguments if one != "--debug"]
+        with command.make_context("self-ensemble", given) as context:
+            code = command.invoke(context)
+        # What is still buffered may meet a closed pipe or a full disk, too.
+        sys.stdout.flush()
+    except typer.Exit as error:
+        return error.exit_code
     except (typer.Abort, KeyboardInterrupt):
         return _refuse("Stopped.", 130)
+    except BrokenPipeError:
+        # The reader, such as `head`, has had enough. Nothing may be written to it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except (UserError, typer.TyperException, OSError, MemoryError, RuntimeError) as error:
+        message = _message(error)
+        if message is None:
+            raise
+        if debug:
+            traceback.print_exception(error)
+        return _refuse(message)
     return code if isinstance(code, int) else 0
 
 
+def _message(error: Exception) -> str | None:
+    """What to tell the user of an error; None for a bug of ours."""
+    match error:
+        case UserError():
+            return str(error)
+        case typer.TyperException():
+            return str(getattr(error, "format_message", error.__str__)())
+        case OSError():
+            place = f" ({error.filename})" if error.filename is not None else ""
+            reason = error.strerror or str(error) or type(error).__name__
+            return f"The system refused something{place}: {reason}. --debug shows where."
+        case MemoryError():
+            return "Out of memory. Give less at once, or a smaller model."
+    # By its name: importing torch for it would take seconds.
+    if type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error):
+        return f"Out of memory. {error}"
+    return None
+
+
 def _refuse(message: str, code: int = 2) -> int:
-    typer.echo(f"Error: {' '.join(message.split())}", err=True)
+    line = " ".join(message.split())
+    # A file name may hold what a terminal would obey.
+    typer.echo(f"Error: {''.join(map(_visible, line))}", err=True)
     return code
+
+
+def _visible(character: str) -> str:
+    return character if character.isprintable() else ascii(character)[1:-1]

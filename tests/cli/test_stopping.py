@@ -1,0 +1,66 @@
+"""Ctrl-C, SIGTERM and a reader that has had enough: a line at most, whenever they come."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+# Sends itself a signal when a module is looked for, as if a user were quick.
+QUICK_USER = """
+import os, signal, sys
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            sys.meta_path.remove(self)
+            for _ in range({times}):
+                os.kill(os.getpid(), {number})
+
+sys.meta_path.insert(0, Finder())
+from self_ensemble.__main__ import run
+run()
+"""
+LOADED = ["typer", "rich.console", "torch", "transformers.models.auto.modeling_auto"]
+
+
+def stopped(module: str, number: int, command: list[str], times: int = 1) -> None:
+    program = QUICK_USER.format(module=module, number=int(number), times=times)
+    done = subprocess.run(
+        [sys.executable, "-c", program, *command], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr, done.stdout) == (128 + number, "Error: Stopped.\n", "")
+
+
+@pytest.mark.parametrize("module", LOADED)
+def test_ctrl_c_while_libraries_load_is_one_line(module, questions, tiny_folder, tmp_path) -> None:
+    command = ["generate", "--dataset", str(questions), "--model", str(tiny_folder),
+               "--output-dir", str(tmp_path)]  # fmt: skip
+    stopped(module, signal.SIGINT, command)
+
+
+def test_a_second_ctrl_c_at_once_and_sigterm_are_one_line(tmp_path) -> None:
+    command = ["generate", "--dataset", "demo", "--output-dir", str(tmp_path)]
+    stopped("typer", signal.SIGINT, command, times=2)
+    stopped("pyarrow", signal.SIGTERM, command)
+
+
+@pytest.mark.parametrize("option", ["--version", "--help"])
+def test_a_reader_that_has_had_enough_gets_no_traceback(option) -> None:
+    command = [sys.executable, "-m", "self_ensemble", option]
+    writer = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    writer.stdout.close()
+    assert writer.stderr.read() == ""
+    writer.stderr.close()
+    assert writer.wait() == 128 + signal.SIGPIPE
+
+
+def test_a_full_disk_behind_standard_output_is_one_line() -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "self_ensemble", "--version"],
+            stdout=full, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.startswith("Error: The system refused something: No space left")
+    assert done.stderr.count("\n") == 1

@@ -45,6 +45,13 @@ def read_config(folder: Path, name: str) -> Mapping[str, object]:
         raise UserError(f"{path} of model {name!r} is not valid JSON: {error}.") from error
     if not isinstance(config, dict):
         raise UserError(f"{path} of model {name!r} holds no JSON object.")
+    if (folder / "adapter_config.json").is_file():
+        # With peft installed the library would read another model's weights and add the adapter's;
+        # without it, neither.
+        raise UserError(
+            f"Model {name!r} has an adapter_config.json beside its config.json in {folder}. Merge "
+            "the adapter into the model, or move adapter_config.json away to ask it without."
+        )
     return config
 
 

@@ -49,7 +49,10 @@ def answers_of(value: object, separator: str | None = None) -> tuple[str, ...]:
     if isinstance(value, str):
         return _of_text(value, separator)
     if isinstance(value, list):
-        return tuple(text for item in value for text in _of_item(item, separator))
+        texts = [text for item in value for text in _of_item(item, separator)]
+        # SQuAD's annotators often agree.
+        agreed = any(isinstance(item, dict) for item in value)
+        return _unique(texts) if agreed else tuple(texts)
     if isinstance(value, dict):
         return _of_object(value, separator)
     return _of_scalar(value)

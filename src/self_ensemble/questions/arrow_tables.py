@@ -1,6 +1,7 @@
 """Rows of Parquet, Feather and Arrow files."""
 
 import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from self_ensemble.questions.delimited import check_columns
 from self_ensemble.questions.rows import Row, Unreadable, WrittenNumber
 
 _END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
+_NO_FRACTION = re.compile(r"\.0+(?=[-+Z]|$)")
 _OUT_OF_RANGE = "<value out of range"
 
 
@@ -128,6 +130,7 @@ def _time(value: object) -> object:
         return value
     if value.startswith(_OUT_OF_RANGE):
         return Unreadable("a date or time outside of the years that can be written")
+    value = _NO_FRACTION.sub("", value)
     date, _, time = value.partition(" ")
     return date if time and not time.strip("0:.") else value
 

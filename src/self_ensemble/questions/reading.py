@@ -155,6 +155,9 @@ def _remedy(data: bytes, encoding: str | None) -> str:
     mark = _encoding_by_mark(data)
     if mark:
         return f"It begins with the mark of {mark}: give --encoding {mark}, or save it as UTF-8."
+    wide = _encoding_without_mark(data)
+    if wide:
+        return f"The bytes look like {wide}: give --encoding {wide}, or save it as UTF-8."
     return (
         "Save the file as UTF-8, or give the encoding that it was written with, such as "
         "--encoding cp1252 (Windows, Excel)."

@@ -1,5 +1,10 @@
 """The campaigns, in the order of the table."""
 
 from tests.faults.campaign import Campaign
+from tests.faults.disk_errors import DISK_ERRORS
+from tests.faults.kills import KILLS
 
-CAMPAIGNS: tuple[Campaign, ...] = ()
+CAMPAIGNS: tuple[Campaign, ...] = (
+    KILLS,
+    DISK_ERRORS,
+)

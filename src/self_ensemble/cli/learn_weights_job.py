@@ -26,7 +26,7 @@ from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError
 from self_ensemble.models.load import LoadedModel
 from self_ensemble.questions.schema import QuestionSet
-from self_ensemble.results.disk import OUTPUT_DIR, check_writable, naming_disk_errors
+from self_ensemble.results.disk import OUTPUT_DIR, check_writable, naming_disk_errors, temp_path
 from self_ensemble.results.lock import FileLock
 from self_ensemble.results.manifest import Manifest, require_same
 from self_ensemble.results.paths import learned_weights_path
@@ -94,6 +94,7 @@ def run_learn_job(job: LearnJob) -> int:
         lock = FileLock.acquire(path.with_name(f".{path.stem}.lock"), option)
     with closing(lock):
         with naming_disk_errors(path, option):
+            temp_path(path).unlink(missing_ok=True)
             document = None if job.overwrite else _finished(job, path, made_with, option)
         if document is None:
             dev_set = _ask(job, console, question_set, ensemble, choice)

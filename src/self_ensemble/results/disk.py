@@ -1,9 +1,10 @@
 """Files that are whole or not there, and disk troubles told in one line."""
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,6 +16,9 @@ from self_ensemble.errors import UserError, reading
 # The option that says where results go, for messages; `paraphrase` has another one.
 OUTPUT_DIR = "--output-dir"
 REPAIR = "Run the command that made it again, with --repair: it is set aside and made anew."
+
+# What the system says of a file that is broken, and not only out of reach.
+DAMAGE = frozenset({errno.EIO, errno.EBADMSG, errno.EUCLEAN, errno.EISDIR})
 
 
 @contextmanager
@@ -77,11 +81,16 @@ def write_atomically(path: Path, content: bytes) -> None:
         content: All of its bytes.
     """
     temp = temp_path(path)
-    with temp.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temp, path)
+    try:
+        with temp.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temp, path)
+    except OSError:
+        with suppress(OSError):
+            temp.unlink()
+        raise
     sync(path.parent)
 
 
@@ -101,6 +110,24 @@ def write_table(path: Path, table: pa.Table, metadata: Mapping[bytes, bytes]) ->
     write_atomically(path, checksum.seal(sink.getvalue().to_pybytes()))
 
 
+def read_bytes(path: Path, remedy: str) -> bytes:
+    """Read a file of ours.
+
+    Raises:
+        DamagedError: What it stood on is damaged.
+        UserError: It cannot be read for another reason.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        if error.errno in DAMAGE:
+            raise DamagedError(path, f"it cannot be read ({reason})", remedy) from error
+        raise UserError(
+            f"Cannot read {path}: {reason}. Make it readable and run the same command again."
+        ) from error
+
+
 def read_table(path: Path, remedy: str = REPAIR) -> pa.Table:
     """Read what `write_table` wrote, once its checksum is found right.
 
@@ -109,13 +136,10 @@ def read_table(path: Path, remedy: str = REPAIR) -> pa.Table:
         remedy: What the user can do about damage, a sentence.
 
     Raises:
-        DamagedError: It cannot be read or is not as it was written.
+        DamagedError: It is not as it was written.
+        UserError: It cannot be read.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        reason = f"it cannot be read ({error.strerror or error})"
-        raise DamagedError(path, reason, remedy) from error
+    content = read_bytes(path, remedy)
     # Before pyarrow sees it: on damaged lengths it has crashed the process.
     fault = checksum.problem(content)
     if fault is not None:

@@ -16,7 +16,7 @@ from self_ensemble.checksum import (
     to_sealed_json,
 )
 from self_ensemble.errors import UserError
-from self_ensemble.results.disk import OUTPUT_DIR, REPAIR, read_table, write_atomically
+from self_ensemble.results.disk import OUTPUT_DIR, REPAIR, read_bytes, read_table, write_atomically
 
 # Longest value quoted in a message: a hash fits, an instruction does not.
 MAX_QUOTED = 80
@@ -66,14 +66,9 @@ class Manifest:
         """Read a file made by `write`.
 
         Raises:
-            DamagedError: It cannot be read or is not as it was written.
+            DamagedError: It is not as it was written.
         """
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            fault = f"it cannot be read ({error.strerror or error})"
-            raise DamagedError(path, fault, remedy) from error
-        return cls(from_sealed_json(content, path, remedy))
+        return cls(from_sealed_json(read_bytes(path, remedy), path, remedy))
 
     def digest(self, may_differ: Set[str] = frozenset()) -> str:
         """Hash of all fields but those that may differ; as in `differences`, null is absence."""

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar, cast
 
-from self_ensemble.checksum import EDITED, JSON_KEY, MARK, DamagedError, from_sealed_json
+from self_ensemble.checksum import EDITED, JSON_KEY, MARK, from_sealed_json
 from self_ensemble.errors import UserError
 from self_ensemble.questions.schema import Question, QuestionSet
+from self_ensemble.results.disk import read_bytes
 from self_ensemble.results.manifest import Manifest
 from self_ensemble.results.paths import learned_weights_path
 from self_ensemble.weighting.groups import By, group_of
@@ -85,14 +86,9 @@ def read_document(path: Path, remedy: str, *, may_be_edited: bool = False) -> di
     """Read all fields of a file of learned weights.
 
     Raises:
-        DamagedError: It cannot be read, or is not as it was written.
+        DamagedError: It is not as it was written.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        reason = f"it cannot be read ({error.strerror or error})"
-        raise DamagedError(path, reason, remedy) from error
-    return from_sealed_json(content, path, remedy, may_be_edited=may_be_edited)
+    return from_sealed_json(read_bytes(path, remedy), path, remedy, may_be_edited=may_be_edited)
 
 
 def read_learned(path: Path) -> LearnedWeights:

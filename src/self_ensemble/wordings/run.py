@@ -23,6 +23,7 @@ from self_ensemble.results.disk import (
     check_writable,
     naming_disk_errors,
     read_table,
+    temp_path,
     write_atomically,
 )
 from self_ensemble.results.manifest import IDENTITY, Manifest
@@ -68,11 +69,13 @@ class Output:
             raise UserError(f"Got --output {path}. Give a file that ends in .jsonl or .feather.")
         output = cls(path, path.with_suffix(".feather"))
         for written in (output.named, output.store):
-            if any(written.exists() and one.exists() and written.samefile(one) for one in inputs):
-                raise UserError(
-                    f"--output {path} would write over {written}, which is the data set. "
-                    "Choose another name."
-                )
+            with naming_disk_errors(written, OUTPUT):
+                same = [one for one in inputs if written.exists() and one.exists()]
+                if any(written.samefile(one) for one in same):
+                    raise UserError(
+                        f"--output {path} would write over {written}, which is the data set. "
+                        "Choose another name."
+                    )
         return output
 
     def open(
@@ -128,7 +131,10 @@ class Output:
             return ()
         content = to_jsonl(read_rows(self.store))
         aside: tuple[str, ...] = ()
+        torn = [temp_path(file) for file in (self.named, sidecar(self.named))]
         with naming_disk_errors(self.named, OUTPUT):
+            for file in torn:
+                file.unlink(missing_ok=True)
             there = self.named.read_bytes() if self.named.exists() else None
             if there is not None and there != content:
                 fault = f"it holds something else than {self.store.name} beside it"

@@ -5,7 +5,7 @@ import json
 import subprocess
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from self_ensemble.checksum import (
@@ -38,6 +38,8 @@ def test_the_digest_is_that_of_the_file_with_zeros_in_its_place():
 
 @given(st.binary(), st.binary(), st.binary(), st.data())
 def test_every_flipped_bit_cut_and_insertion_is_seen(head, middle, tail, data):
+    # The first and the last mark are the writer's.
+    assume(MARK not in head and MARK not in tail)
     sealed = seal(head + BLANK + middle + BLANK + tail)
     assert problem(sealed) is None
     place = data.draw(st.integers(0, len(sealed) - 1))

@@ -15,8 +15,8 @@ from self_ensemble.scoring.lemmas import (
     predict_lemma,
     simplemma_lemmatiser,
     spacy_lemmatiser,
-    words,
 )
+from self_ensemble.scoring.words import words
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,13 @@ from self_ensemble.scoring.lemmas import (
         ("Ends here.Then", "ends here then"),
         ("Jean-Luc's", "jean luc s"),
         ("9/18/1971", "9 18 1971"),
+        ("C++ and C#, A+ or A-", "c++ and c# a+ or a-"),
+        ("at -40, 5-6, x-ray", "at -40 5 6 x ray"),
+        ("-1,000.5", "-1000.5"),
+        (
+            "\u6771\u4eac\u30bf\u30ef\u30fc1971\u5e74",
+            "\u6771 \u4eac \u30bf\u30ef\u30fc 1971 \u5e74",
+        ),
         ("9.18.1971", "9 18 1971"),
         ("July 4,1776", "july 4 1776"),
         ("1,000,000 people", "1000000 people"),

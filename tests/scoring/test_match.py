@@ -5,8 +5,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from self_ensemble.scoring.lemmas import answer_lemmas, predict_lemma
-from self_ensemble.scoring.match import exact_match, lemmas_agree, partial_match, token_f1
+from self_ensemble.scoring.match import (
+    exact_match,
+    lemmas_agree,
+    partial_match,
+    partial_verdict,
+    token_f1,
+)
 from self_ensemble.scoring.normalise import normalise
+from self_ensemble.scoring.words import icu_borders
 
 
 def is_partial(prediction: str, *answers: str) -> bool:
@@ -41,22 +48,136 @@ def test_answer_is_found_as_a_run_of_whole_words(prediction, answer, expected):
 @pytest.mark.parametrize(
     ("prediction", "answer", "expected"),
     [
-        ("no, it is not", "no", False),
         ("No.", "no", True),
+        ("No, they cannot", "no", True),
+        ("no, it is not", "no", True),
+        ("no city is larger", "no", False),
+        ("I have no idea", "no", False),
+        ("It is 12", "12", True),
+        ("there are 12 months", "12", True),
+        ("12.5", "12", False),
+        ("May 12", "12", False),
+        ("12:30", "12", False),
+        ("5 or 6", "5", False),
+        ("COVID-19", "19", False),
+        ("-5", "5", False),
+        ("1971\u5e749\u6708", "9", False),
         ("tell us more", "U.S.", False),
+        ("TELL US MORE", "US", False),
+        ("in the U.S. army", "US", True),
         ("The U.S.", "US", True),
+        ("It is a novel", "It", False),
+        ("The novel is It.", "It", True),
+        ("Stephen King's It", "It", True),
         ("vitamin C", "C", False),
         ("C", "C", True),
+        ("The answer is C.", "C", True),
+        ("(C) Rome", "C", True),
+        ("C++", "C", False),
+        ("George W. Bush", "W", False),
         ("is", "be", False),
-        ("5 or 6", "5", False),
         ("ox cart", "the ox", False),
+        ("It is an ox.", "ox", True),
         ("a fox", "fox", True),
     ],
 )
-def test_answer_of_one_or_two_characters_counts_only_as_the_whole_prediction(
+def test_answer_of_one_or_two_characters_counts_by_its_place_and_case(
     prediction, answer, expected
 ):
     assert is_partial(prediction, answer) is expected
+
+
+@pytest.mark.parametrize(
+    ("prediction", "answer", "expected"),
+    [
+        ("I see it", "Saw", False),
+        ("the film Saw", "Saw", True),
+        ("he found it", "Find", False),
+        ("they see Saw", "see", True),
+        ("they like Saw", "see", False),
+        ("Stephen Hawk", "Stephen Hawking", False),
+        ("he likes to swim", "Swimming", True),
+        ("actors", "Actor", True),
+        ("two women", "Woman", True),
+        ("cacti", "Cactus", True),
+        ("the singer", "The The", False),
+        ("the band The The", "The The", True),
+        ("It was -40 degrees", "-40", True),
+        ("It was 40 degrees", "-40", False),
+        ("It is C++ code", "C++", True),
+        ("ran", "run", True),
+    ],
+)
+def test_a_name_is_not_joined_with_a_verb_by_its_lemma(prediction, answer, expected):
+    assert is_partial(prediction, answer) is expected
+
+
+@pytest.mark.parametrize(
+    ("prediction", "answer", "expected"),
+    [
+        ("Not Mark Twain", "Mark Twain", "denied"),
+        ("It wasn't written by the great Mark Twain", "Mark Twain", "denied"),
+        ("anyone but Mark Twain", "Mark Twain", "denied"),
+        ("no one but Mark Twain", "Mark Twain", "right"),
+        ("none other than Mark Twain", "Mark Twain", "right"),
+        ("not only Paris but Rome", "Paris", "right"),
+        ("not only Paris but Rome", "Rome", "right"),
+        ("Not Paris but Lyon", "Paris", "denied"),
+        ("Not Paris but Lyon", "Lyon", "right"),
+        ("Rome, not Paris", "Rome", "right"),
+        ("Rome, not Paris. Well, Paris", "Paris", "right"),
+        ("neither Paris nor Rome", "Rome", "denied"),
+        ("Rome instead of Paris", "Paris", "denied"),
+        ("all except Norway", "Norway", "denied"),
+        ("I don't know. Paris?", "Paris", "right"),
+        ("not until 1945", "1945", "right"),
+        ("no oxygen", "oxygen", "denied"),
+        ("It is not 12", "12", "denied"),
+        ("Not Afraid", "Not Afraid", "right"),
+        ("No. 10 Downing Street", "10 Downing Street", "right"),
+        ("not Rome", "Paris", "wrong"),
+        ("nicht Mark Twain", "Mark Twain", "denied"),
+        ("ce n'est pas Paris", "Paris", "denied"),
+        ("dans le Pas-de-Calais", "Calais", "right"),
+        ("\u4e0d\u662f\u5317\u4eac", "\u5317\u4eac", "denied"),
+        ("\u6771\u4eac\u3067\u306f\u306a\u3044", "\u6771\u4eac", "denied"),
+    ],
+)
+def test_what_is_denied_is_told_apart(prediction, answer, expected):
+    lemmas = predict_lemma(prediction), answer_lemmas([answer])
+    assert partial_verdict(prediction, [answer], *lemmas) == expected
+
+
+@pytest.mark.parametrize(
+    ("prediction", "answer", "by_characters", "by_words"),
+    [
+        ("\u9996\u90fd\u662f\u5317\u4eac\u3002", "\u5317\u4eac", True, True),
+        ("\u5357\u4eac", "\u5317\u4eac", False, False),
+        # Kyoto stands in "Tokyo-to" as characters, not as a word.
+        ("\u6771\u4eac\u90fd", "\u4eac\u90fd", True, False),
+        ("\u7b54\u3048\u306f\u30c8\u30e8\u30bf\u3067\u3059", "\u30c8\u30e8\u30bf", True, True),
+        ("\u30c8\u30e8\u30bf\u30de", "\u30c8\u30e8\u30bf", False, False),
+        ("\u6c34\u3067\u3059", "\u6c34", True, True),
+        ("\u6c34\u66dc\u65e5", "\u6c34", False, False),
+        ("1971\u5e74", "1971", True, True),
+        ("11971\u5e74", "1971", False, False),
+        (
+            "\u0e40\u0e21\u0e37\u0e2d\u0e07\u0e2b\u0e25\u0e27\u0e07\u0e04\u0e37\u0e2d"
+            "\u0e01\u0e23\u0e38\u0e07\u0e40\u0e17\u0e1e",
+            "\u0e01\u0e23\u0e38\u0e07\u0e40\u0e17\u0e1e",
+            True,
+            True,
+        ),
+    ],
+)
+def test_scripts_without_blanks_are_matched_by_characters_or_by_icus_words(
+    prediction, answer, by_characters, by_words
+):
+    lemmas = predict_lemma(prediction), answer_lemmas([answer])
+    assert is_partial(prediction, answer) is by_characters
+    pytest.importorskip("icu4py", reason="the extra words is not installed")
+    verdict = partial_verdict(prediction, [answer], *lemmas, borders=icu_borders())
+    assert (verdict == "right") is by_words
 
 
 def test_any_of_several_answers_counts():

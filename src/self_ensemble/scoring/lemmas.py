@@ -4,45 +4,14 @@
 """
 
 import functools
-import re
-import unicodedata
 from collections.abc import Callable, Sequence
 
 from self_ensemble.errors import UserError, unknown_name
+from self_ensemble.scoring.words import words
 
 Lemmatiser = Callable[[str], list[str]]
 
 SPACY_MODEL = "en_core_web_sm"
-
-# Every other character than letters, marks, digits, "." and "," is a space by now, so [^\s.,] is
-# "part of a word". Tried in this order:
-_WORD = re.compile(
-    # Numbers. Not "4,1776" (a date written without blank) and not "9.18.1971".
-    r"(?<!\d[.,])(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+\.\d+)(?![.,]?\d)"
-    # Initials, one word however they are written: U.S. = U. S. = u.s
-    r"|(?<![^\s.,])[^\W\d_](?:\.(?:[^\W\d_](?![^\s.,])| [^\W\d_](?=\.)))+"
-    r"|[^\s.,]+"
-)
-_DIGIT = re.compile(r"\d")
-
-
-def words(text: str) -> list[str]:
-    """Split a text into lower-case words of letters, marks and digits, in any script.
-
-    Hyphens, apostrophes and other punctuation separate words. Initials become one word without
-    dots ("U.S." gives "us"), numbers keep the decimal point and lose the thousands comma.
-    """
-    lowered = unicodedata.normalize("NFC", text).lower()
-    spaced = "".join(
-        char if char in ".," or unicodedata.category(char)[0] in "LMN" else " " for char in lowered
-    )
-    return [_plain(found) for found in _WORD.findall(spaced)]
-
-
-def _plain(word: str) -> str:
-    if _DIGIT.match(word):
-        return word.replace(",", "")
-    return word.replace(".", "").replace(" ", "")
 
 
 @functools.cache
@@ -56,7 +25,11 @@ def simplemma_lemmatiser(lang: str = "en") -> Lemmatiser:
 
     @functools.lru_cache(maxsize=1 << 16)
     def lemmas_of(text: str) -> tuple[str, ...]:
-        return tuple(lemmatize(word, lang=lang).lower() for word in words(text))
+        return tuple(
+            # Of -40 and C++ the dictionary would take the sign.
+            lemmatize(word, lang=lang).lower() if word.isalnum() else word
+            for word in words(text)
+        )
 
     # A fresh list for every caller, so that nobody can change the cached lemmas.
     return lambda text: list(lemmas_of(text))

@@ -8,7 +8,7 @@ thing and agrees with none of the others.
 from dataclasses import dataclass
 from typing import Literal
 
-from self_ensemble.scoring.lemmas import words
+from self_ensemble.scoring.words import words
 
 Asked = Literal["person", "place", "time", "reason", "manner", "amount", "thing"]
 

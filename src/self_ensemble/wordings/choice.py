@@ -13,7 +13,7 @@ Reranking for Reordering Documents and Producing Summaries", SIGIR 1998).
 import math
 from collections.abc import Sequence
 
-from self_ensemble.scoring.lemmas import words
+from self_ensemble.scoring.words import words
 from self_ensemble.wordings.pool import Candidate
 
 SPREAD = 1.0

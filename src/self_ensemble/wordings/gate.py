@@ -14,9 +14,9 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import Literal, get_args
 
-from self_ensemble.scoring.lemmas import words
-from self_ensemble.scoring.match import LONGEST_SHORT_ALIAS
 from self_ensemble.scoring.normalise import normalise
+from self_ensemble.scoring.short_answers import LONGEST_SHORT
+from self_ensemble.scoring.words import words
 from self_ensemble.wordings.asked import asks_for, is_question
 from self_ensemble.wordings.names import content_words, name_words, occurs, word_forms
 from self_ensemble.wordings.styles import BLANK
@@ -129,7 +129,7 @@ def _has_answer(text: str, answer: str) -> bool:
 
     Aliases of one or two characters ("no", "C") do not count: they turn up by chance.
     """
-    if len(normalise(answer)) <= LONGEST_SHORT_ALIAS:
+    if len(normalise(answer)) <= LONGEST_SHORT:
         return False
     # Both ways to write words: "austens" after normalisation, "austen s" as words.
     pairs = ((normalise(answer), normalise(text)), (_spaced(answer), _spaced(text)))

@@ -13,7 +13,8 @@ import functools
 import re
 import unicodedata
 
-from self_ensemble.scoring.lemmas import simplemma_lemmatiser, words
+from self_ensemble.scoring.lemmas import simplemma_lemmatiser
+from self_ensemble.scoring.words import words
 
 # Words that say how one asks, not what about: function words, question words, and words such as
 # "called" and "kind", which rewordings add and drop freely.

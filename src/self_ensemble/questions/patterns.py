@@ -1,0 +1,54 @@
+"""Accepted answers that are regular expressions, as TREC has them.
+
+Answers are texts wherever they are stored, so a pattern is one as well, marked by a comment in the
+syntax of regular expressions: it is the same pattern with the mark and without.
+"""
+
+from functools import lru_cache
+
+import regex
+
+from self_ensemble.errors import UserError
+
+PATTERN_MARK = "(?#pattern)"
+# A pattern may take exponential time on some text.
+TIMEOUT_SECONDS = 1.0
+
+
+def pattern_answer(expression: str) -> str:
+    """Mark a regular expression, so that it is searched for and not compared.
+
+    Raises:
+        ValueError: It is no regular expression; the message says why.
+    """
+    try:
+        regex.compile(expression, regex.IGNORECASE)
+    except regex.error as error:
+        raise ValueError(f"the pattern {expression!r} cannot be read: {error}") from error
+    return PATTERN_MARK + expression
+
+
+def is_pattern(answer: str) -> bool:
+    """Whether an accepted answer is a pattern."""
+    return answer.startswith(PATTERN_MARK)
+
+
+@lru_cache(maxsize=1 << 16)
+def pattern_found(pattern: str, text: str) -> bool:
+    """Whether a pattern occurs in a text, in any case.
+
+    Raises:
+        UserError: It is no regular expression, or the search takes more than a second.
+    """
+    try:
+        found = regex.compile(pattern, regex.IGNORECASE).search(text, timeout=TIMEOUT_SECONDS)
+    except regex.error as error:
+        shown = pattern.removeprefix(PATTERN_MARK)
+        raise UserError(f"The answer pattern {shown!r} cannot be read: {error}.") from error
+    except TimeoutError as error:
+        shown = pattern.removeprefix(PATTERN_MARK)
+        raise UserError(
+            f"The answer pattern {shown!r} takes over {TIMEOUT_SECONDS:g} s to look for in "
+            f"{text[:60]!r}. Write it without nested repetitions."
+        ) from error
+    return found is not None

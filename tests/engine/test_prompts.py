@@ -1,7 +1,9 @@
 """Prompts cut into parts: their text, BOS, seams, chat templates."""
 
+from pathlib import Path
+
 import pytest
-from asking import ensemble, requests
+from asking import QUESTIONS, ensemble, requests
 from hypothesis import example, given
 from hypothesis import strategies as st
 from marking_tokenizers import STYLES, marking_tokenizer
@@ -10,7 +12,9 @@ from tokenizer_families import FAMILIES
 from self_ensemble.errors import UserError
 from self_ensemble.prompts.build import chat_frame, plain_frame
 from self_ensemble.prompts.tokens import Piece, TextEncoder
-from self_ensemble.questions.schema import Framing, Shot
+from self_ensemble.questions.schema import Framing, Question, QuestionSet, Shot
+from self_ensemble.results.manifest import Manifest, require_same
+from self_ensemble.run import MAY_DIFFER, manifest_fields
 
 SHOTS = (Shot("Is the bridge old?", "Seven are."), Shot("Who wrote it?", "The prince"))
 INSTRUCTION = "Answer the question.\n\n"
@@ -128,6 +132,52 @@ def test_a_chat_template_that_cannot_hold_the_parts_is_refused(tiny_tokenizer, t
             chat_frame(tiny_tokenizer, INSTRUCTION, SHOTS)
     finally:
         tiny_tokenizer.chat_template = before
+
+
+TRIMMING = (
+    "{{ bos_token }}{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] | trim }}"
+    "<|im_end|>{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n\n{% endif %}"
+)
+GEMMA = (
+    "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] | trim }}<|im_end|>\n"
+    "{% endfor %}{% if add_generation_prompt %}<|im_start|>model\n{% endif %}"
+)
+MISTRAL = (
+    "{{ bos_token }}{% for m in messages %}{% if m['role'] == 'assistant' %}{{ ' ' + m['content'] "
+    "+ eos_token }}{% else %}{{ ' [INST] ' + m['content'] + ' [/INST]' }}{% endif %}{% endfor %}"
+)
+
+
+@pytest.mark.parametrize("template", [TRIMMING, GEMMA, MISTRAL])
+@pytest.mark.parametrize("family", ["llama3", "llama2-normalizer", "gemma", "t5", "python"])
+def test_a_chat_prompt_is_what_the_template_makes_of_the_wording(family, template):
+    tokenizer = FAMILIES[family]()
+    tokenizer.chat_template = template
+    shots = (*SHOTS, Shot(" spaced\n", "\n out "))
+    parts = chat_frame(tokenizer, INSTRUCTION, shots).parts((" What?\n", "is\tit? "))
+    for n, wording in enumerate((" What?\n", "is\tit? ")):
+        turns = [turn for shot in shots for turn in ({"role": "user", "content": shot.wording},
+                 {"role": "assistant", "content": shot.answer})]  # fmt: skip
+        turns.append({"role": "user", "content": wording})
+        if template == GEMMA:
+            turns[0]["content"] = f"{INSTRUCTION.strip()}\n\n{turns[0]['content']}"
+        else:
+            turns.insert(0, {"role": "system", "content": INSTRUCTION.strip()})
+        ids = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=False)
+        bos = tokenizer.bos_token_id
+        if bos is not None and ids[0] != bos:
+            ids = [bos, *ids]
+        assert list(parts.alone(n)) == ids
+
+
+def test_a_result_made_of_other_tokens_is_not_gone_on_with(loaded):
+    asked = ensemble(loaded("llama"))
+    question_set = QuestionSet("mine", (Question("a", QUESTIONS[0], ("x",)),), (), "")
+    fields = manifest_fields(asked, question_set, {})
+    apart = {name: value for name, value in fields.items() if name != "prompt_tokens"}
+    with pytest.raises(UserError, match="prompt_tokens was absent, now of the whole text"):
+        require_same(Manifest(apart), Manifest(fields), MAY_DIFFER, Path("x"))
 
 
 @pytest.mark.parametrize("empty", ["", "  ", "\n"])

@@ -20,7 +20,7 @@ from transformers import PreTrainedTokenizer, PreTrainedTokenizerBase, PreTraine
 # Much of what is joined at seams: punctuation and line breaks, two line breaks, digits, spaces.
 SENTENCES = [
     "Q: What is the capital of France?\nA: Paris\n\nQ: Who wrote it?\nA: The prince.\n\n",
-    "Is the bridge old?\n\nSeven are. (1985) The 17 rivers...\n\n  They're wide, and slow.\n",
+    "Is the bridge old?\n\nSeven are. (1985) The 17 rivers...\n\n  They're wide.\n  So.\n",
     "A: no.\n\nQ: 1,000 or 12?\nA: 1,000\n\nWhat?\n\nQ: \u00e9t\u00e9, \u4ec0\u4e48?\nA: \u4ec0",
 ]
 SPECIAL = ("<|im_start|>", "<|im_end|>")

@@ -19,6 +19,8 @@ from pyarrow import feather, parquet
 
 from self_ensemble.errors import UserError
 from self_ensemble.questions import Question, load_questions
+from self_ensemble.scoring.lemmas import simplemma_lemmatiser
+from self_ensemble.scoring.scores import is_right
 
 Writer = Callable[[str, Iterable[object]], Path]
 Read = list[tuple[str, tuple[str, ...], tuple[str, ...]]]
@@ -484,3 +486,33 @@ def test_every_folder_of_the_evaluation_data_loads(
     loaded = load_questions(str(evaluation_data / name), num_shots=0, split=split)
     assert len(loaded.questions) == count
     assert all(question.wordings and question.answers for question in loaded.questions)
+
+
+def test_patterns_are_searched_for_and_never_shown_as_an_answer(write_jsonl: Writer) -> None:
+    rows = [
+        {
+            "id": "t1",
+            "question": "Which bear?",
+            "answer_patterns": ["Pooh.+bears?", "^\\s*bears?$"],
+        },
+        {"id": "t2", "question": "Which car?", "answer_patterns": "[Ff]ord [A-Z]"},
+        {"id": "t3", "question": "Which cat?", "answers": ["Tom"], "answer_patterns": ["To+m"]},
+        {"id": "t4", "question": "Which dog?", "answers": ["Rex"]},
+    ]
+    path = write_jsonl("trec.jsonl", rows)
+    loaded = {question.uuid: question for question in load(path)}
+    right = {"t1": "pooh, one of the bears", "t2": "a FORD T", "t3": "Tooom", "t4": "Rex"}
+    wrong = {"t1": "two bears here", "t2": "ford", "t3": "Tm", "t4": "Max"}
+    lemmatiser = simplemma_lemmatiser()
+    for uuid, question in loaded.items():
+        assert is_right(right[uuid], question.answers, lemmatiser), uuid
+        assert not is_right(wrong[uuid], question.answers, lemmatiser), uuid
+    assert [question.answer_texts for question in loaded.values()] == [(), (), ("Tom",), ("Rex",)]
+    shots = load_questions(str(path), num_shots=2).shots
+    assert {shot.answer for shot in shots} == {"Tom", "Rex"}
+    by_name = load(path, columns="answer_patterns=answers,answers=id")
+    assert is_right("a Tom cat", by_name[2].answers, lemmatiser)
+    with pytest.raises(
+        UserError, match=r"m\.jsonl:1: 'answer_patterns': the pattern '\(a' cannot"
+    ):
+        load(write_jsonl("m.jsonl", [{"question": "q", "answer_patterns": ["(a"]}]))

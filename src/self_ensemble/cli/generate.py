@@ -7,6 +7,7 @@ import typer
 
 from self_ensemble.cli import options
 from self_ensemble.cli.options import METHOD, one_of
+from self_ensemble.cli.show_questions import questions_json, questions_page
 from self_ensemble.errors import UserError
 
 
@@ -68,6 +69,7 @@ def generate(
     split: options.Split = None,
     answers_separator: options.AnswersSeparator = None,
     paraphrases: options.Paraphrases = None,
+    show_questions: options.ShowQuestions = None,
     max_samples: options.MaxSamples = None,
     offset: options.Offset = 0,
     num_shots: options.NumShots = 5,
@@ -104,6 +106,7 @@ def generate(
     options.check_templates(manual_read_each_other, dataset, paraphrases)
     if contrast_strength is not None and not 0 <= contrast_strength < float("inf"):
         raise UserError(f"Got --contrast-strength {contrast_strength}. Give a number from 0.")
+    options.at_least("--show-questions", show_questions, 1)
     chosen = options.parse_indices(indices)
     num_wordings = options.wordings_per_question(num_paraphrases, num_manual, num_auto)
     # Here, not above: torch would make every `--help` wait.
@@ -112,12 +115,17 @@ def generate(
     from self_ensemble.decoding.fusion import CONTRAST
     from self_ensemble.weighting.sources import PUBLISHED
 
+    questions = DataOptions(
+        dataset, data, paraphrases, max_samples, offset, num_shots, num_manual, num_auto, seed,
+        columns, encoding, split, answers_separator,
+    )  # fmt: skip
+    if show_questions is not None:
+        page = questions_json if as_json else questions_page
+        typer.echo(page(questions.load(), show_questions))
+        return 0
     return run_job(
         Job(
-            DataOptions(
-                dataset, data, paraphrases, max_samples, offset, num_shots, num_manual, num_auto,
-                seed, columns, encoding, split, answers_separator,
-            ),
+            questions,
             ModelOptions(model, attention, device, dtype, trust_remote_code, aliases),
             methods=options.parse_names(method),
             num_paraphrases=num_wordings,

@@ -43,6 +43,14 @@ AnswersSeparator = Annotated[
         rich_help_panel=DATA,
     ),
 ]
+ShowQuestions = Annotated[
+    int | None,
+    typer.Option(
+        help="Only print what was understood of the data, with the first K questions; no model "
+        "is loaded.",
+        rich_help_panel=DATA,
+    ),
+]
 MaxSamples = Annotated[
     int | None, typer.Option(help="Only the first M questions.", rich_help_panel=DATA)
 ]

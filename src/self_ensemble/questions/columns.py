@@ -81,11 +81,25 @@ def parse_columns(text: str | None) -> Mapping[str, str]:
     return chosen
 
 
-def columns_of(row: Row, chosen: Mapping[str, str]) -> Columns:
-    """Find the columns of a row.
+def check_columns_exist(rows: Sequence[Row], chosen: Mapping[str, str]) -> None:
+    """Refuse a chosen column that no row has.
 
     Raises:
-        UserError: A chosen column is not there, or two columns would do for one role.
+        UserError: There is such a column; the message lists those that are there.
+    """
+    names = tuple(dict.fromkeys(name for row in rows for name in row.values)) if chosen else ()
+    for path in chosen.values():
+        if _head(names, path) is None:
+            raise UserError(
+                f"{rows[0].where}: there is no column {path!r}. The columns are: {listed(names)}."
+            )
+
+
+def columns_of(row: Row, chosen: Mapping[str, str]) -> Columns:
+    """Find the columns of a row; a role that was chosen has its column or none.
+
+    Raises:
+        UserError: Two columns would do for one role.
     """
     try:
         return _columns(tuple(row.values), tuple(chosen.items()))
@@ -95,15 +109,11 @@ def columns_of(row: Row, chosen: Mapping[str, str]) -> Columns:
 
 @lru_cache(maxsize=256)
 def _columns(names: tuple[str, ...], chosen: tuple[tuple[str, str], ...]) -> Columns:
-    by_role: dict[str, str] = {}
-    for role, path in chosen:
-        if _head(names, path) is None:
-            raise UserError(f"there is no column {path!r}. The columns are: {listed(names)}.")
-        by_role[role] = path
+    by_role = {role: path for role, path in chosen if _head(names, path) is not None}
     taken = {_head(names, path) for path in by_role.values()}
     free = [name for name in names if name not in taken]
     for role in ROLES:
-        if role not in by_role and (name := _known(role, free)) is not None:
+        if role not in dict(chosen) and (name := _known(role, free)) is not None:
             by_role[role] = name
     heads = {_head(names, path) for path in by_role.values()}
     return Columns(by_role, names, frozenset(head for head in heads if head is not None))

@@ -3,8 +3,9 @@
 from self_ensemble.errors import UserError
 from self_ensemble.questions.answers import answers_of, shown
 from self_ensemble.questions.columns import listed
+from self_ensemble.questions.patterns import pattern_answer
 from self_ensemble.questions.rows import Row, Unreadable
-from self_ensemble.questions.structures import structure_of
+from self_ensemble.questions.structures import parse_json, structure_of
 
 
 def optional_text(row: Row, column: str) -> str | None:
@@ -104,6 +105,27 @@ def as_answers(row: Row, name: str, value: object, separator: str | None) -> tup
     except ValueError as error:
         raise UserError(f"{row.where}: {name!r} is {error}.") from None
     return tuple(as_text(row, name, answer, "a text") for answer in answers)
+
+
+def as_patterns(row: Row, name: str, value: object) -> tuple[str, ...]:
+    """Read regular expressions, one or a list, as answers that are searched for."""
+    if isinstance(value, str):
+        value = _json_list(value) or [value]
+    try:
+        return tuple(pattern_answer(text) for text in as_text_list(row, name, value) if text)
+    except ValueError as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{row.where}: {name!r}: {error}.") from None
+
+
+def _json_list(text: str) -> list[object] | None:
+    # A pattern may well begin and end with brackets: [Aa]msterdam[0-9]
+    try:
+        value = parse_json(text)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, list) and all(isinstance(v, str) for v in value) else None
 
 
 def as_text(row: Row, name: str, value: object, expected: str) -> str:

@@ -7,8 +7,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from self_ensemble.errors import UserError
-from self_ensemble.questions.columns import OPTION, Columns, columns_of, listed
-from self_ensemble.questions.fields import as_answers, as_identity, as_text, as_text_list
+from self_ensemble.questions.columns import (
+    OPTION,
+    Columns,
+    check_columns_exist,
+    columns_of,
+    listed,
+)
+from self_ensemble.questions.fields import (
+    as_answers,
+    as_identity,
+    as_patterns,
+    as_text,
+    as_text_list,
+)
 from self_ensemble.questions.folders import read_folder
 from self_ensemble.questions.rows import Row
 from self_ensemble.questions.schema import Question, QuestionSet
@@ -76,6 +88,8 @@ def unique_questions(rows: Iterable[Row], options: FileOptions = PLAIN) -> tuple
     Raises:
         UserError: A row is malformed, or two different rows have the same id.
     """
+    rows = tuple(rows)
+    check_columns_exist(rows, options.columns)
     first: dict[str, tuple[str, Question]] = {}
     for row in rows:
         question = question_from_row(row, options)
@@ -109,6 +123,11 @@ def question_from_row(row: Row, options: FileOptions = PLAIN) -> Question:
         row, by_role.get("answers", "answers"), columns.value(row, "answers"),
         options.answers_separator,
     )  # fmt: skip
+    answers += as_patterns(
+        row,
+        by_role.get("answer_patterns", "answer_patterns"),
+        columns.value(row, "answer_patterns"),
+    )
     original = columns.value(row, "question")
     if original is not None:
         original = as_text(row, by_role["question"], original, "a text")

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from self_ensemble.questions.patterns import is_pattern
+
 
 @dataclass(frozen=True, slots=True)
 class Question:
@@ -11,7 +13,7 @@ class Question:
     Attributes:
         uuid: Identity of the row; unique in its data set.
         wordings: The original wording first, then its paraphrases. Empty where there is none.
-        answers: Accepted answers, the main one first.
+        answers: Accepted answers, the main one first; patterns (`questions.patterns`) last.
         groups: For each wording the kind it belongs to ("manual", "auto"); empty if all are alike.
         extra: The row's other columns, for example weights.
     """
@@ -21,6 +23,11 @@ class Question:
     answers: tuple[str, ...]
     groups: tuple[str, ...] = ()
     extra: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def answer_texts(self) -> tuple[str, ...]:
+        """The accepted answers that can be shown and said: all but the patterns."""
+        return tuple(answer for answer in self.answers if not is_pattern(answer))
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,9 +64,9 @@ def draw_shots(
 
 
 def _is_complete(question: Question) -> bool:
-    wording, answer = question.wordings[:1], question.answers[:1]
+    wording, answer = question.wordings[:1], question.answer_texts[:1]
     return any(text.strip() for text in wording) and any(text.strip() for text in answer)
 
 
 def _as_shots(questions: Sequence[Question]) -> tuple[Shot, ...]:
-    return tuple(Shot(question.wordings[0], question.answers[0]) for question in questions)
+    return tuple(Shot(question.wordings[0], question.answer_texts[0]) for question in questions)

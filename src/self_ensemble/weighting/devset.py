@@ -73,7 +73,7 @@ def ask_dev_set(
                 left_out[question.uuid] = str(error)
             else:
                 requests.append(request)
-                answers.append(target(question.answers[0]))
+                answers.append(target(question.answer_texts[0]))
         if requests:
             candidates = answer_candidates(ensemble, requests, answers, top_k)
             found.update(zip((r.key for r in requests), candidates, strict=True))
@@ -97,6 +97,6 @@ def ask_dev_set(
 def _checked_request(ensemble: Ensemble, question: Question, choice: WordingChoice) -> Request:
     request = make_request(question, choice, None, None)
     ensemble.check(request)
-    if not question.answers[0].strip():
-        raise UserError("The first accepted answer is empty, so nothing can be learned from it.")
+    if not any(text.strip() for text in question.answer_texts[:1]):
+        raise UserError("The first accepted answer is no text, so nothing can be learned from it.")
     return request

@@ -83,7 +83,7 @@ class Pool:
             is_cut: Whether it reached no line end, so that its end is missing.
         """
         candidate = replace(candidate, text=candidate.text.strip())
-        reason = rejection(self.original, candidate.text, self.question.answers, self._taken)
+        reason = rejection(self.original, candidate.text, self.question.answer_texts, self._taken)
         if reason is None and is_cut:
             reason = "too_long"
         if reason is not None:

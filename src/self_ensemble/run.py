@@ -39,6 +39,11 @@ class WordingChoice:
     indices: tuple[int, ...] | None = None
     manual_read_each_other: bool = False
 
+    @property
+    def needed(self) -> int:
+        """How many wordings a question must have; a number that a user may give without bound."""
+        return self.num_paraphrases if self.indices is None else max(self.indices) + 1
+
     def chosen(self) -> tuple[int, ...]:
         return tuple(range(self.num_paraphrases)) if self.indices is None else self.indices
 
@@ -48,9 +53,10 @@ class WordingChoice:
         Raises:
             UserError: The question has too few.
         """
-        needed = max(self.chosen()) + 1
-        if len(wordings) < needed:
-            raise UserError(f"{needed} wordings are asked for, the question has {len(wordings)}.")
+        if len(wordings) < self.needed:
+            raise UserError(
+                f"{self.needed} wordings are asked for, the question has {len(wordings)}."
+            )
         return tuple(wordings[index] for index in self.chosen())
 
     def readable(self, groups: Sequence[str]) -> tuple[tuple[int, int], ...]:
@@ -246,7 +252,7 @@ def sha256_of(value: object) -> str:
 
 def fewest_wordings_message(question_set: QuestionSet, choice: WordingChoice) -> str | None:
     """Why not a single question has the wordings asked for, or None."""
-    needed = max(choice.chosen()) + 1
+    needed = choice.needed
     most = max((len(question.wordings) for question in question_set.questions), default=0)
     if most >= needed:
         return None

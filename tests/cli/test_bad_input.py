@@ -43,6 +43,20 @@ CASES = [
     (["--method", "avg", "--segment-weights", "none"], "--segment-weights is for flex"),
     (["--weights", "confidence"], "--weights is for weighted methods"),
     (["--top-p", "0.9"], "--top-p needs sampling"),
+    (["--num-paraphrases", "99999999"], "Give 1,000,000 or less"),
+    (["--num-paraphrases", "999999"], "no question of bridges has more than 3"),
+    (["--num-paraphrases", "9" * 30], "Give 1,000,000 or less"),
+    (["--batch-size", "9" * 5000], "Give auto or a number from 1 to 1,000,000"),
+    (["--indices", "9" * 5000], "Give different numbers from 0"),
+    (["--max-new-tokens", "99999999"], "Give 1,000,000 or less"),
+    (["--temperature", "1e-320"], "Give 0 for greedy answers, or 1e-06 or more"),
+    (["--aliases", "/dev/zero"], "a device, a pipe or a socket"),
+    (["--dataset", "/dev/zero"], "a device, a pipe or a socket"),
+    (["--paraphrases", "/dev/zero"], "a device, a pipe or a socket"),
+    (["--dataset", "x" * 5000 + ".jsonl"], "File name too long"),
+    (["--model", "x" * 5000], "File name too long"),
+    (["--output-dir", "/proc/self/x"], "Cannot write /proc/self/x"),
+    (["--method", "json." + "d" * 250 + ":dumps"], "Cannot load the fusion rule"),
     (["--method", "json:dumps"], "does not take (logits, weights)"),
 ]
 
@@ -62,6 +76,42 @@ def test_a_mistake_is_one_line_that_names_the_remedy(
     assert error.startswith("Error: ")
     assert error.count("\n") == 1
     assert not list((tmp_path / "out").rglob("*.feather"))
+
+
+@pytest.mark.parametrize("name", ["...jsonl", "\u202e.jsonl"])
+@pytest.mark.parametrize("command", ["generate", "confidence", "learn-weights"])
+def test_no_result_lies_outside_its_folder(
+    questions, tiny_folder, tmp_path, monkeypatch, command, name
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    own = tmp_path / name
+    shutil.copy(questions, own)
+    before = set(tmp_path.iterdir())
+    code = main([command, "--dataset", str(own), "--model", str(tiny_folder), "--num-shots", "2",
+                 "--num-paraphrases", "3", "--output-dir", "deep/out"])  # fmt: skip
+    assert code == (2 if name == "...jsonl" else 0)
+    assert set(tmp_path.iterdir()) <= {*before, tmp_path / "deep"}
+    assert {path.name for path in (tmp_path / "deep").glob("*")} <= {"out"}
+
+
+def test_an_alias_cannot_lead_out_of_the_results(questions, tiny_folder, tmp_path, capsys) -> None:
+    aliases = tmp_path / "aliases.toml"
+    aliases.write_text(f"[aliases]\n{'m' * 300} = '{tiny_folder}'\n")
+    command = ["generate", "--dataset", str(questions), "--aliases", str(aliases), "--model",
+               "m" * 300, "--num-shots", "2", "--num-paraphrases", "3"]  # fmt: skip
+    assert main([*command, "--output-dir", str(tmp_path / "out")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("text", ["a=" + "[" * 9999, "a=" + "1" * 9999, "a." * 90_000 + "b=1"])
+def test_an_aliases_file_that_no_parser_can_bear_is_one_line(tmp_path, capsys, text) -> None:
+    aliases = tmp_path / "aliases.toml"
+    aliases.write_text(f"[aliases]\n{text}")
+    assert main(["generate", "--dataset", "demo", "--aliases", str(aliases)]) == 2
+    error = capsys.readouterr().err
+    assert str(aliases) in error
+    assert error.count("\n") == 1
 
 
 def test_templates_that_other_wordings_replace_cannot_be_told_to_read_each_other(

@@ -123,7 +123,7 @@ def test_a_file_of_another_kind_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[aliases\n", "is not valid TOML: .*line 1"),
+        ("[aliases\n", "TOMLDecodeError: .*line 1"),
         ("mine = 1\n", r"has no table \[aliases\]"),
         ("[aliases]\nmine = 1\n", "Alias 'mine' .* quoted"),
         ('[aliases]\nmine.2 = "owner/name"\n', "Alias 'mine' .* contain a dot need quotes"),
@@ -139,5 +139,5 @@ def test_a_malformed_aliases_file_gives_one_line(tmp_path, text, message):
 
 
 def test_a_named_aliases_file_that_is_missing_is_an_error(tmp_path):
-    with pytest.raises(UserError, match=r"Cannot read the aliases file .*nowhere.toml: No such"):
+    with pytest.raises(UserError, match=r"nowhere.toml does not exist"):
         resolve("qwen3_4b", tmp_path / "nowhere.toml")

@@ -1,6 +1,7 @@
 """The benchmark from its options to its document: check, measure, show, write down."""
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -27,7 +28,7 @@ from self_ensemble.bench.plot import plot_rows
 from self_ensemble.bench.random_models import random_model
 from self_ensemble.bench.summary import Row, ratios, summarise
 from self_ensemble.bench.view import LEGEND, growth_view, rows_view
-from self_ensemble.bench.work import Shape, Work, demo_work, shape_work
+from self_ensemble.bench.work import MOST, Shape, Work, demo_work, shape_work
 from self_ensemble.decoding.captured import check_decode
 from self_ensemble.decoding.choose import Sampling
 from self_ensemble.errors import UserError
@@ -158,6 +159,11 @@ def _check_options(job: BenchJob) -> None:
     for option, value in counts.items():
         if value < 1:
             raise UserError(f"Got {option} {value}. Give 1 or more.")
+        if value > MOST:
+            raise UserError(f"Got {option} {value}. Give {MOST:,} or less.")
+    cores = os.cpu_count() or 1
+    if job.threads is not None and job.threads > 8 * cores:
+        raise UserError(f"Got --threads {job.threads} on {cores} cores. Give {8 * cores} or less.")
     if job.grow is not None:
         values = VALUES.get(job.grow, ()) if job.grow_values is None else job.grow_values
         check_growth(job.grow, values)

@@ -62,7 +62,7 @@ class Shape(NamedTuple):
             shape = cls(*(int(number) for number in text.split(",")))
         except (ValueError, TypeError) as error:
             raise _bad_shape(text) from error
-        if shape.prefix < 0 or min(shape[1:]) < 1:
+        if shape.prefix < 0 or min(shape[1:]) < 1 or max(shape) > MOST:
             raise _bad_shape(text)
         return shape
 
@@ -70,8 +70,13 @@ class Shape(NamedTuple):
 def _bad_shape(text: str) -> UserError:
     return UserError(
         f"Got shape {text!r}. Give four whole numbers P,N,S,T, for example 300,5,30,20: tokens of "
-        "the prefix (0 or more), wordings, tokens of each wording, new tokens (1 or more each)."
+        "the prefix (0 or more), wordings, tokens of each wording, new tokens (1 or more each); "
+        "a million at most."
     )
+
+
+# Of anything that is counted out one by one.
+MOST = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ from self_ensemble.errors import UserError
 from self_ensemble.questions.schema import QuestionSet
 from self_ensemble.results.disk import check_writable, read_table
 from self_ensemble.results.manifest import Manifest
-from self_ensemble.results.paths import confidence_path
+from self_ensemble.results.paths import confidence_path, result_folder
 from self_ensemble.results.plan import RowPlan
 from self_ensemble.results.schema import CONFIDENCE_SCHEMA
 from self_ensemble.results.store import ResultFile
@@ -80,7 +80,7 @@ def run_confidence_job(job: ConfidenceJob) -> int:
         raise UserError("The estimator agreement compares wordings. Ask two or more.")
     if "sampling" in names and sampling.temperature == 0.0:
         raise UserError("Got --temperature 0, at which all samples are equal. Give more than 0.")
-    check_writable(job.output_dir / question_set.name)
+    check_writable(result_folder(job.output_dir, question_set.name, job.model.model).parent)
     model = job.model.load(console)
     settings = Settings(
         max_new_tokens=job.max_new_tokens or question_set.max_new_tokens,

@@ -31,7 +31,7 @@ from self_ensemble.methods import Method, resolve_methods
 from self_ensemble.questions.schema import QuestionSet
 from self_ensemble.results.disk import check_writable, read_table
 from self_ensemble.results.manifest import Manifest
-from self_ensemble.results.paths import result_path
+from self_ensemble.results.paths import result_folder, result_path
 from self_ensemble.results.store import ResultFile
 from self_ensemble.run import (
     MAY_DIFFER,
@@ -114,7 +114,7 @@ def run_job(job: Job) -> int:
     segment_weights = _weights(job, job.own_segment_weights, question_set, choice)
     settings = _settings(job, question_set)
     check_decode(job.decode, settings.sampling)
-    check_writable(job.output_dir / question_set.name)
+    check_writable(result_folder(job.output_dir, question_set.name, job.model.model).parent)
 
     model = job.model.load(console)
     ensemble = Ensemble(

@@ -189,7 +189,7 @@ def _dev_questions(job: LearnJob, choice: WordingChoice) -> QuestionSet:
         raise UserError(problem)
     check_folds(job.folds, len(question_set.questions))
     for question in question_set.questions:
-        if len(question.wordings) > max(choice.chosen()):
+        if len(question.wordings) >= choice.needed:
             group_of(question, cast(By, job.by), choice.chosen())
     return question_set
 

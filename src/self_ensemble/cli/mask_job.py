@@ -144,7 +144,7 @@ def _wordings(
 
 
 def _picked(question: Question, choice: WordingChoice, which: str) -> tuple[str, ...]:
-    needed, found = max(choice.chosen()) + 1, len(question.wordings)
+    needed, found = choice.needed, len(question.wordings)
     if needed > found:
         remedy = f"Give at most --num-paraphrases {found}"
         if choice.indices is not None:

@@ -7,6 +7,9 @@ import typer
 
 from self_ensemble.errors import UserError, unknown_name
 
+# Of anything that is counted out one by one.
+MOST = 1_000_000
+
 DATA, MODEL, METHOD, RESULT = "Data", "Model", "Method", "Results"
 
 Dataset = Annotated[
@@ -162,9 +165,11 @@ def one_of(kind: str, given: str, known: list[str]) -> None:
 
 
 def at_least(option: str, value: int | None, least: int) -> None:
-    """Refuse a number that is too small."""
+    """Refuse a number that is too small, or so large that it can only be a slip."""
     if value is not None and value < least:
         raise UserError(f"Got {option} {value}. Give {least} or more.")
+    if value is not None and value > MOST:
+        raise UserError(f"Got {option} {value}. Give {MOST:,} or less.")
 
 
 def parse_indices(text: str | None) -> tuple[int, ...] | None:
@@ -172,7 +177,7 @@ def parse_indices(text: str | None) -> tuple[int, ...] | None:
     if text is None:
         return None
     parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() for part in parts) or len(set(parts)) != len(parts):
+    if not all(map(_is_count, parts)) or len(set(parts)) != len(parts):
         raise UserError(f"Got --indices {text!r}. Give different numbers from 0, such as 0,2,4.")
     return tuple(int(part) for part in parts)
 
@@ -181,9 +186,14 @@ def parse_batch_size(text: str) -> int | None:
     """Read "auto" (None) or a number."""
     if text == "auto":
         return None
-    if not text.isdecimal() or int(text) < 1:
-        raise UserError(f"Got --batch-size {text!r}. Give auto or a number from 1.")
+    if not _is_count(text) or int(text) < 1:
+        raise UserError(f"Got --batch-size {text!r}. Give auto or a number from 1 to {MOST:,}.")
     return int(text)
+
+
+def _is_count(text: str) -> bool:
+    # By its length first: Python refuses to read numbers of thousands of digits.
+    return text.isdecimal() and len(text) < 10 and int(text) <= MOST
 
 
 def parse_stop(strings: list[str] | None) -> tuple[str, ...] | None:

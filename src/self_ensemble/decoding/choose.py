@@ -14,6 +14,7 @@ from self_ensemble.errors import UserError
 SAMPLED_AT_ONCE = 256
 BLOCK = 256  # tokens that are summed, or compared, before any of them is looked at
 WORTH_COMPARING = 16  # the smallest such block; an odd vocabulary has none
+COLDEST = 1e-6  # logits of thousands, divided by it, are well within float32
 NUCLEUS_GUESS = 1024  # most probable tokens that are looked at before the whole vocabulary
 
 
@@ -34,6 +35,11 @@ class Sampling:
     def __post_init__(self) -> None:
         if not 0.0 <= self.temperature < float("inf"):
             raise UserError(f"Got temperature {self.temperature}; expected a number from 0.")
+        if 0.0 < self.temperature < COLDEST:
+            raise UserError(
+                f"Got temperature {self.temperature}; logits divided by it overflow. Give 0 for "
+                f"greedy answers, or {COLDEST} or more."
+            )
         if not 0.0 < self.top_p <= 1.0:
             raise UserError(f"Got top-p {self.top_p}; expected a number above 0, up to 1.")
 

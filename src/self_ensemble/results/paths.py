@@ -37,6 +37,11 @@ ONE_WORDING_METHODS = frozenset({"origin", "per_prompt"})
 METHODS = LOGIT_METHODS | ONE_WORDING_METHODS | {"flex_attention", "vote"}
 
 
+# Of a name on most file systems, less what the file's name has around it while it is written.
+LONGEST = 255
+LONGEST_STEM = 200
+
+
 def result_path(
     output_dir: Path,
     dataset_name: str,
@@ -61,11 +66,17 @@ def result_path(
     Raises:
         UserError: The method does not exist, or the model name is no name for a folder.
     """
-    folder = output_dir / dataset_name / _model_folder(model_name)
+    folder = result_folder(output_dir, dataset_name, model_name)
     stem = _method_stem(method)
     source = "" if weights is None else f"-{weights}"
     if indices is not None:
-        return folder / "diversity" / f"{stem}-{','.join(map(str, indices))}{source}.feather"
+        chosen = ",".join(map(str, indices))
+        if len(chosen) > LONGEST_STEM:
+            raise UserError(
+                f"Got {len(indices)} --indices, too many to name a file after. Give fewer, or "
+                "--paraphrases FILE with those wordings alone."
+            )
+        return folder / "diversity" / f"{stem}-{chosen}{source}.feather"
     if method in ONE_WORDING_METHODS:
         return folder / f"{stem}.feather"
     return folder / f"{stem}-{num_paraphrases}{source}.feather"
@@ -74,12 +85,36 @@ def result_path(
 def confidence_path(output_dir: Path, dataset_name: str, model_name: str, estimator: str) -> Path:
     """Name the file of one confidence estimator; `sampling`, the published one, is plain."""
     stem = "confidence" if estimator == "sampling" else f"confidence-{estimator}"
-    return output_dir / dataset_name / _model_folder(model_name) / f"{stem}.feather"
+    return result_folder(output_dir, dataset_name, model_name) / f"{stem}.feather"
 
 
 def learned_weights_path(output_dir: Path, dataset_name: str, model_name: str) -> Path:
     """Name the file of the weights learned for one model on one data set."""
-    return output_dir / dataset_name / _model_folder(model_name) / "learned_weights.json"
+    return result_folder(output_dir, dataset_name, model_name) / "learned_weights.json"
+
+
+def result_folder(output_dir: Path, dataset_name: str, model_name: str) -> Path:
+    """Where all files of one model on one data set lie."""
+    dataset = folder_name(dataset_name, "a data set called")
+    return output_dir / dataset / folder_name(_model_folder(model_name), "a model called")
+
+
+def folder_name(name: str, what: str) -> str:
+    """A name that can be a folder's: one part of a path, which leads nowhere else.
+
+    Args:
+        name: The name.
+        what: Whose name it is, for the message.
+
+    Raises:
+        UserError: It cannot.
+    """
+    if name in ("", ".", "..") or "/" in name or "\0" in name or len(os.fsencode(name)) > LONGEST:
+        raise UserError(
+            f"Got {what} {name[:80]!r}, which is no name for a folder of results. "
+            f"Give one of 1 to {LONGEST} bytes without '/'."
+        )
+    return name
 
 
 def _method_stem(method: str) -> str:
@@ -94,6 +129,10 @@ def _method_stem(method: str) -> str:
         raise UserError(
             f"Method {method!r} is not of the form module:function. "
             "Name an importable module and a function in it, for example my_rules:longest."
+        )
+    if len(os.fsencode(method)) > LONGEST_STEM:
+        raise UserError(
+            f"Method {method[:40]}... has too long a name for a file. Give it a shorter one."
         )
     return f"ensemble_{module}.{function}"
 

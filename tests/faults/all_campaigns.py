@@ -1,10 +1,12 @@
 """The campaigns, in the order of the table."""
 
 from tests.faults.campaign import Campaign
+from tests.faults.damage import DAMAGE
 from tests.faults.disk_errors import DISK_ERRORS
 from tests.faults.kills import KILLS
 
 CAMPAIGNS: tuple[Campaign, ...] = (
     KILLS,
     DISK_ERRORS,
+    DAMAGE,
 )

@@ -120,7 +120,8 @@ class Workplace:
             more: Arguments to add.
             before: Called in that process first.
         """
-        return run_forked([*self.commands[name](out), *more], self.folder, before)
+        arguments = [*self.commands[name](out), *more]
+        return run_forked(lambda: main(arguments), self.folder, before)
 
     @functools.cache  # noqa: B019 - there is one, as long as the process
     def expected(self, name: str) -> dict[str, object]:
@@ -162,8 +163,10 @@ class Workplace:
         return compare(self.expected(name), left_in(out))
 
 
-def run_forked(arguments: list[str], folder: Path, before: Callable[[], object]) -> Ended:
-    """Run a command line in a fork of this process."""
+def run_forked(
+    work: Callable[[], int], folder: Path, before: Callable[[], object] = lambda: None
+) -> Ended:
+    """Run something in a fork of this process: a crash is its own."""
     files = [folder / f"{name}.{os.getpid()}" for name in ("out", "err")]
     pid = os.fork()
     if pid == 0:
@@ -174,7 +177,7 @@ def run_forked(arguments: list[str], folder: Path, before: Callable[[], object])
                 os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
             sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
             before()
-            code = main(arguments)
+            code = work()
         except BaseException:  # noqa: BLE001 - a child must not run on as its parent
             traceback.print_exc()
         finally:

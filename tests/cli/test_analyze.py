@@ -55,8 +55,8 @@ def test_terminal_table_has_a_line_for_every_file_and_names_the_unfinished_run(r
     output = run(*ONE, results)
     for name in ("origin", "flex_attention-5", "ensemble_weighted_max-5", "per_prompt"):
         assert re.search(rf"^ *{re.escape(name)} +\d+ ", output, re.MULTILINE)
-    assert re.search(r"^ *origin +40 +0 +0 +50\.0 \[\d\d\.\d, \d\d\.\d\] .* - *$", output, re.M)
-    assert re.search(r"^ *flex_attention-5 +36 +4 +4 +77\.8 ", output, re.MULTILINE)
+    assert re.search(r"^ *origin +40 +0/0 +50\.0 \[\d\d\.\d, \d\d\.\d\] .* - *$", output, re.M)
+    assert re.search(r"^ *flex_attention-5 +36 +4/4 +77\.8 ", output, re.MULTILINE)
     assert "webqa/Qwen__Qwen2.5-3B/vote-5 is not finished" in " ".join(output.split())
 
 
@@ -90,10 +90,32 @@ def test_csv_markdown_and_json_carry_the_same_numbers(results, tmp_path):
         as_text = {key: "" if value is None else str(value) for key, value in record_.items()}
         assert row == as_text
         assert cells[0].split(" #")[0] == row["file"]
-        assert cells[1:4] == [row["scored"], row["errors"], row["no_answer"]]
-        columns = ("accuracy", "accuracy_low", "accuracy_high", "exact_match", "token_f1")
+        assert cells[1:3] == [row["scored"], f"{row['errors']}/{row['no_answer']}"]
+        columns = (
+            *("accuracy", "accuracy_low", "accuracy_high", "exact_match", "lenient", "token_f1"),
+        )
         numbers = [f"{100 * float(row[key]):.1f}" for key in columns if row[key]]
-        assert re.findall(r"\d+\.\d", " ".join(cells[4:7])) == numbers
+        assert re.findall(r"\d+\.\d", " ".join(cells[3:7])) == numbers
+
+
+def test_denied_answers_and_scripts_without_blanks_are_told(results, tmp_path):
+    folder = tmp_path / "other" / "cities" / "tiny"
+    texts = ["Not Rome", "It is Roma", "\u6771\u4eac\u90fd\u3067\u3059"]
+    kyoto = {"answers": ["Rome", "Roma", "\u4eac\u90fd"]}
+    write_file(
+        folder / "origin.feather",
+        [record(f"q{i}", text, **kyoto) for i, text in enumerate(texts)],
+    )
+    arguments = ("--dataset", "cities", "--model", "tiny", "--output-dir", tmp_path / "other")
+    output = " ".join(run(*arguments).split())
+    assert "deny it ('not Paris') count as not correct: origin 1." in output
+    assert "1 answers are of a script without blanks" in output
+    (row,) = json.loads(run(*arguments, "--json"))["files"]
+    assert (row["denied"], row["accuracy"]) == (1, 2 / 3)
+    pytest.importorskip("icu4py", reason="the extra words is not installed")
+    document = json.loads(run(*arguments, "--json", "--words", "icu"))
+    assert document["files"][0]["accuracy"] == 1 / 3
+    assert not any("script without blanks" in note for note in document["notes"])
 
 
 def test_compare_all_shows_every_data_set_and_model_and_filters_narrow_it(results):

@@ -30,6 +30,7 @@ class _Choice:
         dataset: Name of a data set or path of the user's own file; None for all.
         model: Name of the model's folder; None for all.
         lemmatiser: Name of the lemmatiser.
+        words: How words of scripts without blanks are found: characters or icu.
         confidence: Coverage of the intervals.
     """
 
@@ -37,6 +38,7 @@ class _Choice:
     dataset: str | None
     model: str | None
     lemmatiser: str
+    words: str
     confidence: float
 
 
@@ -72,6 +74,13 @@ def analyze(
     lemmatiser: Annotated[
         str, typer.Option(help="simplemma, spacy or spacy:MODEL.")
     ] = "simplemma",
+    words: Annotated[
+        str,
+        typer.Option(
+            help="Chinese, Japanese, Thai and their like: characters, or icu for whole words "
+            '(pip install "self-ensemble[words]").'
+        ),
+    ] = "characters",
     confidence: Annotated[
         float, typer.Option(help="Coverage of the intervals, between 0 and 1.")
     ] = 0.95,
@@ -108,10 +117,14 @@ def analyze(
         )
     if calibration and baseline is not None:
         raise UserError("--calibration compares with no --baseline. Drop one of them.")
+    if calibration and words != "characters":
+        raise UserError("--calibration matches characters. Drop --words.")
     if not calibration and (num_bins is not None or plot is not None):
         option = "--plot" if num_bins is None else "--num-bins"
         raise UserError(f"{option} is an option of --calibration. Add that, or drop {option}.")
-    choice = _Choice(output_dir, dataset, _folder_name(output_dir, model), lemmatiser, confidence)
+    choice = _Choice(
+        output_dir, dataset, _folder_name(output_dir, model), lemmatiser, words, confidence
+    )
     outputs = _Outputs(csv_file, markdown_file, as_json)
     if calibration:
         _analyze_calibration(choice, num_bins, plot, outputs)
@@ -124,6 +137,7 @@ def _analyze_scores(choice: _Choice, baseline: str | None, outputs: _Outputs) ->
     from self_ensemble.scoring.files import result_folders
     from self_ensemble.scoring.lemmas import lemmatiser_named
     from self_ensemble.scoring.score_table import score_table
+    from self_ensemble.scoring.words import borders_named
 
     table = score_table(
         result_folders(choice.output_dir, choice.dataset, choice.model),
@@ -131,6 +145,7 @@ def _analyze_scores(choice: _Choice, baseline: str | None, outputs: _Outputs) ->
         lemmatiser_name=choice.lemmatiser,
         baseline=baseline,
         confidence=choice.confidence,
+        borders=borders_named(choice.words),
     )
     _write(outputs, csv_text(table), markdown_text(table))
     _show(outputs, score_view(table), json_document(table))

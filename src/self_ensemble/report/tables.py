@@ -34,10 +34,12 @@ CSV_COLUMNS = (
     "scored",
     "errors",
     "no_answer",
+    "denied",
     "accuracy",
     "accuracy_low",
     "accuracy_high",
     "exact_match",
+    "lenient",
     "token_f1",
     "median_seconds",
     "difference",
@@ -123,10 +125,10 @@ def _header(table: ScoreTable, rows: Sequence[ScoreRow]) -> list[str]:
     return [
         "file" if rows[0].paraphrase_index is None else "wording",
         "scored",
-        "errors",
-        "no\nanswer",
+        "errors\n/empty",
         f"accuracy\n{interval}",
-        "exact",
+        "strict",
+        "lenient",
         "F1",
         "median\ns",
         f"difference\n{interval}",
@@ -138,10 +140,10 @@ def _cells(row: ScoreRow) -> list[str]:
     return [
         name,
         str(row.num_scored),
-        str(row.num_errors),
-        str(row.num_no_answer),
+        f"{row.num_errors}/{row.num_no_answer}",
         percent_interval(row.accuracy),
         percent(row.exact_match),
+        percent(row.lenient),
         percent(row.token_f1),
         MISSING if isnan(row.seconds) else f"{row.seconds:.3g}",
         MISSING if row.difference is None else percent_interval(row.difference, signed=True),
@@ -150,8 +152,9 @@ def _cells(row: ScoreRow) -> list[str]:
 
 def _legend(table: ScoreTable) -> Iterable[str]:
     yield (
-        "Accuracy (lemma-level partial match, "
-        f"{table.lemmatiser}), exact match and token F1 in percent. A row without answer counts "
+        f"Accuracy (lemma-level partial match, {table.lemmatiser}), strict (exact match), lenient "
+        "(spelling, numbers, dates and abbreviations made one) and token F1 in percent. An empty "
+        "answer counts "
         "as not correct; an error row is not scored. Intervals: bootstrap over questions. "
         "Median s: seconds of a question, all its wordings together; methods of one command are "
         "decoded together, and each shows the time of all of them."
@@ -178,8 +181,10 @@ def _values(row: ScoreRow) -> list[object]:
         row.num_scored,
         row.num_errors,
         row.num_no_answer,
+        row.num_denied,
         *row.accuracy[:3],
         row.exact_match,
+        row.lenient,
         row.token_f1,
         row.seconds,
         *difference,

@@ -7,6 +7,7 @@ import functools
 from collections.abc import Callable, Sequence
 
 from self_ensemble.errors import UserError, unknown_name
+from self_ensemble.questions.patterns import is_pattern
 from self_ensemble.scoring.words import words
 
 Lemmatiser = Callable[[str], list[str]]
@@ -94,5 +95,5 @@ def predict_lemma(prediction: str, lemmatiser: Lemmatiser | None = None) -> list
 
 
 def answer_lemmas(answers: Sequence[str], lemmatiser: Lemmatiser | None = None) -> list[list[str]]:
-    """Lemmas of every accepted answer, as stored in a result file."""
-    return [predict_lemma(answer, lemmatiser) for answer in answers]
+    """Lemmas of every accepted answer, as stored in a result file; a pattern has none."""
+    return [[] if is_pattern(answer) else predict_lemma(answer, lemmatiser) for answer in answers]

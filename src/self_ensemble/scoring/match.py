@@ -9,7 +9,7 @@ from self_ensemble.scoring.inflection import is_same_word
 from self_ensemble.scoring.negation import is_denied
 from self_ensemble.scoring.normalise import ARTICLES, normalise, with_articles
 from self_ensemble.scoring.short_answers import is_short, short_answer_places
-from self_ensemble.scoring.signs import readable
+from self_ensemble.scoring.signs import readable, signs_differ, units_of
 from self_ensemble.scoring.words import Borders, Word, words_in
 
 Verdict = Literal["right", "denied", "wrong"]
@@ -105,19 +105,15 @@ def _is_same(prediction: str, answer: str) -> bool:
     ours, theirs = _comparable(prediction, answer)
     if not ours:
         return False
-    units = _has_units(prediction) and _has_units(answer)
+    units = bool(units_of(prediction) and units_of(answer))
     return ours == theirs or with_articles(prediction, units=units) == with_articles(
         answer, units=units
     )
 
 
 def _comparable(prediction: str, answer: str) -> tuple[str, str]:
-    units = _has_units(prediction) and _has_units(answer)
+    units = bool(units_of(prediction) and units_of(answer))
     return normalise(prediction, units=units), normalise(answer, units=units)
-
-
-def _has_units(text: str) -> bool:
-    return normalise(text) != normalise(text, units=True)
 
 
 def _f1(prediction: str, answer: str) -> float:
@@ -133,6 +129,8 @@ def _verdict(
     answer_lemmas: Sequence[str],
     borders: Borders | None,
 ) -> Verdict:
+    if signs_differ(prediction, answer):
+        return "wrong"
     text, said = readable(prediction), words_in(prediction)
     wanted = words_in(answer)
     skip = _num_articles([word.text for word in wanted])

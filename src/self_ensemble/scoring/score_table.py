@@ -1,6 +1,6 @@
 """From result folders to the rows of one table, which every form of output is written from."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -11,11 +11,13 @@ from self_ensemble.scoring.scores import (
     FileScores,
     accuracy_by_question,
     exact_match_of,
+    lenient_of,
     score_rows,
     seconds_per_question,
     token_f1_of,
 )
 from self_ensemble.scoring.statistics import Estimate, mean_interval, paired_difference
+from self_ensemble.scoring.words import Borders
 
 DEFAULT_BASELINE = "origin"
 
@@ -32,8 +34,10 @@ class ScoreRow:
         num_scored: Questions with at least one prediction.
         num_errors: Error rows, which are not scored.
         num_no_answer: Rows with an empty prediction; scored as not correct.
+        num_denied: Rows that name an accepted answer only to deny it; scored as not correct.
         accuracy: Lemma-level partial match, 0 to 1.
-        exact_match: 0 to 1; nan if nothing was scored.
+        exact_match: The strict rung, 0 to 1; nan if nothing was scored.
+        lenient: The lenient rung, 0 to 1; nan if nothing was scored.
         token_f1: 0 to 1; nan if nothing was scored.
         seconds: Median time of a question in seconds; nan if unknown.
         difference: Accuracy minus the baseline's over the questions scored in both, -1 to 1; None
@@ -47,8 +51,10 @@ class ScoreRow:
     num_scored: int
     num_errors: int
     num_no_answer: int
+    num_denied: int
     accuracy: Estimate
     exact_match: float
+    lenient: float
     token_f1: float
     seconds: float
     difference: Estimate | None
@@ -91,6 +97,7 @@ def score_table(
     lemmatiser_name: str,
     baseline: str | None = None,
     confidence: float = 0.95,
+    borders: Borders | None = None,
 ) -> ScoreTable:
     """Score every finished result file of the folders.
 
@@ -101,6 +108,8 @@ def score_table(
         baseline: File to compare with. None means `origin` where a folder has it; a name that
             is given must exist in at least one folder.
         confidence: Coverage of the intervals, between 0 and 1.
+        borders: Borders of words in scripts without blanks between them; None matches their
+            characters.
 
     Raises:
         UserError: No folder has the baseline, or a file cannot be read.
@@ -114,7 +123,7 @@ def score_table(
     notes: list[str] = []
     for folder in folders:
         scores = {
-            name: score_rows(read_rows(folder.path / f"{name}.feather"), lemmatiser)
+            name: score_rows(read_rows(folder.path / f"{name}.feather"), lemmatiser, borders)
             for name in folder.names
         }
         reference = accuracy_by_question(scores[wanted]) if wanted in scores else {}
@@ -127,6 +136,7 @@ def score_table(
             for index in scores[name].paraphrase_indices
         ]
         notes += _notes(common, wanted, of_folder)
+        notes += _notes_on_answers(common, scores, by_characters=borders is None)
     return ScoreTable(
         rows=tuple(rows),
         wordings=tuple(wordings),
@@ -148,8 +158,10 @@ def _row(common: _Comparison, name: str, scores: FileScores, index: int | None =
         num_scored=len(by_question),
         num_errors=scores.num_errors,
         num_no_answer=scores.num_no_answer,
+        num_denied=scores.num_denied,
         accuracy=mean_interval(list(by_question.values()), common.confidence),
         exact_match=exact_match_of(scores),
+        lenient=lenient_of(scores),
         token_f1=token_f1_of(scores),
         seconds=seconds_per_question(scores),
         difference=paired_difference(by_question, common.baseline_accuracy, common.confidence)
@@ -178,4 +190,22 @@ def _notes(common: _Comparison, wanted: str, rows: Sequence[ScoreRow]) -> Iterat
         yield (
             f"{where}/{name} is not finished and not in the table. "
             "Run the same `self-ensemble generate` command again to go on."
+        )
+
+
+def _notes_on_answers(
+    common: _Comparison, scores: Mapping[str, FileScores], *, by_characters: bool
+) -> Iterator[str]:
+    where = f"{common.folder.dataset}/{common.folder.model}"
+    denied = [f"{name} {file.num_denied}" for name, file in scores.items() if file.num_denied]
+    if denied:
+        yield (
+            f"{where}: answers that name an accepted one only to deny it ('not Paris') count as "
+            f"not correct: {', '.join(denied)}."
+        )
+    unspaced = sum(file.num_unspaced for file in scores.values())
+    if unspaced and by_characters:
+        yield (
+            f"{where}: {unspaced} answers are of a script without blanks between words and are "
+            "matched by characters; --words icu matches whole words."
         )

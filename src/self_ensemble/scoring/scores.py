@@ -7,8 +7,15 @@ from statistics import fmean, median
 
 from self_ensemble.scoring.files import ResultRow
 from self_ensemble.scoring.lemmas import Lemmatiser, answer_lemmas, predict_lemma
-from self_ensemble.scoring.match import exact_match, partial_match, token_f1
+from self_ensemble.scoring.lenient import lenient_match
+from self_ensemble.scoring.match import (
+    exact_match,
+    partial_match,
+    partial_verdict,
+    token_f1,
+)
 from self_ensemble.scoring.normalise import is_no_answer
+from self_ensemble.scoring.words import Borders, words_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +26,11 @@ class RowScore:
         uuid: The question.
         accuracy: 1.0 if the lemma-level partial match holds, else 0.0.
         exact_match: 1.0 if the exact match holds, else 0.0.
+        lenient: 1.0 if the lenient match holds, else 0.0.
         token_f1: Overlap of words, 0 to 1.
         no_answer: Whether the prediction is empty; its scores are then 0.
+        is_denied: Whether it names an accepted answer only to deny it; its accuracy is then 0.
+        is_unspaced: Whether it is, in part, of a script without blanks between words.
         seconds: Time that the answer took; nan if unknown.
         paraphrase_index: Which wording was asked alone; else None.
     """
@@ -28,8 +38,11 @@ class RowScore:
     uuid: str
     accuracy: float
     exact_match: float
+    lenient: float
     token_f1: float
     no_answer: bool
+    is_denied: bool
+    is_unspaced: bool
     seconds: float
     paraphrase_index: int | None
 
@@ -55,6 +68,14 @@ class FileScores:
         return sum(row.no_answer for row in self.rows)
 
     @property
+    def num_denied(self) -> int:
+        return sum(row.is_denied for row in self.rows)
+
+    @property
+    def num_unspaced(self) -> int:
+        return sum(row.is_unspaced for row in self.rows)
+
+    @property
     def paraphrase_indices(self) -> tuple[int, ...]:
         """The wordings that were asked alone; empty where a row is a fused answer."""
         indices = {row.paraphrase_index for row in self.rows} | set(self.error_indices)
@@ -78,16 +99,18 @@ def is_right(prediction: str, answers: Sequence[str], lemmatiser: Lemmatiser) ->
     )
 
 
-def score_rows(rows: Iterable[ResultRow], lemmatiser: Lemmatiser) -> FileScores:
+def score_rows(
+    rows: Iterable[ResultRow], lemmatiser: Lemmatiser, borders: Borders | None = None
+) -> FileScores:
     """Score every row that has a prediction and count the error rows.
 
     Lemmas are computed here from the texts, so that all files are scored by the same lemmatiser
-    whatever wrote them.
+    whatever wrote them. `borders` are those of `partial_verdict`.
     """
     scored, errors = [], []
     for row in rows:
         if row.error is None and row.prediction is not None:
-            scored.append(_score(row, row.prediction, lemmatiser))
+            scored.append(_score(row, row.prediction, lemmatiser, borders))
         else:
             errors.append(row.paraphrase_index)
     return FileScores(tuple(scored), tuple(errors))
@@ -101,6 +124,11 @@ def accuracy_by_question(scores: FileScores) -> dict[str, float]:
 def exact_match_of(scores: FileScores) -> float:
     """Mean exact match over questions; nan if none was scored."""
     return _mean(fmean(row.exact_match for row in rows) for rows in _questions(scores).values())
+
+
+def lenient_of(scores: FileScores) -> float:
+    """Mean lenient match over questions; nan if none was scored."""
+    return _mean(fmean(row.lenient for row in rows) for rows in _questions(scores).values())
 
 
 def token_f1_of(scores: FileScores) -> float:
@@ -118,13 +146,21 @@ def seconds_per_question(scores: FileScores) -> float:
     return median(known) if known else nan
 
 
-def _score(row: ResultRow, prediction: str, lemmatiser: Lemmatiser) -> RowScore:
+def _score(
+    row: ResultRow, prediction: str, lemmatiser: Lemmatiser, borders: Borders | None
+) -> RowScore:
+    lemmas = predict_lemma(prediction, lemmatiser), answer_lemmas(row.answers, lemmatiser)
+    verdict = partial_verdict(prediction, row.answers, *lemmas, borders=borders)
+    lenient = verdict == "right" or lenient_match(prediction, row.answers, lemmatiser, borders)
     return RowScore(
         uuid=row.uuid,
-        accuracy=float(is_right(prediction, row.answers, lemmatiser)),
+        accuracy=float(verdict == "right"),
         exact_match=float(exact_match(prediction, row.answers)),
+        lenient=float(lenient),
         token_f1=token_f1(prediction, row.answers),
         no_answer=is_no_answer(prediction),
+        is_denied=verdict == "denied",
+        is_unspaced=any(word.is_unspaced for word in words_in(prediction)),
         seconds=row.seconds,
         paraphrase_index=row.paraphrase_index,
     )

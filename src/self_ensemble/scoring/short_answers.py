@@ -29,7 +29,9 @@ def is_short(answer: Sequence[Word]) -> bool:
     """Whether an answer has one or two characters, or one of a script without blanks."""
     if any(word.is_unspaced for word in answer):
         return len(answer) == 1 and len(answer[0].text) == 1
-    return sum(len(word.text) for word in answer) <= LONGEST_SHORT
+    # A Korean letter is a syllable.
+    sizes = (2 if _is_hangul(char) else 1 for word in answer for char in word.text)
+    return sum(sizes) <= LONGEST_SHORT
 
 
 def short_answer_places(text: str, found: Sequence[Word], answer: Sequence[Word]) -> Iterator[int]:
@@ -89,6 +91,10 @@ def _stands_alone(found: Sequence[Word], i: int) -> bool:
         _is_han(word.text) and (word.end == found[i].start or word.start == found[i].end)
         for word in beside
     )
+
+
+def _is_hangul(char: str) -> bool:
+    return "\uac00" <= char <= "\ud7a3"
 
 
 def _is_han(text: str) -> bool:

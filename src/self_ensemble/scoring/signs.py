@@ -27,11 +27,13 @@ _WITH_NUMBERS = (
     r"|(?<=\p{N})\+|(?<![\p{L}\p{N}.])\.(?=\p{N})|[<>\u2264\u2265\u00b1\u221a](?=\s*[-\p{Sc}]?\.?\p{N})"
     r"|[!=]="
 )
-_UNITS = r"|(?<=\p{N}\s?)[\p{Sc}%\u2030\u00b0]|\p{Sc}(?=\s?\.?\p{N})"
+_UNITS = r"(?<=\p{N}\s?)[\p{Sc}%\u2030\u00b0]|\p{Sc}(?=\s?\.?\p{N})"
 
 ON_WORDS = regex.compile(_ON_WORDS)
 _KEPT = regex.compile(_ON_WORDS + _WITH_NUMBERS)
-_KEPT_WITH_UNITS = regex.compile(_ON_WORDS + _WITH_NUMBERS + _UNITS)
+_KEPT_WITH_UNITS = regex.compile(_ON_WORDS + _WITH_NUMBERS + "|" + _UNITS)
+_UNIT = regex.compile(_UNITS)
+_COMPARISON = regex.compile(r"[<>\u2264\u2265](?=\s*[-\p{Sc}]?\.?\p{N})|[!=]=")
 _THOUSANDS = regex.compile(r"(?<![\p{N}][\p{P}\p{S}]?)\p{N}{1,3}(?:,\p{N}{3})+(?!\p{N})")
 # Letters of another width are the same letters, and so are these signs.
 _SAME = str.maketrans(
@@ -62,6 +64,31 @@ def readable(text: str) -> str:
         return text
     seen = "".join(map(_seen, text))
     return unicodedata.normalize("NFC", seen).translate(_SAME)
+
+
+@lru_cache(maxsize=1 << 16)
+def units_of(text: str) -> frozenset[str]:
+    """The signs of money, per cent and degrees that stand beside numbers."""
+    return frozenset(_UNIT.findall(readable(text)))
+
+
+def signs_differ(text: str, other: str) -> bool:
+    """Whether both texts have signs of one kind beside numbers, and none in common.
+
+    The kinds are money with per cent and degrees, and comparisons.
+    """
+    return any(
+        ours and theirs and ours.isdisjoint(theirs)
+        for ours, theirs in (
+            (units_of(text), units_of(other)),
+            (_comparisons(text), _comparisons(other)),
+        )
+    )
+
+
+@lru_cache(maxsize=1 << 16)
+def _comparisons(text: str) -> frozenset[str]:
+    return frozenset(_COMPARISON.findall(readable(text)))
 
 
 def without_signs(text: str, *, units: bool = False) -> str:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import regex
 
-from self_ensemble.errors import UserError
+from self_ensemble.errors import UserError, unknown_name
 from self_ensemble.scoring.signs import ON_WORDS, readable
 
 # Every other character than letters, marks, digits, "." and "," and the signs that belong to a
@@ -109,3 +109,16 @@ def icu_borders() -> Borders:
         return frozenset(place for span in spans for place in span)
 
     return borders
+
+
+def borders_named(name: str) -> Borders | None:
+    """Make the borders that are called `icu`, or None for `characters`.
+
+    Raises:
+        UserError: There are no such borders, or they are not installed.
+    """
+    if name == "characters":
+        return None
+    if name == "icu":
+        return icu_borders()
+    raise unknown_name("words", name, ("characters", "icu"))

@@ -45,6 +45,8 @@ Writer = Callable[[str, Iterable[object]], Path]
         ),
         ({"Value": "V", "Aliases": ["W"], "NormalizedAliases": ["v"]}, ("V", "W", "v")),
         ({"value": "<unk>", "aliases": []}, ()),
+        ({"value": "V", "aliases": [], "human_answers": ["W"]}, ("V", "W")),
+        (["No Answer Present."], ()),
         ('(list (description "Paris") (description New York))', ("Paris", "New York")),
         (r'(list (description "the \"Bird\""))', ('the "Bird"',)),
         (1945, ("1945",)),
@@ -75,7 +77,9 @@ def test_what_is_unmistakable_is_read(value: object, answers: tuple[str, ...]) -
         "Paris###PARIS", "Paris<SEP>PARIS", "[Paris, PARIS]", "{Paris,PARIS}", "['a' 'b' ... 'c']",
         "['Paris', 'PAR", "'a', 'b'", "(1, 2)", "(Paris, PARIS)", "['a''b']", "('a' 'b')",
         "['a', ['b']]", [["a"]], {"a": "b"}, "{}", "b'Paris'", ["['a', 'b']"], "nan", "None",
-        "<NA>", "null", float("inf"), "[list('ab')]", "(list (number 3))", b"\xff", "['\\d']",
+        "<NA>", "null", float("inf"), "[list('ab')]", "(list (number 3))", b"\xff",
+        {"text": "a", "is_correct": False}, [{"text": "a", "label": 0}], {"value": 5, "unit": "m"},
+        "['\\d']",
     ],
     ids=repr,
 )  # fmt: skip
@@ -118,8 +122,10 @@ WRITTEN = {
     "a Python tuple": lambda answers: repr(tuple(answers)),
     "a numpy array": lambda answers: str(np.array(answers, dtype=object)),
     "its repr": lambda answers: repr(np.array(answers, dtype=object)),
-    "a SQuAD object": lambda answers: str({"text": np.array(answers, dtype=object), "n": 1}),
-    "a SQuAD object as JSON": lambda answers: json.dumps({"text": answers, "n": [1]}),
+    "a SQuAD object": lambda answers: str(
+        {"text": np.array(answers, dtype=object), "answer_id": 1}
+    ),
+    "a SQuAD object as JSON": lambda answers: json.dumps({"text": answers, "answer_start": [1]}),
 }
 
 

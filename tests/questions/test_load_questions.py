@@ -1,5 +1,6 @@
 """A data set by its name: the demo, unknown names, and options that do not fit."""
 
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -90,3 +91,16 @@ def test_an_option_that_does_not_fit_is_refused(
 ) -> None:
     with pytest.raises(UserError, match=message):
         load_questions(dataset, **options)
+
+
+@pytest.mark.parametrize("dataset", ["", "a" * 5000, "a" * 5000 + ".jsonl", "a\0.jsonl", "a/\0"])
+def test_a_path_that_the_system_cannot_take_is_refused(dataset: str) -> None:
+    with pytest.raises(UserError, match=r"Unknown dataset|cannot be read|does not exist|longer"):
+        load_questions(dataset)
+
+
+def test_a_device_and_a_pipe_are_no_files(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    for path in ("/dev/zero", str(tmp_path / "pipe.jsonl")):
+        with pytest.raises(UserError, match=r"is a device, a pipe or a socket, not a file"):
+            load_questions(path)

@@ -437,6 +437,18 @@ def test_folders_saved_by_datasets(tmp_path: Path, capfd: pytest.CaptureFixture[
         load(tmp_path / "one")
 
 
+def test_the_numbers_of_classes_are_read_by_their_names(tmp_path: Path) -> None:
+    features = datasets.Features(
+        {"question": datasets.Value("string"), "answer": datasets.ClassLabel(names=["no", "yes"])}
+    )
+    rows = {"question": ["a?", "b?", "c?"], "answer": [1, 0, -1]}
+    made = datasets.Dataset.from_dict(rows, features=features)
+    made.save_to_disk(tmp_path / "saved")
+    made.to_parquet(tmp_path / "m.parquet")
+    for path in (tmp_path / "saved", tmp_path / "m.parquet"):
+        assert [q.answers for q in load(path)] == [("yes",), ("no",), ()]
+
+
 def test_folders_of_shards(tmp_path: Path) -> None:
     (tmp_path / "hub" / "data").mkdir(parents=True)
     for split, part in (("train", 0), ("test", 0), ("test", 1)):

@@ -14,6 +14,11 @@ NO_SEPARATOR = "none"
 _YES_NO = {True: ("yes", "true"), False: ("no", "false")}
 # What programs write where there is no value.
 _PLACEHOLDERS = frozenset({"nan", "NaN", "None", "null", "NULL", "<NA>", "NaT", "<unk>", "#N/A"})
+# In lists and objects: what TriviaQA and MS MARCO write where there is no answer.
+_UNANSWERED = frozenset({"<unk>", "No Answer Present."})
+# An object with other keys may say of a text that it is wrong.
+_SQUAD = frozenset({"text", "answerstart", "answerend", "answerid", "id", "start", "end"})
+_TRIVIAQA = ("aliases", "normalizedaliases", "humananswers")
 _SEPARATORS = (
     "|",
     ";",
@@ -107,7 +112,7 @@ def _of_item(item: object, separator: str | None) -> tuple[str, ...]:
                 f"a list that holds the text {_short(item)}, a list inside a text. Take off one "
                 f"level, or give --answers-separator {NO_SEPARATOR} if it is one answer"
             )
-        return (item,) if item.strip() else ()
+        return (item,) if item.strip() and item not in _UNANSWERED else ()
     if isinstance(item, dict):
         return _of_object(item, separator)
     if isinstance(item, list):
@@ -126,20 +131,17 @@ def _holds_texts(text: str) -> bool:
 
 def _of_object(value: Mapping[object, object], separator: str | None) -> tuple[str, ...]:
     named = {re.sub(r"[_ ]", "", str(key)).casefold(): item for key, item in value.items()}
-    if "text" in named:  # SQuAD
+    if "text" in named and named.keys() <= _SQUAD:
         return _unique(answers_of(_listed(named["text"]), NO_SEPARATOR))
-    if named.keys() & {"aliases", "normalizedaliases", "value"}:  # TriviaQA
-        texts = [
-            text
-            for key in ("value", "aliases", "normalizedaliases")
-            for text in answers_of(_listed(named.get(key)), NO_SEPARATOR)
-        ]
-        # Its questions without published answers.
-        return _unique(text for text in texts if text != "<unk>")
-    keys = ", ".join(repr(str(key)) for key in value) or "none"
+    if named.keys() & _TRIVIAQA:
+        keys = ("value", *_TRIVIAQA)
+        found = [answers_of(_listed(named.get(key)), NO_SEPARATOR) for key in keys]
+        return _unique(text for texts in found for text in texts)
+    there = ", ".join(repr(str(key)) for key in value) or "none"
     raise ValueError(
-        f"an object with the keys {keys}, not 'text' (SQuAD) or 'value' and 'aliases' (TriviaQA). "
-        "Name the key that holds the answers: --columns answers=COLUMN.KEY"
+        f"an object with the keys {there}, not as SQuAD ('text', "
+        "'answer_start') or TriviaQA ('value', 'aliases') have it. Name the key that holds the "
+        "answers: --columns answers=COLUMN.KEY"
     )
 
 

@@ -1,8 +1,9 @@
 """Rows of Parquet, Feather and Arrow files."""
 
+import json
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,11 @@ def _reading(path: Path, kind: str) -> Any:
 
 def _rows(path: Path, table: Any) -> Iterator[Row]:
     check_columns(path, table.column_names)
-    columns = [_values(column) for column in table.columns]
+    labels = _labels(table.schema.metadata or {})
+    columns = [
+        _named(_values(column), labels[name]) if name in labels else _values(column)
+        for name, column in zip(table.column_names, table.columns, strict=True)
+    ]
     for number in range(table.num_rows):
         yield Row(
             f"{path} row {number + 1}",
@@ -69,6 +74,26 @@ def _rows(path: Path, table: Any) -> Iterator[Row]:
                 for name, values in zip(table.column_names, columns, strict=True)
             },
         )
+
+
+def _labels(metadata: Mapping[bytes, bytes]) -> dict[str, list[str]]:
+    """Names of the classes of columns in which `datasets` wrote their numbers."""
+    try:
+        features = json.loads(metadata.get(b"huggingface", b"{}"))["info"]["features"]
+        return {
+            name: [str(label) for label in feature["names"]]
+            for name, feature in features.items()
+            if isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
+        }
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def _named(values: Sequence[object], labels: Sequence[str]) -> list[object]:
+    return [
+        labels[value] if isinstance(value, int) and 0 <= value < len(labels) else None
+        for value in values
+    ]
 
 
 def _values(column: Any) -> Sequence[object]:

@@ -174,6 +174,6 @@ def _opened(row: Row, path: str, text: str) -> object:
 
 def listed(names: Iterable[object]) -> str:
     """Names for a message; the first twenty of many."""
-    texts = [str(name) for name in names]
+    texts = [" ".join(str(name).split()) for name in names]
     more = f" and {len(texts) - 20} more" if len(texts) > 20 else ""
     return (", ".join(texts[:20]) or "none") + more

@@ -137,6 +137,11 @@ def as_text(row: Row, name: str, value: object, expected: str) -> str:
             value = value.decode()
         except UnicodeDecodeError:
             raise UserError(f"{row.where}: {name!r} holds bytes that are no UTF-8 text.") from None
+    if isinstance(value, dict):
+        raise UserError(
+            f"{row.where}: {name!r} must be {expected}, got an object with the keys "
+            f"{listed(value)}. Name the key with --columns: {name}.KEY leads into it."
+        )
     if not isinstance(value, str):
         raise UserError(f"{row.where}: {name!r} must be {expected}, got {shown(value)}.")
     if "\0" in value:

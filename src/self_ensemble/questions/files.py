@@ -22,6 +22,7 @@ from self_ensemble.questions.fields import (
     as_text_list,
 )
 from self_ensemble.questions.folders import read_folder
+from self_ensemble.questions.reading import is_folder
 from self_ensemble.questions.rows import Row
 from self_ensemble.questions.schema import Question, QuestionSet
 from self_ensemble.questions.shots import set_aside
@@ -64,7 +65,7 @@ def load_file(
     Raises:
         UserError: The file cannot be used, or has too few rows for the few-shot examples.
     """
-    if path.is_dir():
+    if is_folder(path):
         table = read_folder(path, options.split, options.encoding)
     elif options.split is not None:
         raise UserError(f"--split chooses a part of a folder; {path} is a file. Leave it out.")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from self_ensemble.errors import UserError, reading, unknown_name
-from self_ensemble.questions.reading import read_bytes
+from self_ensemble.questions.reading import is_file, is_folder, names_in, read_bytes
 from self_ensemble.questions.tables import Table, is_table_name, read_tables
 
 # "train-00000-of-00002.parquet", "test.jsonl", "validation_0.parquet"
@@ -41,10 +41,10 @@ def read_folder(folder: Path, split: str | None, encoding: str | None = None) ->
 
 def _saved(folder: Path) -> dict[str, list[Path]]:
     """The splits of a `Dataset` or `DatasetDict`; empty where the folder is neither."""
-    if (folder / "dataset_dict.json").is_file():
+    if is_file(folder / "dataset_dict.json"):
         names = _names(folder / "dataset_dict.json", "splits")
         return {name: _saved_files(folder / name) for name in names}
-    return {"all": _saved_files(folder)} if (folder / "state.json").is_file() else {}
+    return {"all": _saved_files(folder)} if is_file(folder / "state.json") else {}
 
 
 def _saved_files(folder: Path) -> list[Path]:
@@ -69,7 +69,7 @@ def _names(path: Path, key: str) -> list[str]:
 def _shards(folder: Path) -> Mapping[str, list[Path]]:
     found = _tables(folder) or _tables(folder / "data")
     if not found:
-        there = ", ".join(sorted(path.name for path in folder.iterdir())[:10]) or "nothing"
+        there = ", ".join(names_in(folder)[:10]) or "nothing"
         raise UserError(
             f"--dataset {folder} is a folder without a data set; it holds {there}. Give a file, "
             "a folder that save_to_disk of `datasets` made, one with the tables of its splits, or "
@@ -95,14 +95,11 @@ def _is_shard(path: Path) -> bool:
 
 
 def _tables(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    return sorted(
-        path for path in folder.iterdir() if path.is_file() and is_table_name(path.name)
-        and not path.name.startswith(".")
-    )  # fmt: skip
+    names = names_in(folder) if is_folder(folder) else []
+    tables = [folder / name for name in names if is_table_name(name) and name[0] != "."]
+    return [path for path in tables if is_file(path)]
 
 
 def is_template_folder(folder: Path) -> bool:
     """Whether a folder holds facts and the templates of their relations."""
-    return (folder / "facts.jsonl").is_file() and (folder / "templates.jsonl").is_file()
+    return is_file(folder / "facts.jsonl") and is_file(folder / "templates.jsonl")

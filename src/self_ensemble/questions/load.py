@@ -10,6 +10,7 @@ from self_ensemble.questions.files import FileOptions, load_file
 from self_ensemble.questions.folders import is_template_folder
 from self_ensemble.questions.myriadlama import TemplateChoice
 from self_ensemble.questions.paraphrases import add_paraphrases
+from self_ensemble.questions.reading import is_file, is_folder
 from self_ensemble.questions.schema import QuestionSet
 from self_ensemble.questions.tables import is_table_name
 
@@ -100,7 +101,11 @@ def _load(
 
 def _as_path(dataset: str) -> Path:
     path = Path(dataset)
-    if not is_table_name(dataset) and len(path.parts) < 2 and not path.exists():
+    if (
+        not is_table_name(dataset)
+        and len(path.parts) < 2
+        and not (dataset and (is_file(path) or is_folder(path)))
+    ):
         raise unknown_name("dataset", dataset, DATASETS)
     return path
 
@@ -143,5 +148,5 @@ def _check_fit(
                 f"--data goes with {webquestions.NAME} and {myriadlama.NAME}, not with {dataset}. "
                 "Leave it out."
             )
-        if not data_dir.is_dir():
+        if not is_folder(data_dir):
             raise UserError(f"--data {data_dir} is not a folder. Check the path.")

@@ -97,6 +97,24 @@ def opening(path: Path) -> Iterator[None]:
         raise UserError(f"{str(path)!r} cannot be read: {reason}. Check the path.") from None
 
 
+def is_folder(path: Path) -> bool:
+    """Whether a path is that of a folder; a path that the system cannot look at is an error."""
+    with opening(path):
+        return path.is_dir()
+
+
+def is_file(path: Path) -> bool:
+    """Whether a path is that of a file; a path that the system cannot look at is an error."""
+    with opening(path):
+        return path.is_file()
+
+
+def names_in(folder: Path) -> list[str]:
+    """What a folder holds, in order."""
+    with opening(folder):
+        return sorted(path.name for path in folder.iterdir())
+
+
 def _unpack(path: Path, data: bytes, packing: str) -> bytes:
     remedy = "It is damaged, cut short or not what its name says. Pack it anew."
     buffer = pa.BufferReader(data)

@@ -12,6 +12,7 @@ from self_ensemble.questions.json_tables import read_json, read_json_lines, unne
 from self_ensemble.questions.reading import (
     PACKED_SUFFIXES,
     decode,
+    is_file,
     kind_of,
     name_of,
     read_content,
@@ -48,7 +49,7 @@ def read_table(path: Path, encoding: str | None = None) -> Table:
             the file, and the line where there is one.
     """
     kind = kind_of(path)
-    if kind not in SUFFIXES and path.is_file():
+    if kind not in SUFFIXES and is_file(path):
         raise UserError(
             f"{path} has an unknown file type {path.suffix!r}. "
             f"Give a file that ends in {', '.join(SUFFIXES)}, or in one of them packed "

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,10 +12,13 @@ from urllib.parse import urlparse
 
 import pytest
 import torch
+from huggingface_hub import constants
 
 from self_ensemble.errors import UserError
 from self_ensemble.models import hub
 from self_ensemble.models.load import load_model
+from self_ensemble.questions.hub import load_split
+from self_ensemble.questions.network import hub_if_reachable
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -143,10 +147,33 @@ def test_a_model_with_pickles_only_is_refused(tiny_llama, served):
         load_model("tiny/llama", device="cpu")
 
 
-def test_a_download_that_is_not_watched_prints_nothing(tiny_llama, capfd):
+def test_a_download_that_is_not_watched_says_only_what_is_fetched(tiny_llama, capfd):
     capfd.readouterr()
     load_model("tiny/llama", device="cpu")
-    assert capfd.readouterr() == ("", "")
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert [line.split(" on ")[0] for line in err.splitlines()] == [
+        f"Looking for tiny/llama ({', '.join(kind)})" for kind in (hub.SETTINGS, hub.WEIGHTS)
+    ]
+
+
+def test_without_a_network_a_minute_of_retries_is_spared_and_the_cache_is_read(
+    tiny_llama, served, monkeypatch
+):
+    load_model("tiny/llama", device="cpu")
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    served.fetched.clear()
+    started = time.monotonic()
+    with hub_if_reachable("tiny/llama"):
+        assert constants.HF_HUB_OFFLINE
+        with pytest.raises(UserError, match="Check the connection, or give a local copy"):
+            load_split("owner/data", "train")
+    assert not constants.HF_HUB_OFFLINE
+    assert load_model("tiny/llama", device="cpu").revision == COMMIT
+    assert served.fetched == []
+    with pytest.raises(UserError, match="cannot be reached for model 'owner/name'"):
+        load_model("owner/name", device="cpu")
+    assert time.monotonic() - started < 20
 
 
 def test_a_downloaded_model_loads_without_the_hub(tiny_llama, served):

@@ -15,6 +15,7 @@ from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError 
 from huggingface_hub.utils.tqdm import tqdm
 
 from self_ensemble.errors import UserError
+from self_ensemble.questions.network import hub_if_reachable
 
 SETTINGS = ("*.json", "*.jinja", "*.model", "*.txt", "*.tiktoken")
 WEIGHTS = ("*.safetensors",)
@@ -46,13 +47,14 @@ def fetch(repo_id: str, revision: str | None, patterns: tuple[str, ...]) -> Path
         UserError: The hub cannot be reached, or has no such model for this user.
     """
     try:
-        folder = snapshot_download(
-            repo_id,
-            revision=revision,
-            allow_patterns=list(patterns),
-            ignore_patterns=list(UNWANTED),
-            tqdm_class=_TerminalBar,
-        )
+        with hub_if_reachable(f"{repo_id} ({', '.join(patterns)})"):
+            folder = snapshot_download(
+                repo_id,
+                revision=revision,
+                allow_patterns=list(patterns),
+                ignore_patterns=list(UNWANTED),
+                tqdm_class=_TerminalBar,
+            )
     except HFValidationError as error:
         raise UserError(
             f"{repo_id!r} is no hub id. Expected 'owner/name', such as Qwen/Qwen3-4B."

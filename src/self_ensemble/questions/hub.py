@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from self_ensemble.errors import UserError
+from self_ensemble.questions.network import hub_if_reachable
 from self_ensemble.questions.rows import Row
 
 
@@ -31,7 +32,7 @@ def load_split(repo: str, split: str) -> Any:
             "Run: pip install 'self-ensemble[hub]', or give a local copy with --data DIR."
         ) from None
     try:
-        with _quiet_retries():
+        with hub_if_reachable(f"{repo} ({split})"), _quiet_retries():
             return datasets.load_dataset(repo, split=split)
     except (OSError, HTTPError, datasets.exceptions.DatasetsError) as error:
         reason = str(error).partition("\n")[0] or type(error).__name__

@@ -1,6 +1,7 @@
 """The campaigns, in the order of the table."""
 
 from tests.faults.campaign import Campaign
+from tests.faults.changes import CHANGES_BETWEEN_HALVES
 from tests.faults.damage import DAMAGE
 from tests.faults.disk_errors import DISK_ERRORS
 from tests.faults.kills import KILLS
@@ -9,4 +10,5 @@ CAMPAIGNS: tuple[Campaign, ...] = (
     KILLS,
     DISK_ERRORS,
     DAMAGE,
+    CHANGES_BETWEEN_HALVES,
 )

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -26,7 +24,7 @@ from transformers.models.auto.modeling_auto import (
 )
 from transformers.utils import logging as transformers_logging
 
-from self_ensemble.errors import UserError
+from self_ensemble.errors import UserError, reading
 from self_ensemble.identity.files import (
     OnBytes,
     ReadFile,
@@ -297,15 +295,8 @@ def _model(
 @contextmanager
 def _reading(name: str, part: str) -> Iterator[None]:
     """Read a file with the library, quietly, and turn what it raises into one line."""
-    with _quiet():
-        try:
-            yield
-        except UserError:
-            raise
-        except (OSError, ValueError, ImportError, SafetensorError, StrictDataclassError) as error:
-            lines = (line.strip() for line in str(error).splitlines())
-            reason = next(filter(None, lines), type(error).__name__)
-            raise UserError(f"Cannot read the {part} of model {name!r}: {reason}") from error
+    with _quiet(), reading(f"the {part} of model {name!r}", "Download or convert it again."):
+        yield
 
 
 @contextmanager

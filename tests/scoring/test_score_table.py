@@ -157,6 +157,20 @@ def test_file_that_cannot_be_scored_is_refused(tmp_path, rows, message):
         read_rows(path)
 
 
+def test_results_in_a_folder_that_is_a_link_are_found_once(tmp_path):
+    folder = tmp_path / "results" / "demo" / "tiny"
+    folder.mkdir(parents=True)
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "vote-2.run").mkdir(parents=True)
+    for name in ("vote-0,1.feather", ".vote-5.feather", "vote-2.run/shard-00000.feather"):
+        (elsewhere / name).write_bytes(b"")
+    (folder / "diversity").symlink_to(elsewhere)
+    (elsewhere / "back").symlink_to(folder)
+    (found,) = result_folders(tmp_path / "results")
+    assert found.names == ("diversity/vote-0,1",)
+    assert found.unfinished == ("diversity/vote-2",)
+
+
 def test_file_that_is_no_feather_file_is_refused_by_name(tmp_path):
     path = tmp_path / "origin.feather"
     path.write_text("uuid,answers\n")

@@ -34,6 +34,7 @@ from self_ensemble.decoding.choose import Sampling
 from self_ensemble.errors import UserError
 from self_ensemble.models.load import LoadedModel, load_model
 from self_ensemble.models.packed_linear import can_pack
+from self_ensemble.results.disk import write_atomically
 
 STOP = ("\n",)
 # The lengths of WebQuestions prompts with 5 examples, for models that cannot read text.
@@ -270,10 +271,11 @@ def _show(job: BenchJob, outcome: Outcome) -> None:
 def _append(path: Path, entry: str) -> None:
     try:
         before = path.read_text("utf-8").rstrip() + "\n\n" if path.exists() else ""
-        path.write_text(before + entry, "utf-8")
+        # What earlier benchmarks have told is in it.
+        write_atomically(path.resolve(), (before + entry).encode())
     except OSError as error:
         raise UserError(
-            f"Cannot write {path}: {error.strerror}. Choose another --write-results."
+            f"Cannot write {path}: {error.strerror or error}. Choose another --write-results."
         ) from error
 
 

@@ -139,8 +139,10 @@ def _analyze_scores(choice: _Choice, baseline: str | None, outputs: _Outputs) ->
     from self_ensemble.scoring.score_table import score_table
     from self_ensemble.scoring.words import borders_named
 
+    folders = result_folders(choice.output_dir, choice.dataset, choice.model)
+    _tell_notes(folders)
     table = score_table(
-        result_folders(choice.output_dir, choice.dataset, choice.model),
+        folders,
         lemmatiser_named(choice.lemmatiser),
         lemmatiser_name=choice.lemmatiser,
         baseline=baseline,
@@ -166,6 +168,7 @@ def _analyze_calibration(
     from self_ensemble.scoring.lemmas import lemmatiser_named
 
     folders = calibration_folders(choice.output_dir, choice.dataset, choice.model)
+    _tell_notes(folders)
     if plot is not None:
         _check_plot(plot, folders)
     table = calibration_table(
@@ -180,6 +183,17 @@ def _analyze_calibration(
     # Standard output is one JSON document where that was asked for.
     for line in _plot(table, plot, folders):
         typer.echo(line, err=outputs.as_json)
+
+
+def _tell_notes(folders: Sequence["ResultFolder"]) -> None:
+    """Refuse files under another's name, and say which cannot be checked."""
+    from self_ensemble.results.standing import note_on
+
+    for folder in folders:
+        for name in (*folder.names, *folder.confidences):
+            note = note_on(folder.path / f"{name}.feather")
+            if note is not None:
+                typer.echo(note, err=True)
 
 
 def _check_plot(plot: Path, folders: Sequence["ResultFolder"]) -> None:

@@ -15,6 +15,7 @@
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from self_ensemble.errors import UserError, unknown_name
@@ -84,13 +85,39 @@ def result_path(
 
 def confidence_path(output_dir: Path, dataset_name: str, model_name: str, estimator: str) -> Path:
     """Name the file of one confidence estimator; `sampling`, the published one, is plain."""
-    stem = "confidence" if estimator == "sampling" else f"confidence-{estimator}"
+    stem = _confidence_stem(estimator)
     return result_folder(output_dir, dataset_name, model_name) / f"{stem}.feather"
 
 
 def learned_weights_path(output_dir: Path, dataset_name: str, model_name: str) -> Path:
     """Name the file of the weights learned for one model on one data set."""
     return result_folder(output_dir, dataset_name, model_name) / "learned_weights.json"
+
+
+def check_name(path: Path, made_with: Mapping[str, object]) -> None:
+    """Refuse a file that stands under the name of another method or estimator.
+
+    Args:
+        path: The file; a name that is none of ours says nothing, and is taken.
+        made_with: Fields of its manifest.
+
+    Raises:
+        UserError: It does.
+    """
+    estimator, method = made_with.get("estimator"), made_with.get("method")
+    if isinstance(estimator, str):
+        stem, made = _confidence_stem(estimator), f"the confidences of {estimator}"
+    elif isinstance(method, str):
+        stem, made = _method_stem(method), f"the answers of {method}"
+    else:
+        return
+    known = [*map(_method_stem, METHODS), *map(_confidence_stem, ESTIMATORS)]
+    meant = [name for name in known if path.stem == name or path.stem.startswith(f"{name}-")]
+    if meant and max(meant, key=len) != stem:
+        raise UserError(
+            f"{path} holds {made}: it has been renamed or exchanged. Give it back its name, "
+            f"{stem}, or make it again with --overwrite."
+        )
 
 
 def result_folder(output_dir: Path, dataset_name: str, model_name: str) -> Path:
@@ -115,6 +142,10 @@ def folder_name(name: str, what: str) -> str:
             f"Give one of 1 to {LONGEST} bytes without '/'."
         )
     return name
+
+
+def _confidence_stem(estimator: str) -> str:
+    return "confidence" if estimator == "sampling" else f"confidence-{estimator}"
 
 
 def _method_stem(method: str) -> str:

@@ -1,6 +1,7 @@
 """Result and confidence files on disk: which there are, and what scoring needs of their rows."""
 
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import isnan, nan
 from pathlib import Path
@@ -233,15 +234,15 @@ def _named(kind: str, given: str, names: Sequence[str], folders: Iterable[Path])
 
 def _result_folder(path: Path) -> ResultFolder:
     names, runs = set(), set()
-    for found in path.rglob("*"):
-        inside = found.relative_to(path)
+    for inside, folders, files in _walk(path):
+        runs |= {(inside / f).as_posix().removesuffix(".run") for f in folders if _is_run(f)}
         # A run's own shards are feather files as well.
-        if any(parent.suffix == ".run" for parent in inside.parents) or found.name[0] == ".":
-            continue
-        if found.suffix == ".feather":
-            names.add(inside.as_posix().removesuffix(".feather"))
-        elif found.suffix == ".run":
-            runs.add(inside.as_posix().removesuffix(".run"))
+        folders[:] = [f for f in folders if not _is_run(f)]
+        names |= {
+            (inside / f).as_posix().removesuffix(".feather")
+            for f in files
+            if f.endswith(".feather") and not f.startswith(".")
+        }
     # Files of chosen wordings (diversity/...) after those of all.
     by_depth = sorted(names, key=lambda name: (name.count("/"), name))
     waiting = sorted(runs - names)
@@ -252,6 +253,26 @@ def _result_folder(path: Path) -> ResultFolder:
         confidences=tuple(name for name in by_depth if _is_confidence(name)),
         unfinished_confidences=tuple(name for name in waiting if _is_confidence(name)),
     )
+
+
+def _is_run(name: str) -> bool:
+    return name.endswith(".run")
+
+
+def _walk(path: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """The folders in a folder, links followed, each once: path inside, folders, files."""
+
+    def refuse(error: OSError) -> None:
+        raise UserError(f"Cannot look into {error.filename}: {error.strerror}.") from error
+
+    seen = set()
+    for root, folders, files in os.walk(path, onerror=refuse, followlinks=True):
+        if os.path.realpath(root) in seen:
+            folders.clear()
+            continue
+        seen.add(os.path.realpath(root))
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield Path(root).relative_to(path), folders, files
 
 
 def _is_confidence(name: str) -> bool:

@@ -16,7 +16,12 @@ from self_ensemble.questions.tables import is_table_name
 from self_ensemble.questions.weights import load_weights
 from self_ensemble.results.disk import read_table
 from self_ensemble.results.manifest import read_manifest
-from self_ensemble.results.paths import ESTIMATORS, confidence_path, learned_weights_path
+from self_ensemble.results.paths import (
+    ESTIMATORS,
+    check_name,
+    confidence_path,
+    learned_weights_path,
+)
 from self_ensemble.weighting.learned_file import (
     is_learned_file,
     learned_weights_for,
@@ -137,6 +142,7 @@ def require_fitting(
         path = confidence_path(output_dir, question_set.name, model, estimator)
         remedy = f"Run `self-ensemble confidence --estimator {estimator} --overwrite` as this run."
         theirs = read_manifest(path, remedy).fields
+        check_name(path, theirs)
         require_made_with(path, theirs, made_with, remedy=remedy, same_data=False)
 
 

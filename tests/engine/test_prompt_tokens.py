@@ -12,6 +12,7 @@ from tokenizer_families import FAMILIES, SPECIAL
 from self_ensemble.errors import UserError
 from self_ensemble.prompts.build import chat_frame, plain_frame
 from self_ensemble.prompts.spans import num_behind, num_within
+from self_ensemble.prompts.tokens import Piece
 from self_ensemble.questions.schema import Framing, Shot
 
 # Tokenizers whose tokens are the bytes of the text one after the other, nothing dropped.
@@ -71,6 +72,7 @@ def num_bytes(tokenizer, ids):
 
 @families
 @example(prefix="Q: a?\nA: b\n\n", wordings=["what?"], framing=Framing())
+@example(prefix="Q: a?\nA: b?", wordings=["\nwhat?", "\u0301"], framing=Framing("{}\n", "A:"))
 @example(prefix="\n", wordings=["\nwhat?", "what?"], framing=Framing("{}\n", "A:"))
 @example(prefix="Is th", wordings=["is it?", "e bridge old"], framing=Framing("{}", ":"))
 @given(prefix=TEXT, wordings=WORDINGS, framing=st.sampled_from(FRAMINGS))
@@ -134,6 +136,28 @@ def test_a_chat_prompt_has_the_tokens_of_the_templates_text(family, instruction,
     end = tokenizer.convert_tokens_to_ids("<|im_end|>")
     assert parts.cue[0] == end
     assert parts.prefix.count(end) == len(turns)
+
+
+LONG = "Q: Is it?\nA: so\n\n" * 100
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama3"])
+def test_the_end_of_a_plain_prefix_is_encoded_with_a_wording_and_the_rest_once(family):
+    frame = plain_frame(tokenizer_of(family), LONG, (), Framing())
+    assert frame.end == (Piece("A: so\n\n"),)
+    assert frame.parts(["so?"]).alone(0) == ids_of(tokenizer_of(family), LONG + "Q: so?\nA:")
+
+
+@pytest.mark.parametrize("family", [name for name in FAMILIES if name != "python"])
+def test_the_end_of_a_chats_prefix_is_encoded_with_a_wording_and_the_rest_once(family):
+    frame = chat_frame(tokenizer_of(family), LONG, (Shot("</s> what?", "so"),) * 9)
+    assert frame.end == (Piece("<|im_start|>user\n", is_template=True),)
+
+
+@pytest.mark.parametrize("family", ["roberta", "gemma", "llama2-first", "t5", "bert", "python"])
+def test_where_no_border_is_sure_the_whole_prefix_is_encoded_anew(family):
+    frame = plain_frame(tokenizer_of(family), LONG, (), Framing())
+    assert (frame.end, frame.given) == (frame.before, None)
 
 
 @families

@@ -9,7 +9,7 @@ text. The prefix is what every wording has in common there, the cue what all of 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from self_ensemble.errors import UserError
@@ -35,6 +35,8 @@ class PromptFrame:
         prefix: Token ids of the prefix. Some wordings may change its last tokens; then a
             question's own prefix is shorter.
         prior: Token ids of the whole prompt without the question.
+        end: The end of `before`, behind a border that no wording moves.
+        given: Token ids of what stands before that border.
     """
 
     encoder: TextEncoder
@@ -44,6 +46,8 @@ class PromptFrame:
     strips: tuple[bool, bool]
     prefix: tuple[int, ...]
     prior: tuple[int, ...]
+    end: Pieces
+    given: tuple[int, ...] | None
     _kept: dict[tuple[str, ...], PromptParts] = field(
         default_factory=dict, repr=False, compare=False
     )
@@ -81,6 +85,11 @@ class PromptFrame:
         text = text.rstrip() if right else text
         return Prompt(self.before, (Piece(self.wording.format(text)),), self.after)
 
+    def encode(self, wordings: Sequence[str]) -> list[Encoded]:
+        """The prompts of some wordings, of which only the ends are encoded anew."""
+        prompts = [self.prompt(wording)._replace(before=self.end) for wording in wordings]
+        return self.encoder.encode(prompts, self.given)
+
     def behind(self, text: str) -> tuple[int, ...]:
         """Token ids of a text that goes on behind the cue.
 
@@ -99,13 +108,13 @@ class PromptFrame:
         for index, wording in enumerate(wordings):
             if not wording.strip():
                 raise UserError(f"Wording {index} is empty. Every wording needs text.")
-        found = self.encoder.encode([self.prompt(wording) for wording in wordings])
+        found = self.encode(wordings)
         prompts = [one.ids for one in found]
         shortest = min(map(len, prompts))
-        tail = num_common_tail(*prompts)
         # The cue has a token, even one that begins in the wording, and a segment has one.
-        cue = min(max(min(tail, *(one.num_behind for one in found)), 1), shortest - 1)
-        if cue < 1 or tail < 1:
+        most = max(min(one.num_behind for one in found), 1)
+        cue = min(num_common_tail(*(prompt[-most:] for prompt in prompts)), shortest - 1)
+        if cue < 1:
             raise UserError(_no_cue(self.tokenizer, wordings, prompts))
         front = min(num_common_front(self.prefix, *prompts), shortest - cue - 1)
         return PromptParts(
@@ -131,12 +140,21 @@ def make_frame(
     (prior,) = encoder.encode([Prompt(before, (), after)])
     if not prior.num_behind:
         raise UserError("The answer cue is empty. It is the token that reads every wording.")
-    frame = PromptFrame(encoder, before, wording, after, strips, (), prior.ids)
+    frame = PromptFrame(encoder, before, wording, after, strips, (), prior.ids, before, None)
     probes = encoder.encode(_probes(frame))
     within = min(one.num_within for one in (prior, *probes))
     # What follows the prefix in the prompt without the question is not empty either.
     within = min(within, len(prior.ids) - 1, num_common_front(*_ids((prior, *probes))))
-    return PromptFrame(encoder, before, wording, after, strips, prior.ids[:within], prior.ids)
+    frame = replace(frame, prefix=prior.ids[:within])
+    end = encoder.end_of(before)
+    if end == before:
+        return frame
+    (tail,) = encoder.encode([Prompt(end, (), after)], ())
+    given = prior.ids[: len(prior.ids) - len(tail.ids)]
+    shorter = replace(frame, end=end, given=given)
+    # Sure by the making of tokenizers; it is seen here on the prompts at hand, too.
+    holds = given + tail.ids == prior.ids and _ids(shorter.encode(PROBES)) == _ids(probes)
+    return shorter if holds else frame
 
 
 def _probes(frame: PromptFrame) -> list[Prompt]:

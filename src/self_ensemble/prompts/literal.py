@@ -30,15 +30,23 @@ class SpecialTokens:
         ids: Their ids by name.
         unknown: Id of the token for what the vocabulary lacks, which plain text may become.
         known: The other ids.
+        cutting: Names of those that are looked for in a text before anything else, and cut it
+            whatever stands around them.
     """
 
     ids: dict[str, int]
     unknown: int | None
     known: frozenset[int]
+    cutting: frozenset[str]
 
     def are_in(self, text: str) -> bool:
         """Whether a text spells one."""
         return any(name in text for name in self.ids)
+
+    def last_border(self, text: str) -> int | None:
+        """Where the last one begins at which every text is cut."""
+        start = max((text.rfind(name) for name in self.cutting), default=-1)
+        return None if start < 0 else start
 
     def count(self, token_ids: Sequence[int]) -> int:
         """How many of some tokens are special, unknown ones not counted."""
@@ -53,7 +61,9 @@ def special_tokens(tokenizer: Any) -> SpecialTokens:
     # Plain text is made of bytes, whatever they are called.
     ids = {name: index for name, index in ids.items() if not BYTE.fullmatch(name)}
     unknown = tokenizer.unk_token_id
-    return SpecialTokens(ids, unknown, frozenset(ids.values()) - {unknown})
+    plain = [token for _, token in added if not (token.normalized or token.single_word)]
+    cutting = frozenset(token.content for token in plain if token.content in ids)
+    return SpecialTokens(ids, unknown, frozenset(ids.values()) - {unknown}, cutting)
 
 
 class LiteralTokenizer:

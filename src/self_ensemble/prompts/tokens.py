@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from self_ensemble.errors import UserError
+from self_ensemble.prompts.borders import last_line, splits_at_lines
 from self_ensemble.prompts.literal import LiteralTokenizer, special_tokens
 from self_ensemble.prompts.parts import num_common_front, num_common_tail
 from self_ensemble.prompts.spans import num_behind, num_within
@@ -91,8 +92,14 @@ class TextEncoder:
         self._apart: dict[Pieces, tuple[int, ...]] = {}
         self._meant: dict[tuple[str, ...], int] = {}
 
-    def encode(self, prompts: Sequence[Prompt]) -> list[Encoded]:
+    def encode(
+        self, prompts: Sequence[Prompt], given: tuple[int, ...] | None = None
+    ) -> list[Encoded]:
         """Encode whole prompts, all of them plain or all of them in one chat template.
+
+        Args:
+            prompts: The prompts, or their ends behind a border (see `end_of`).
+            given: Token ids of what stands before that border.
 
         Raises:
             UserError: A tokenizer written in Python cannot but read data as special tokens.
@@ -102,17 +109,32 @@ class TextEncoder:
         plain = not any(piece.is_template for piece in prompts[0].pieces)
         texts = [_text(prompt.pieces) for prompt in prompts]
         if not self.tokenizer.is_fast:
+            assert given is None, "it has no offsets, so no borders"
             return [
                 self._encoded_slowly(prompt, text)
                 for prompt, text in zip(prompts, texts, strict=True)
             ]
         batch = self._call(texts, split_special_tokens=plain)
         return [
-            self._encoded(prompt, text, ids, encoding)
+            self._encoded(prompt, text, ids, encoding, given)
             for prompt, text, ids, encoding in zip(
                 prompts, texts, batch["input_ids"], batch.encodings, strict=True
             )
         ]
+
+    def end_of(self, before: Pieces) -> Pieces:
+        """The end of a prompt's first part, from the last place that is surely a border."""
+        if not self.tokenizer.is_fast:
+            return before
+        if not any(piece.is_template for piece in before):
+            text = _text(before)
+            return (Piece(text[last_line(text) :]),) if splits_at_lines(self.tokenizer) else before
+        for number in range(len(before) - 1, -1, -1):
+            piece = before[number]
+            start = self._special.last_border(piece.text) if piece.is_template else None
+            if start is not None:
+                return (piece._replace(text=piece.text[start:]), *before[number + 1 :])
+        return before
 
     def behind(self, given: Pieces, text: Pieces) -> tuple[int, ...]:
         """Token ids of a text that goes on behind a prompt, whose tokens are there already.
@@ -145,7 +167,14 @@ class TextEncoder:
             verbose=False,  # the length is checked elsewhere
         )
 
-    def _encoded(self, prompt: Prompt, text: str, ids: list[int], encoding: Any) -> Encoded:
+    def _encoded(
+        self,
+        prompt: Prompt,
+        text: str,
+        ids: list[int],
+        encoding: Any,
+        given: tuple[int, ...] | None,
+    ) -> Encoded:
         if self._reads_data_as_special(prompt, ids):
             if self._literal is None:
                 self._literal = LiteralTokenizer(self.tokenizer)
@@ -153,7 +182,7 @@ class TextEncoder:
             text = _text(prompt.pieces)
             encoding = self._literal.encode(text)
             ids = encoding.ids
-        whole = self._with_front(prompt, ids)
+        whole = self._with_front(prompt, ids) if given is None else given + tuple(ids)
         first = len(_text(prompt.before))
         within = num_within(encoding, text, first) + len(whole) - len(ids)
         behind = num_behind(encoding, text, first + len(_text(prompt.wording)))

@@ -141,11 +141,12 @@ def test_a_folder_without_config_is_refused_with_what_to_give(tmp_path, beside, 
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("config.json", "{", "is not valid JSON"),
+        ("config.json", "{", "JSONDecodeError: .* It must be a JSON object"),
         ("config.json", "[]", "holds no JSON object"),
         ("config.json", '{"model_type": "nosuch"}', "Cannot read the configuration .*nosuch"),
         ("tokenizer.json", "{", "Cannot read the tokenizer of model 'my-llama'"),
-        ("model.safetensors", "{", "Cannot read the weights of model 'my-llama'"),
+        ("model.safetensors", "{", "The weights of model 'my-llama' have 1 bytes"),
+        ("model.safetensors", "{" * 9999, "Cannot read the weights of model 'my-llama'"),
     ],
 )
 def test_a_damaged_file_gives_one_line(folder, name, text, message):

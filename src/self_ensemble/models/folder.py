@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from self_ensemble.errors import UserError, reading
+from self_ensemble.questions.reading import read_bytes
 
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -39,10 +40,9 @@ def read_config(folder: Path, name: str) -> Mapping[str, object]:
             else "Give a folder written by save_pretrained, or a .gguf file."
         )
         raise UserError(f"Model {name!r} has no config.json in {folder}. {hint}")
-    try:
-        config = json.loads(path.read_text("utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} of model {name!r} is not valid JSON: {error}.") from error
+    content = read_bytes(path)
+    with reading(f"{path} of model {name!r}", "It must be a JSON object. Download it again."):
+        config = json.loads(content)
     if not isinstance(config, dict):
         raise UserError(f"{path} of model {name!r} holds no JSON object.")
     if (folder / "adapter_config.json").is_file():
@@ -95,9 +95,28 @@ def weight_files(folder: Path, name: str) -> list[Path]:
 
 
 def _shards(index: Path) -> list[Path]:
+    content = read_bytes(index)
     with reading(index, "Download or convert the model again."):
-        names = set(json.loads(index.read_bytes())["weight_map"].values())
-        return sorted(index.parent / name for name in names)
+        names = sorted(set(json.loads(content)["weight_map"].values()))
+    for name in names:
+        _check_shard(index, name)
+    return [index.parent / name for name in names]
+
+
+def _check_shard(index: Path, name: object) -> None:
+    """Refuse a shard that is no safetensors file of the model's own folder."""
+    if not isinstance(name, str) or not name.endswith(".safetensors") or Path(name).name != name:
+        raise UserError(
+            f"{index} names {str(name)[:80]!r} as a shard. Only .safetensors files in the same "
+            "folder are read. Download or convert the model again."
+        )
+    shard = index.parent / name
+    if not shard.is_file():
+        raise UserError(f"{index} names {name}, which is not there. Download the model again.")
+    # The hub's cache holds links into a folder of its own, beside the one of the revisions.
+    homes = (index.parent.resolve(), index.parent.absolute().parent.parent / "blobs")
+    if not any(shard.resolve().is_relative_to(home) for home in homes):
+        raise UserError(f"{shard} is a link out of the model's folder. Put the file itself there.")
 
 
 def _matching(folder: Path, patterns: Iterable[str]) -> Iterable[Path]:

@@ -38,6 +38,7 @@ from self_ensemble.models.devices import Placement, resolve_device, resolve_dtyp
 from self_ensemble.models.folder import check_tokenizer, read_config, weight_files
 from self_ensemble.models.gguf import is_whole, unpack, unpacked_folder
 from self_ensemble.models.packed_linear import can_pack, pack_linears, release_file
+from self_ensemble.models.sanity import REMEDY, check_sizes, check_tokens, compute_once
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,12 +135,15 @@ def load_model(
     given = _settings(source, revision, trust_remote_code)
     files = _unpacked(given, source.name, on_bytes)
     config = _config(files, source.name, trust_remote_code)
-    support.check_supported(config, _causal_lm_class(config, files, trust_remote_code))
+    _check_supported(config, files, source.name, trust_remote_code)
     backend = support.choose_backend(attention or "auto", config, placement.device)
     tokenizer = _tokenizer(files, source.name, trust_remote_code)
-    weights = read_files(_weights(source, given), on_bytes)
+    weight_paths = _weights(source, given)
+    check_sizes(config, weight_paths.values(), source.name)
+    weights = read_files(weight_paths, on_bytes)
     model = _model(files, config, source.name, placement, torch_dtype, trust_remote_code)
     require_unchanged(weights.values())
+    check_tokens(tokenizer, model, source.name)
     if packable and packed is not False:
         pack_linears(model)
         release_file(model)
@@ -176,7 +180,7 @@ def _settings(source: ModelSource, revision: str | None, trust_remote_code: bool
         patterns = hub.SETTINGS + (hub.CODE if trust_remote_code else ())
         folder = hub.fetch(source.location, revision, patterns)
     raw = read_config(folder, source.name)
-    is_native = raw.get("model_type") in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    is_native = str(raw.get("model_type")) in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
     if "auto_map" in raw and not is_native and not trust_remote_code:
         raise UserError(
             f"Model {source.name!r} brings Python code of its own. Read it, and if you trust it, "
@@ -196,7 +200,8 @@ def _unpacked(files: _Files, name: str, on_bytes: OnBytes) -> _Files:
         return files
     if not is_whole(folder):
         config = _config(files, name, trust_remote_code=False)
-        support.check_supported(config, _causal_lm_class(config, files, trust_remote_code=False))
+        _check_supported(config, files, name, trust_remote_code=False)
+        check_sizes(config, [file], name)
         with _reading(name, "weights"):
             if not unpack(file, folder):
                 return files
@@ -208,6 +213,14 @@ def _config(files: _Files, name: str, trust_remote_code: bool) -> PreTrainedConf
         return AutoConfig.from_pretrained(
             files.folder, trust_remote_code=trust_remote_code, **files.options()
         )
+
+
+def _check_supported(
+    config: PreTrainedConfig, files: _Files, name: str, trust_remote_code: bool
+) -> None:
+    # What a configuration holds may be of any type.
+    with _reading(name, "configuration"):
+        support.check_supported(config, _causal_lm_class(config, files, trust_remote_code))
 
 
 def _causal_lm_class(
@@ -289,13 +302,16 @@ def _model(
             f"The weights of model {name!r} do not fit its config.json: {len(unfit)} tensors are "
             f"missing or of another shape, first {unfit[0]}. Download or convert it again."
         )
-    return model.eval().requires_grad_(False)
+    model = model.eval().requires_grad_(False)
+    with _reading(name, "weights"):
+        compute_once(model)
+    return model
 
 
 @contextmanager
 def _reading(name: str, part: str) -> Iterator[None]:
     """Read a file with the library, quietly, and turn what it raises into one line."""
-    with _quiet(), reading(f"the {part} of model {name!r}", "Download or convert it again."):
+    with _quiet(), reading(f"the {part} of model {name!r}", REMEDY):
         yield
 
 

@@ -95,12 +95,15 @@ def _named() -> tuple[regex.Pattern[str], ...]:
     of = r"(?:\s+(?:of|de|del|di)\b|,)?"
     start = r"(?<![\p{L}\p{N}/.-])"
     whole = (
-        rf"{start}{every}\s+{_DAY},?\s+{_YEAR}",
+        rf"{start}{every}\s+(?:the\s+)?{_DAY},?\s+{_YEAR}",
         rf"{start}{_DAY}{of}\s+{every}{of}\s+{_YEAR}",
         rf"{start}{every}{of}\s+{_YEAR}",
     )
     # "may 5" may be a verb, so a month without year has its capital.
-    parts = (rf"{start}{english}\s+{_DAY}(?![\d:/-])", rf"{start}{_DAY}(?:\s+of)?\s+{english}")
+    parts = (
+        rf"{start}{english}\s+(?:the\s+)?{_DAY}(?![\d:/-])",
+        rf"{start}{_DAY}(?:\s+of)?\s+{english}",
+    )
     return (
         *(regex.compile(pattern, regex.IGNORECASE) for pattern in whole),
         *(regex.compile(pattern) for pattern in parts),

@@ -11,9 +11,9 @@ import regex
 from self_ensemble.questions.patterns import is_pattern
 from self_ensemble.scoring.dates import with_plain_dates
 from self_ensemble.scoring.lemmas import Lemmatiser, answer_lemmas, predict_lemma
-from self_ensemble.scoring.letters import plain_letters
+from self_ensemble.scoring.letters import plain_letters, with_german_umlauts
 from self_ensemble.scoring.match import partial_verdict
-from self_ensemble.scoring.numerals import number_in_words, with_plain_numbers
+from self_ensemble.scoring.numerals import number_in_words, with_digits, with_plain_numbers
 from self_ensemble.scoring.words import Borders
 
 _CAPITAL = r"(?=\s\p{Lu})"
@@ -21,7 +21,8 @@ _ABBREVIATIONS = tuple(
     (regex.compile(pattern), whole)
     for pattern, whole in (
         # "Main St." is a street: nothing with a capital follows.
-        (rf"\bSte?\b\.?{_CAPITAL}", "Saint"),
+        (rf"\bSt\b\.?{_CAPITAL}", "Saint"),
+        (rf"\bSte\b\.?{_CAPITAL}", "Sainte"),
         (rf"\bMt\b\.?{_CAPITAL}", "Mount"),
         (rf"\bFt\b\.?{_CAPITAL}", "Fort"),
         (rf"\bDr\b\.?{_CAPITAL}", "Doctor"),
@@ -44,16 +45,22 @@ _ABBREVIATIONS = tuple(
         (r"\bBros\b\.?", "Brothers"),
         (r"\bvs?\b\.(?=\s)|\bvs\b", "versus"),
         (r"\b[Nn]o\.\s?(?=\d)", "number "),
-        (r"(?<=\w)\s*&\s*(?=\w)|\s'?n'?\s(?=\p{L})", " and "),
+        (r"(?<=\w)\s*&\s*(?=\w)|[\s-]'?n'?[\s-](?=\p{L})", " and "),
+        (r"\bWW\s?(?=(?:II?|[12])\b)", "World War "),
         (r"\bUnited States of America\b|\bU\.? ?S\.? ?A\b\.?|\bU\.S\.|\bUS\b", "United States"),
         (r"\bU\.? ?K\b\.?", "United Kingdom"),
         (r"\bU\.? ?N\b\.?", "United Nations"),
         (r"\bE\.? ?U\b\.?", "European Union"),
     )
 )
+# One look instead of thirty for most texts.
+_MAY_BE_ABBREVIATED = regex.compile(
+    r"\b(?:Ste?|Mt|Ft|Dr|Prof|Gen|Capt|Lt|Col|Sgt|Gov|Sen|Rev|Pres|Ave|Rd|Blvd|Jr|Sr|Bros|vs?|WW)\b"
+    r"|\bWW|[Nn]o\.|&|[\s-]'?n'?[\s-]|\bU\b|\bU[SKN]\b|\bUSA\b|\bE\.? ?U\b|United States of"
+)
 _INITIALS = regex.compile(r"\b\p{Lu}(?: \p{Lu})+\b(?!')")
 # Not those of "isn't" and "n'est", which deny.
-_INSIDE_WORD = regex.compile(r"(?<=\p{L})(?:-|(?<!\b[nN])'(?!t\b))(?=\p{L})")
+_INSIDE_WORD = regex.compile(r"(?<=\p{L})(?:-|(?<!\b[nN])'(?![tT]\b))(?=\p{L})")
 # Endings that Korean writes at the noun.
 _KOREAN = regex.compile(
     "(?<=\\p{Hangul}{2})(?:\uc785\ub2c8\ub2e4|\uc774\uc5d0\uc694|\uc608\uc694|\uc774\ub2e4"
@@ -80,21 +87,36 @@ def lenient_match(
     if _is_right(prediction, answers, lemmatiser, borders):
         return True
     plain = [answer for answer in answers if not is_pattern(answer)]
+    said, wanted = spellings(prediction), [spellings(answer) for answer in plain]
+    if {said} | set(wanted) == {(text, text, text) for text in (prediction, *plain)}:
+        return False
     return any(
-        _is_right(said, [one_spelling(answer)[i] for answer in plain], lemmatiser, borders)
-        for i, said in enumerate(one_spelling(prediction))
+        _is_right(said[i], [spelling[i] for spelling in wanted], lemmatiser, borders)
+        for i in range(len(said))
+        # Mostly a text has the same spelling twice or three times.
+        if i == 0 or any(one[i] != one[0] for one in (said, *wanted))
     )
 
 
 @lru_cache(maxsize=1 << 16)
-def one_spelling(text: str) -> tuple[str, str]:
-    """Write a text in one way: with hyphens and apostrophes inside words, and without them."""
+def spellings(text: str) -> tuple[str, str, str]:
+    """Write a text in one way, three times.
+
+    Returns:
+        With hyphens and apostrophes inside words, without them, and with "ue" for u umlaut.
+    """
+    plain = _one_spelling(text)
+    return plain, _INSIDE_WORD.sub("", plain), _one_spelling(with_german_umlauts(text))
+
+
+@lru_cache(maxsize=1 << 16)
+def _one_spelling(text: str) -> str:
     text = plain_letters(number_in_words(text))
-    for pattern, whole in _ABBREVIATIONS:
-        text = pattern.sub(whole, text)
+    if _MAY_BE_ABBREVIATED.search(text):
+        for pattern, whole in _ABBREVIATIONS:
+            text = pattern.sub(whole, text)
     text = _INITIALS.sub(lambda found: found[0].replace(" ", ""), text)
-    text = with_plain_numbers(with_plain_dates(_KOREAN.sub("", text)))
-    return text, _INSIDE_WORD.sub("", text)
+    return with_plain_numbers(with_plain_dates(with_digits(_KOREAN.sub("", text))))
 
 
 def _is_right(

@@ -10,6 +10,16 @@ from self_ensemble.scoring.signs import readable
 # Accents of Latin, Greek and Cyrillic, vowel signs of Hebrew and Arabic, the Arabic stretcher. The
 # vowels of Indian scripts and Thai and the voicing marks of kana are letters and stay.
 _MARKS = regex.compile(r"[\u0300-\u036f\u0591-\u05c7\u0610-\u061a\u0640\u064b-\u065f\u0670]")
+_UMLAUTS = str.maketrans(
+    {
+        "\u00e4": "ae",
+        "\u00f6": "oe",
+        "\u00fc": "ue",
+        "\u00c4": "Ae",
+        "\u00d6": "Oe",
+        "\u00dc": "Ue",
+    }
+)
 _NO_DECOMPOSITION = str.maketrans(
     {
         "\u00e6": "ae",
@@ -34,10 +44,18 @@ _NO_DECOMPOSITION = str.maketrans(
         "\u0625": "\u0627",
         "\u0622": "\u0627",
         "\u0671": "\u0627",
+        # Forms of Arabic letters at the end of a word
+        "\u0629": "\u0647",
+        "\u0649": "\u064a",
         "\u06cc": "\u064a",
         "\u06a9": "\u0643",
     }
 )
+
+
+def with_german_umlauts(text: str) -> str:
+    """Write the umlauts of German as two letters: "Mueller"."""
+    return readable(text).translate(_UMLAUTS)
 
 
 @lru_cache(maxsize=1 << 16)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Literal
 
 from self_ensemble.questions.patterns import is_pattern, pattern_found
@@ -103,12 +104,13 @@ def token_f1(prediction: str, answers: Sequence[str]) -> float:
 
 def _is_same(prediction: str, answer: str) -> bool:
     ours, theirs = _comparable(prediction, answer)
-    if not ours:
+    if not ours or ours == theirs:
+        return bool(ours)
+    # Only a letter A stays a capital.
+    if "A" not in ours and "A" not in theirs:
         return False
     units = bool(units_of(prediction) and units_of(answer))
-    return ours == theirs or with_articles(prediction, units=units) == with_articles(
-        answer, units=units
-    )
+    return with_articles(prediction, units=units) == with_articles(answer, units=units)
 
 
 def _comparable(prediction: str, answer: str) -> tuple[str, str]:
@@ -132,10 +134,8 @@ def _verdict(
     if signs_differ(prediction, answer):
         return "wrong"
     text, said = readable(prediction), words_in(prediction)
-    wanted = words_in(answer)
-    skip = _num_articles([word.text for word in wanted])
-    wanted = wanted[skip:]
-    if is_short(wanted):
+    wanted, short = _wanted(answer)
+    if short:
         places = list(short_answer_places(text, said, wanted)) if wanted else []
         width = len(wanted)
     else:
@@ -154,6 +154,14 @@ def _verdict(
         return "wrong"
     denied = all(is_denied(text, said, start, start + width) for start in places)
     return "denied" if denied else "right"
+
+
+@lru_cache(maxsize=1 << 16)
+def _wanted(answer: str) -> tuple[tuple[Word, ...], bool]:
+    """The words of an answer without its article, and whether it is short."""
+    wanted = words_in(answer)
+    wanted = wanted[_num_articles([word.text for word in wanted]) :]
+    return wanted, is_short(wanted)
 
 
 def _laid_out(lemmas: Sequence[str]) -> tuple[str, tuple[Word, ...]]:

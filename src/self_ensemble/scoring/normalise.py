@@ -3,7 +3,7 @@
 import unicodedata
 from functools import lru_cache
 
-from self_ensemble.scoring.signs import readable, without_signs
+from self_ensemble.scoring.signs import has_signs, readable, without_signs
 
 ARTICLES = frozenset({"a", "an", "the"})
 _CLAUSE_ENDS = (",", ".", ";", ":", "!", "?", ")", "]")
@@ -29,7 +29,7 @@ def normalise(text: str, *, units: bool = False) -> str:
     """
     normal = _once(text, units)
     # A sign that goes may leave the next one behind a letter. A pass only ever takes away.
-    while (again := _once(normal, units)) != normal:
+    while has_signs(normal) and (again := _once(normal, units)) != normal:
         normal = again
     return normal
 

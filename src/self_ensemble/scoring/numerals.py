@@ -8,10 +8,14 @@ from babel.units import format_unit
 from roman_numerals import InvalidRomanNumeralError, RomanNumeral
 from text_to_num import alpha2digit
 
+from self_ensemble.scoring.letters import plain_letters
+
 _LANGUAGES = ("en", "de", "fr", "es", "it", "pt", "nl")
 _MULTIPLES = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 _MULTIPLE = regex.compile(rf"(\d[\d,]*(?:\.\d+)?)[\s-]?({'|'.join(_MULTIPLES)})s?\b", regex.I)
-_GROUPED = regex.compile(r"(?<![\d.,])\d{1,3}(?:([ ',])\d{3}(?:\1\d{3})*|(?:\.\d{3}){2,})(?!\d)")
+_GROUPED = regex.compile(
+    r"(?<![\d.,])\d{1,3}(?:([ ',])\d{3}(?:\1\d{3})*|(?:\.\d{3}){2,}|(?:,\d{2})+,\d{3})(?!\d)"
+)
 _GERMAN = regex.compile(r"(?<![\d.,])(\d{1,3}(?:\.\d{3})+),(\d+)(?![\d.,])")
 _DECIMAL_COMMA = regex.compile(r"(?<![\d.,])(\d+),(\d{1,2})(?![\d,]|\.\d)")
 _NO_WHOLE = regex.compile(r"(?<![\p{L}\p{N}.])\.(?=\d)")
@@ -20,6 +24,8 @@ _PERCENT = regex.compile(r"(?<=\d)\s*(?:%|per ?cent\b|pct\b)", regex.I)
 _MONEY = {"$": "dollar", "\u20ac": "euro", "\u00a3": "pound", "\u00a5": "yen", "\u20b9": "rupee"}
 _AMOUNT = regex.compile(r"([$\u20ac\u00a3\u00a5\u20b9])\s?(-?\d[\d.,]*\d|\d)")
 _AMOUNT_BEHIND = regex.compile(r"(?<=\d)\s?([$\u20ac\u00a3\u00a5\u20b9])")
+_NUMBER = regex.compile(r"\d+(?:\.\d+|st|nd|rd|th)?")
+_MINUS = regex.compile(r"\b[Mm]inus\s(?=\d)")
 _MORE_THAN_ONE = 1.5
 _FIRST = regex.compile(r"\bfirst\b", regex.I)
 # "Air Force One" has a number, "one of them" has none.
@@ -53,20 +59,22 @@ def number_in_words(text: str) -> str:
     if bare and not any(char.isdigit() for char in bare):
         for language in _LANGUAGES:
             number = str(alpha2digit(bare, language, 0))
-            if number.replace(".", "", 1).isdigit():
+            if _NUMBER.fullmatch(number):
                 return number
     return text
 
 
-def with_plain_numbers(text: str) -> str:
-    """Rewrite numbers of a text with plain letters: digits, no grouping, a decimal point.
-
-    Numbers in words are read in English.
-    """
+def with_digits(text: str) -> str:
+    """Write the English numbers of a text in digits, as "1500000" or "21st"."""
     text = _MULTIPLE.sub(_product, text)
     if any(char.isalpha() for char in text):
         # "one" by itself is a pronoun more often than a number; "first" is worth no less than 1st.
-        text = _FIRST.sub("1st", alpha2digit(_NAMED_ONE.sub("1", text), "en", _MORE_THAN_ONE))
+        text = _FIRST.sub("1st", _NAMED_ONE.sub("1", alpha2digit(text, "en", _MORE_THAN_ONE)))
+    return _MINUS.sub("-", text)
+
+
+def with_plain_numbers(text: str) -> str:
+    """Rewrite digits and Roman numbers of a text: no grouping, a decimal point, plain units."""
     text = _WORLD_WAR.sub(r"World War \1", _NUMBERED_KING.sub(r"\1", _ROMAN.sub(_arabic, text)))
     text = _GERMAN.sub(lambda found: f"{found[1].replace('.', '')}.{found[2]}", text)
     text = _GROUPED.sub(lambda found: regex.sub(r"\D", "", found[0]), text)
@@ -111,5 +119,6 @@ def _units() -> tuple["regex.Pattern[str]", dict[str, str]]:
                     # "5 in 1990" is no length.
                     if name != "in":
                         names.setdefault(name, plain)
+                        names.setdefault(plain_letters(name), plain)
     either = "|".join(map(regex.escape, sorted(names, key=len, reverse=True)))
     return regex.compile(rf"(?<=\d)[\s-]?({either})(?![\p{{L}}\p{{N}}])\.?", regex.I), names

@@ -2,20 +2,23 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import isnan, nan
 from statistics import fmean, median
+from typing import NamedTuple
 
 from self_ensemble.scoring.files import ResultRow
 from self_ensemble.scoring.lemmas import Lemmatiser, answer_lemmas, predict_lemma
 from self_ensemble.scoring.lenient import lenient_match
 from self_ensemble.scoring.match import (
+    Verdict,
     exact_match,
     partial_match,
     partial_verdict,
     token_f1,
 )
 from self_ensemble.scoring.normalise import is_no_answer
-from self_ensemble.scoring.words import Borders, words_in
+from self_ensemble.scoring.words import Borders, has_unspaced
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,20 +152,41 @@ def seconds_per_question(scores: FileScores) -> float:
 def _score(
     row: ResultRow, prediction: str, lemmatiser: Lemmatiser, borders: Borders | None
 ) -> RowScore:
-    lemmas = predict_lemma(prediction, lemmatiser), answer_lemmas(row.answers, lemmatiser)
-    verdict = partial_verdict(prediction, row.answers, *lemmas, borders=borders)
-    lenient = verdict == "right" or lenient_match(prediction, row.answers, lemmatiser, borders)
+    judged = _judge(prediction, row.answers, lemmatiser, borders)
     return RowScore(
         uuid=row.uuid,
-        accuracy=float(verdict == "right"),
-        exact_match=float(exact_match(prediction, row.answers)),
-        lenient=float(lenient),
-        token_f1=token_f1(prediction, row.answers),
+        accuracy=float(judged.verdict == "right"),
+        exact_match=float(judged.exact),
+        lenient=float(judged.lenient),
+        token_f1=judged.f1,
         no_answer=is_no_answer(prediction),
-        is_denied=verdict == "denied",
-        is_unspaced=any(word.is_unspaced for word in words_in(prediction)),
+        is_denied=judged.verdict == "denied",
+        is_unspaced=has_unspaced(prediction),
         seconds=row.seconds,
         paraphrase_index=row.paraphrase_index,
+    )
+
+
+class _Judgement(NamedTuple):
+    verdict: Verdict
+    exact: bool
+    lenient: bool
+    f1: float
+
+
+# Methods give the same answer to most questions.
+@lru_cache(maxsize=1 << 17)
+def _judge(
+    prediction: str, answers: tuple[str, ...], lemmatiser: Lemmatiser, borders: Borders | None
+) -> _Judgement:
+    lemmas = predict_lemma(prediction, lemmatiser), answer_lemmas(answers, lemmatiser)
+    verdict = partial_verdict(prediction, answers, *lemmas, borders=borders)
+    is_right = verdict == "right"
+    return _Judgement(
+        verdict,
+        exact=is_right and exact_match(prediction, answers),
+        lenient=is_right or lenient_match(prediction, answers, lemmatiser, borders),
+        f1=token_f1(prediction, answers),
     )
 
 

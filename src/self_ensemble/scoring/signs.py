@@ -29,9 +29,10 @@ _WITH_NUMBERS = (
 )
 _UNITS = r"(?<=\p{N}\s?)[\p{Sc}%\u2030\u00b0]|\p{Sc}(?=\s?\.?\p{N})"
 
-ON_WORDS = regex.compile(_ON_WORDS)
-_KEPT = regex.compile(_ON_WORDS + _WITH_NUMBERS)
-_KEPT_WITH_UNITS = regex.compile(_ON_WORDS + _WITH_NUMBERS + "|" + _UNITS)
+# Everything but letters, marks, digits, "." and ",", with what belongs to a word as `kept`.
+BETWEEN_WORDS = regex.compile(rf"(?P<kept>{_ON_WORDS})|[^\p{{L}}\p{{M}}\p{{N}}.,]")
+_SIGN = regex.compile(rf"(?P<kept>{_ON_WORDS}{_WITH_NUMBERS})|[\p{{P}}\p{{S}}]")
+_SIGN_BUT_UNITS = regex.compile(rf"(?P<kept>{_ON_WORDS}{_WITH_NUMBERS}|{_UNITS})|[\p{{P}}\p{{S}}]")
 _UNIT = regex.compile(_UNITS)
 _COMPARISON = regex.compile(r"[<>\u2264\u2265](?=\s*[-\p{Sc}]?\.?\p{N})|[!=]=")
 _THOUSANDS = regex.compile(r"(?<![\p{N}][\p{P}\p{S}]?)\p{N}{1,3}(?:,\p{N}{3})+(?!\p{N})")
@@ -72,6 +73,11 @@ def units_of(text: str) -> frozenset[str]:
     return frozenset(_UNIT.findall(readable(text)))
 
 
+def has_signs(text: str) -> bool:
+    """Whether a text has punctuation or symbols."""
+    return bool(_SIGN.search(text))
+
+
 def signs_differ(text: str, other: str) -> bool:
     """Whether both texts have signs of one kind beside numbers, and none in common.
 
@@ -98,14 +104,9 @@ def without_signs(text: str, *, units: bool = False) -> str:
         text: See `readable`.
         units: Also keep the signs of money, per cent and degrees beside numbers.
     """
-    pattern = _KEPT_WITH_UNITS if units else _KEPT
+    pattern = _SIGN_BUT_UNITS if units else _SIGN
     text = _THOUSANDS.sub(lambda found: found[0].replace(",", ""), text)
-    kept = {i for found in pattern.finditer(text) for i in range(*found.span())}
-    return "".join(
-        char
-        for i, char in enumerate(text)
-        if char.isalnum() or i in kept or unicodedata.category(char)[0] not in "PS"
-    )
+    return pattern.sub(lambda found: found["kept"] or "", text)
 
 
 def _seen(char: str) -> str:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import regex
 
 from self_ensemble.errors import UserError, unknown_name
-from self_ensemble.scoring.signs import ON_WORDS, readable
+from self_ensemble.scoring.signs import BETWEEN_WORDS, readable
 
 # Every other character than letters, marks, digits, "." and "," and the signs that belong to a
 # word is a space by now, so [^\s.,] is "part of a word". Tried in this order:
@@ -49,7 +49,12 @@ class Word(NamedTuple):
     @property
     def is_unspaced(self) -> bool:
         """Whether it is a character of a script without blanks between words."""
-        return bool(_HAS_UNSPACED.match(self.text))
+        return has_unspaced(self.text[:1])
+
+
+def has_unspaced(text: str) -> bool:
+    """Whether a text has characters of scripts without blanks between words."""
+    return not text.isascii() and bool(_HAS_UNSPACED.search(text))
 
 
 @lru_cache(maxsize=1 << 16)
@@ -62,14 +67,11 @@ def words_in(text: str) -> tuple[Word, ...]:
     every character is a word, in katakana every run.
     """
     text = readable(text)
-    kept = {i for found in ON_WORDS.finditer(text) for i in range(*found.span())}
-    spaced = "".join(
-        char if char in ".," or i in kept or unicodedata.category(char)[0] in "LMN" else " "
-        for i, char in enumerate(text)
-    )
+    spaced = BETWEEN_WORDS.sub(lambda found: found["kept"] or " ", text)
+    is_unspaced = has_unspaced(spaced)
     found: list[Word] = []
     for match in _WORD.finditer(spaced):
-        if _HAS_UNSPACED.search(match[0]):
+        if is_unspaced and has_unspaced(match[0]):
             for part in _CHARACTERS.finditer(spaced, *match.span()):
                 found.append(_word(part[0], *part.span()))
         else:

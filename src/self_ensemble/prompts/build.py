@@ -16,6 +16,7 @@ from jinja2 import TemplateError
 
 from self_ensemble.errors import UserError
 from self_ensemble.prompts.frame import PromptFrame, make_frame
+from self_ensemble.prompts.limited import render_limited
 from self_ensemble.prompts.tokens import Piece, TextEncoder
 from self_ensemble.questions.schema import Framing, Shot
 
@@ -116,13 +117,15 @@ def _rewrites() -> UserError:
 def _render(tokenizer: Any, turns: Sequence[dict[str, str]]) -> str:
     """Write a conversation; a system turn that the template refuses opens the first user turn."""
     try:
-        text: str = tokenizer.apply_chat_template(
-            list(turns),
-            tokenize=False,
-            add_generation_prompt=True,
-            # Today's date in the prompt, or a model that thinks first, would move the numbers.
-            date_string="26 Jul 2024",
-            enable_thinking=False,
+        return render_limited(
+            lambda: tokenizer.apply_chat_template(
+                list(turns),
+                tokenize=False,
+                add_generation_prompt=True,
+                # Today's date in the prompt, or a model that thinks first, would move the numbers.
+                date_string="26 Jul 2024",
+                enable_thinking=False,
+            )
         )
     except TemplateError as error:
         if turns[0]["role"] == "system":
@@ -131,4 +134,3 @@ def _render(tokenizer: Any, turns: Sequence[dict[str, str]]) -> str:
         raise UserError(
             f"This model's chat template refuses the prompt ({error}). Use --chat-template off."
         ) from error
-    return text

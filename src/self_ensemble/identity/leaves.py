@@ -24,8 +24,11 @@ def tensor_digest(tensor: torch.Tensor) -> str:
 
 def plain(value: object) -> tuple[object] | None:
     """What JSON has a form of, or a text says all of; None for anything else."""
-    if value is None or type(value) in (bool, int):
+    if value is None or type(value) is bool:
         return (value,)
+    if type(value) is int:
+        # Python refuses to write very large ones in decimal.
+        return (value if abs(value) < 1 << 63 else hex(value),)
     if type(value) is float:
         return (value if math.isfinite(value) else repr(value),)
     if type(value) is str:

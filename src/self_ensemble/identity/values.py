@@ -12,9 +12,11 @@ written as JSON nor taken apart as `pickle` would (an open file, a lock, a runni
 `NOT_COMPARABLE`, with a number that no other run has: nobody can say whether it is the same.
 """
 
+import copyreg
 import dis
 import functools
 import json
+import math
 import sys
 import types
 import uuid
@@ -107,6 +109,8 @@ class _Describer:
         return self._object(value, depth)
 
     def _container(self, value: Any, depth: int) -> object:
+        if _is_json(value):
+            return _shortened(value)
         described: object
         if isinstance(value, dict | types.MappingProxyType):
             pairs = [(key, self.describe(value[key], depth)) for key in value]
@@ -198,7 +202,8 @@ class _Describer:
             }
             return {name: part for name, part in parts.items() if part not in ({}, [])}
         with reading(type(value).__name__, "It has to be picklable."):
-            reduced = value.__reduce_ex__(4)
+            reducer = copyreg.dispatch_table.get(type(value))
+            reduced = value.__reduce_ex__(4) if reducer is None else reducer(value)
         if isinstance(reduced, str):
             wrapped = getattr(value, "__wrapped__", None)
             name = f"{getattr(value, '__module__', '')}.{reduced}"
@@ -217,6 +222,23 @@ class _Describer:
 
 def _not_comparable(value: object, reason: str) -> str:
     return f"{NOT_COMPARABLE} ({type(value).__name__}; {reason}; {uuid.uuid4().hex[:8]})"
+
+
+def _is_json(value: object, depth: int = 0) -> bool:
+    """Whether a value is JSON as it is; told fast, because tables may be large."""
+    kind = type(value)
+    if depth > MAX_DEPTH:
+        return False
+    if kind is list or kind is tuple:
+        return all(_is_json(one, depth + 1) for one in value)  # type: ignore[attr-defined]
+    if kind is dict:
+        pairs: dict[object, object] = value  # type: ignore[assignment]
+        return all(type(key) is str and _is_json(one, depth + 1) for key, one in pairs.items())
+    if kind is float:
+        return math.isfinite(value)  # type: ignore[arg-type]
+    return (
+        value is None or kind is bool or kind is str or (kind is int and plain(value) == (value,))
+    )
 
 
 def _shortened(described: object) -> object:

@@ -131,6 +131,7 @@ def test_a_name_is_not_joined_with_a_verb_by_its_lemma(prediction, answer, expec
         ("all except Norway", "Norway", "denied"),
         ("I don't know. Paris?", "Paris", "right"),
         ("not until 1945", "1945", "right"),
+        ("one of the best, if not the best: Rome, if not Paris", "Paris", "right"),
         ("no oxygen", "oxygen", "denied"),
         ("It is not 12", "12", "denied"),
         ("Not Afraid", "Not Afraid", "right"),

@@ -10,6 +10,7 @@ from pyarrow import feather
 from self_ensemble.errors import UserError
 from self_ensemble.questions.files import load_file
 from self_ensemble.questions.schema import Question
+from self_ensemble.questions.weights import load_weights
 
 Writer = Callable[[str, Iterable[object]], Path]
 
@@ -140,6 +141,16 @@ def test_csv_lists_are_json(tmp_path: Path) -> None:
         ("1", ("q", "p", "r"), ("a", "b")),
         ("2", (), ("plain",)),
     ]
+
+
+def test_lists_of_other_columns_may_be_texts(tmp_path: Path) -> None:
+    path = tmp_path / "m.csv"
+    rows = '7,q?,"[\'p?\' \'r?\']",a,"[0.5, 0.3, 0.2]"\n8,s?,[],b,"[1]"\n'
+    path.write_text("id,question,paraphrases,answers,trust\n" + rows)
+    loaded = load_file(path, num_shots=0, seed=0)
+    assert [q.wordings for q in loaded.questions] == [("q?", "p?", "r?"), ("s?",)]
+    weights = load_weights("trust", loaded, (0, 2))
+    assert weights == {"7": (0.5, 0.2), "8": ()}
 
 
 def test_feather_lists_are_lists(tmp_path: Path) -> None:

@@ -528,3 +528,13 @@ def test_patterns_are_searched_for_and_never_shown_as_an_answer(write_jsonl: Wri
         UserError, match=r"m\.jsonl:1: 'answer_patterns': the pattern '\(a' cannot"
     ):
         load(write_jsonl("m.jsonl", [{"question": "q", "answer_patterns": ["(a"]}]))
+
+
+def test_a_chosen_column_that_a_row_lacks_is_not_made_up_from_another(write_jsonl: Writer) -> None:
+    rows = [{"question": "a?", "gold": "x", "p": ["b?"]}, {"question": "c?", "gold": "y"}]
+    options = {"columns": "answers=gold,paraphrases=p"}
+    path = write_jsonl("m.jsonl", rows)
+    assert [q.wordings for q in load(path, **options)] == [("a?", "b?"), ("c?",)]
+    path = write_jsonl("m.jsonl", [*rows, {"question": "d?", "answers": "z"}])
+    with pytest.raises(UserError, match=r"m\.jsonl:3: the row has no 'answers'"):
+        load(path, **options)

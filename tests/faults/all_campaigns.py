@@ -4,6 +4,8 @@ from tests.faults.campaign import Campaign
 from tests.faults.changes import CHANGES_BETWEEN_HALVES
 from tests.faults.damage import DAMAGE
 from tests.faults.disk_errors import DISK_ERRORS
+from tests.faults.hostile_models import HOSTILE_MODELS
+from tests.faults.hostile_names import HOSTILE_NAMES
 from tests.faults.kills import KILLS
 
 CAMPAIGNS: tuple[Campaign, ...] = (
@@ -11,4 +13,6 @@ CAMPAIGNS: tuple[Campaign, ...] = (
     DISK_ERRORS,
     DAMAGE,
     CHANGES_BETWEEN_HALVES,
+    HOSTILE_MODELS,
+    HOSTILE_NAMES,
 )

@@ -51,7 +51,8 @@ def test_a_configuration_that_the_weights_do_not_bear_is_refused(folder, values,
 def test_a_token_beyond_the_vocabulary_is_refused_by_its_id(folder):
     path = folder / "tokenizer.json"
     content = json.loads(path.read_text())
-    content["added_tokens"].append(content["added_tokens"][0] | {"id": 5000, "content": "<far>"})
+    far = {"id": 5000, "content": "<far>", "special": False}
+    content["added_tokens"].append(content["added_tokens"][0] | far)
     content["model"]["vocab"]["<far>"] = 5000
     path.write_text(json.dumps(content))
     with pytest.raises(UserError, match=r"token '<far>' with id 5000, .* is of size 320"):

@@ -64,16 +64,19 @@ def _size(config: PreTrainedConfig, option: str, name: str) -> int:
 def check_tokens(tokenizer: Any, model: PreTrainedModel, name: str) -> None:
     """Refuse a tokenizer that knows tokens which the model has not.
 
-    The padding token may lie beyond: tokenizers are often given one, and no prompt holds it.
+    Special tokens may lie beyond, all but the one that every text begins with: the library and
+    many a user add some that no text is ever read as.
 
     Raises:
         UserError: With such a token, its id and the size of the model's vocabulary.
     """
     rows = len(model.get_input_embeddings().weight)
+    special = {str(one) for one in tokenizer.added_tokens_decoder.values() if one.special}
+    unread = {*tokenizer.all_special_tokens, *special} - {tokenizer.bos_token}
     beyond = {
         token: number
         for token, number in tokenizer.get_vocab().items()
-        if not 0 <= number < rows and token != tokenizer.pad_token
+        if not 0 <= number < rows and token not in unread
     }
     if beyond:
         token, number = max(beyond.items(), key=lambda item: item[1])

@@ -74,7 +74,7 @@ class Answer:
     token_ids: tuple[int, ...]
     logprobs: tuple[float, ...]
     stop_reason: str
-    members: tuple["Answer", ...] = ()
+    members: tuple["Answer | Unanswered", ...] = ()
 
     def __str__(self) -> str:
         return self.text
@@ -83,3 +83,21 @@ class Answer:
     def mean_logprob(self) -> float:
         """Mean log-probability of the generated tokens."""
         return sum(self.logprobs) / len(self.logprobs) if self.logprobs else math.nan
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """A method has no answer, because a score on the way to it is nan or infinite.
+
+    Attributes:
+        method: Name of the method.
+        error: At which token of the answer, by which wording or rule, and what to do.
+        members: For `vote` and `per_prompt` what became of each wording.
+    """
+
+    method: str
+    error: str
+    members: tuple["Answer | Unanswered", ...] = ()
+
+
+Outcome = Answer | Unanswered

@@ -4,8 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
-import torch
-
+from self_ensemble.decoding.memory import is_out_of_memory
 from self_ensemble.errors import UserError
 from self_ensemble.results.interrupt import finish_batch_on_signal
 
@@ -65,7 +64,7 @@ def run_batches(
             try:
                 progress = run_batch(batch)
             except RuntimeError as error:
-                if not _out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
                 if not may_shrink or len(batch) == 1:
                     raise UserError(
@@ -82,8 +81,3 @@ def run_batches(
             if interruption.received is not None:
                 return Outcome(total, spent, interruption.exit_code)
     return Outcome(total, spent, 0)
-
-
-def _out_of_memory(error: RuntimeError) -> bool:
-    # A GPU has an error of its own; where a host refuses memory, there is only the text.
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 
-from self_ensemble.asking import Answer, Request, Settings
+from self_ensemble.asking import Answer, Outcome, Request, Settings, Unanswered
 from self_ensemble.decoding.batch import Batch, Frontier
 from self_ensemble.decoding.captured import check_decode, check_model, decode_captured
 from self_ensemble.decoding.choose import Sampling
@@ -14,10 +14,13 @@ from self_ensemble.decoding.engine import Counters, Engine
 from self_ensemble.decoding.loop import Decoded, Track, decode
 from self_ensemble.decoding.prefill import Prefix, encode_prefix, prefill
 from self_ensemble.decoding.stopping import StopRule
+from self_ensemble.decoding.user_rule import RuleError
 from self_ensemble.errors import UserError
+from self_ensemble.isolation import EVERY, PRIOR, Behind, Found, ask_apart, explore_apart, reason
 from self_ensemble.methods import Method, resolve_method
 from self_ensemble.models.load import LoadedModel
 from self_ensemble.models.support import choose_backend
+from self_ensemble.packing.layout import build_layout
 from self_ensemble.prompts.build import plain_frame
 from self_ensemble.prompts.frame import PromptFrame
 from self_ensemble.questions.schema import Framing
@@ -38,11 +41,12 @@ class Explored(NamedTuple):
     Attributes:
         greedy: The greedy one, if asked for.
         samples: The sampled ones.
-        first_logits: Logits of the first token, `(V,)`, float32, on the CPU.
+        first_logits: Logits of the first token, `(V,)`, float32, on the CPU; not finite where the
+            model's are not.
     """
 
-    greedy: Answer | None
-    samples: tuple[Answer, ...]
+    greedy: Outcome | None
+    samples: tuple[Outcome, ...]
     first_logits: torch.Tensor
 
 
@@ -102,6 +106,8 @@ class Ensemble:
         self.decode = decode
         self.engine = Engine(model, backend)
         self._prefix: Prefix | None = None
+        # Of prompts that were looked at after something was not finite: whether they are.
+        self._finite: dict[tuple[object, ...], bool] = {}
         self.stop = StopRule(
             model.tokenizer,
             _eos_token_ids(model),
@@ -118,8 +124,8 @@ class Ensemble:
         """Answer one question asked in several wordings, with the first method.
 
         Raises:
-            UserError: The question cannot be asked (see `problem`), or weights are given that
-                nothing reads.
+            UserError: The question cannot be asked (see `problem`), weights are given that
+                nothing reads, or a score on the way to the answer is nan or infinite.
         """
         if isinstance(wordings, str):
             raise UserError("Got one text. Give a list of wordings, with one entry or more.")
@@ -134,7 +140,9 @@ class Ensemble:
         """Answer many questions with the first method, in order.
 
         Raises:
-            UserError: A question that cannot be asked; see `problem`.
+            UserError: A question that cannot be asked (see `problem`), or one without an answer,
+                because a score on the way to it is nan or infinite: the first of them. `run`
+                gives the answers of the others as well.
         """
         if weights is not None and not self._reads_weights():
             raise UserError(
@@ -152,12 +160,16 @@ class Ensemble:
         ]
         answers: list[Answer] = []
         for start in range(0, len(requests), batch_size):
-            answers += self.run(requests[start : start + batch_size])[self.methods[0].name]
+            for found in self.run(requests[start : start + batch_size])[self.methods[0].name]:
+                if isinstance(found, Unanswered):
+                    which = f"Question {len(answers) + 1}: " if len(requests) > 1 else ""
+                    raise UserError(f"{which}{found.error}")
+                answers.append(found)
         return answers
 
     def run(
         self, requests: Sequence[Request], methods: Sequence[Method] | None = None
-    ) -> dict[str, list[Answer]]:
+    ) -> dict[str, list[Outcome]]:
         """Answer one batch of questions with every method, from one prefill.
 
         Args:
@@ -165,13 +177,15 @@ class Ensemble:
             methods: Some of the ensemble's methods; None for all of them.
 
         Returns:
-            For each method one answer per request, in order.
+            For each method one answer per request, in order; `Unanswered` where a score on the
+            way to it is nan or infinite, which does not touch the others.
 
         Raises:
-            UserError: A question that cannot be asked; see `problem`.
+            UserError: A question that cannot be asked (see `problem`), or a rule of the user's
+                that fails.
         """
         asked = self.methods if methods is None else tuple(methods)
-        answers: dict[str, dict[int, Answer]] = {method.name: {} for method in asked}
+        answers: dict[str, dict[int, Outcome]] = {method.name: {} for method in asked}
         for size in sorted({len(request.wordings) for request in requests}):
             places = [i for i, request in enumerate(requests) if len(request.wordings) == size]
             same = [requests[place] for place in places]
@@ -209,23 +223,37 @@ class Ensemble:
         assert all(len(request.wordings) == 1 for request in requests), "one wording each"
         if not requests:
             return []
-        alone = (Method("per_prompt", "alone"),)
-        batch, frontier = self._prefill(requests, alone, Streams(False, 1, False))
         tracks = [Track("greedy", (0,), Sampling())] if greedy else []
         if num_samples:
             tracks.append(Track("samples", (0,) * num_samples, sampling))
+        explored = explore_apart(self._continued, self._next_is_finite, tracks, requests)
+        alone = Method("per_prompt", "alone")
+
+        def outcomes(request: Request, decoded: Sequence[Decoded]) -> tuple[Outcome, ...]:
+            return tuple(self._single(alone, request, one, 0) for one in decoded)
+
+        return [
+            Explored(
+                outcomes(request, found["greedy"])[0] if greedy else None,
+                outcomes(request, found["samples"]) if num_samples else (),
+                first_logits,
+            )
+            for request, (found, first_logits) in zip(requests, explored, strict=True)
+        ]
+
+    def _continued(
+        self, tracks: Sequence[Track], requests: Sequence[Request]
+    ) -> list[tuple[dict[str, list[Decoded]], torch.Tensor]]:
+        """Continue one wording each; of each request its answers by track, and first logits."""
+        alone = (Method("per_prompt", "alone"),)
+        batch, frontier = self._prefill(requests, alone, Streams(False, 1, False))
         first_logits = frontier.logits_MV.cpu()
         keys = [request.key for request in requests]
         weights = torch.ones(len(requests), 1)
         decoded = decode(batch, frontier, tracks, weights, keys, self.stop) if tracks else []
-        by_track = {
-            track.name: [[self._single(track.name, one) for one in found] for found in rows]
-            for track, rows in zip(tracks, decoded, strict=True)
-        }
         return [
-            Explored(
-                by_track["greedy"][row][0] if greedy else None,
-                tuple(by_track["samples"][row]) if num_samples else (),
+            (
+                {t.name: rows[row] for t, rows in zip(tracks, decoded, strict=True)},
                 first_logits[row],
             )
             for row in range(len(requests))
@@ -276,7 +304,20 @@ class Ensemble:
 
     def _run_pass(
         self, methods: Sequence[Method], requests: Sequence[Request]
-    ) -> dict[str, list[Answer]]:
+    ) -> dict[str, list[Outcome]]:
+        found = ask_apart(self._decoded, self._next_is_finite, methods, requests)
+        return {
+            method.name: [
+                self._answer(method, request, decoded)
+                for request, decoded in zip(requests, found[method.name], strict=True)
+            ]
+            for method in methods
+        }
+
+    def _decoded(
+        self, methods: Sequence[Method], requests: Sequence[Request], first_answer: int
+    ) -> Found:
+        """Ask questions with as many wordings each; wordings alone are numbered from the last."""
         if all(method.kind == "original" for method in methods):
             requests = [original_only(request) for request in requests]
         num_wordings = len(requests[0].wordings)
@@ -291,20 +332,30 @@ class Ensemble:
         if streams.fused:
             tracks.append(Track("flex_attention", (0,), sampling))
         if any(method.kind in ("alone", "original", "vote") for method in methods):
-            tracks.append(Track("per_prompt", streams.alone, sampling))
+            alone = Track("per_prompt", streams.alone, sampling, first_answer=first_answer)
+            tracks.append(alone)
         weights = torch.tensor(
             [relative_weights(r.weights or (1.0,) * num_wordings) for r in requests]
         )
         keys = [request.key for request in requests]
-        if self.decode == "tree":
-            decoded = decode(batch, frontier, tracks, weights, keys, self.stop)
-        else:
-            decoded = decode_captured(
-                batch, frontier, tracks, weights, self.stop, compiled=self.decode == "compiled"
-            )
+        try:
+            if self.decode == "tree":
+                decoded = decode(batch, frontier, tracks, weights, keys, self.stop)
+            else:
+                decoded = decode_captured(
+                    batch, frontier, tracks, weights, self.stop, compiled=self.decode == "compiled"
+                )
+        except RuleError as error:
+            batch_of = f"{keys[0]} .. {keys[-1]}" if len(keys) > 1 else keys[0]
+            raise UserError(
+                f"{error} (batch of questions {batch_of}). What was done before is kept."
+            ) from error
         by_track = {track.name: rows for track, rows in zip(tracks, decoded, strict=True)}
         return {
-            method.name: [self._answer(method, found) for found in by_track[_track(method)]]
+            method.name: [
+                found[:1] if method.kind == "original" else list(found)
+                for found in by_track[_track(method)]
+            ]
             for method in methods
         }
 
@@ -316,18 +367,59 @@ class Ensemble:
         )
         return prefill(self.engine, layouts, self.prefix())
 
-    def _answer(self, method: Method, found: Sequence[Decoded]) -> Answer:
-        if method.kind in ("fused", "tied"):
-            return self._single(method.name, found[0])
-        members = tuple(self._single("per_prompt", decoded) for decoded in found)
-        if method.kind == "original":
-            return replace(members[0], method=method.name)
-        winner = 0
-        if method.kind == "vote":
-            winner = vote([m.text for m in members], [m.mean_logprob for m in members])
-        return replace(members[winner], method=method.name, members=members)
+    def _next_is_finite(
+        self, request: Request, behind: int | Behind, token_ids: Sequence[int]
+    ) -> bool:
+        """Whether the model's logits behind a prompt and an answer's tokens are finite."""
+        parts = self.frame.parts(request.wordings)
+        segments = (parts.segments[behind],) if isinstance(behind, int) else ()
+        cue = parts.cue
+        if behind == PRIOR:
+            cue = parts.without_question
+        elif behind == EVERY:
+            cue = parts.cue[-1:]
+        key = (parts.prefix, segments, cue, tuple(token_ids))
+        if key not in self._finite:
+            layout = build_layout(
+                replace(parts, segments=segments, cue=(*cue, *token_ids), prior=None),
+                fused=False,
+                alone=(0 if segments else None,),
+                num_prefix=len(parts.prefix),
+            )
+            _, frontier = prefill(self.engine, [layout], self.prefix())
+            # The largest of logits with nan among them is nan.
+            self._finite[key] = bool(frontier.logits_MV.amax().isfinite())
+        return self._finite[key]
 
-    def _single(self, name: str, decoded: Decoded) -> Answer:
+    def _answer(self, method: Method, request: Request, found: Sequence[Decoded]) -> Outcome:
+        if method.kind in ("fused", "tied"):
+            return self._single(method, request, found[0], None)
+        members = tuple(
+            self._single(method, request, decoded, wording)
+            for wording, decoded in enumerate(found)
+        )
+        if method.kind == "original":
+            return members[0]
+        answers = [member for member in members if isinstance(member, Answer)]
+        first = members[0]
+        if method.kind == "vote" and len(answers) < len(members):
+            first = next(member for member in members if isinstance(member, Unanswered))
+        elif method.kind == "vote":
+            winner = vote([a.text for a in answers], [a.mean_logprob for a in answers])
+            first = answers[winner]
+        named = tuple(replace(member, method="per_prompt") for member in members)
+        return replace(first, method=method.name, members=named)
+
+    def _single(
+        self, method: Method, request: Request, decoded: Decoded, wording: int | None
+    ) -> Outcome:
+        if not decoded.is_finite:
+            return Unanswered(
+                method.name, reason(self._next_is_finite, method, request, decoded, wording)
+            )
+        return self._text(method.name, decoded)
+
+    def _text(self, name: str, decoded: Decoded) -> Answer:
         generation = self.stop.text(decoded.token_ids)
         return Answer(
             method=name,

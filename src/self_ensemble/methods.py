@@ -11,10 +11,9 @@ from self_ensemble.decoding.fusion import (
     RULES,
     WEIGHTED,
     FusionRule,
-    checked_rule,
     contrast,
-    load_rule,
 )
+from self_ensemble.decoding.user_rule import built_in, checked_rule, load_rule, rule_name
 from self_ensemble.errors import UserError
 
 Kind = Literal["fused", "tied", "alone", "original", "vote"]
@@ -46,17 +45,17 @@ class Method:
 
     @property
     def needs_weights(self) -> bool:
-        return self.name in WEIGHTED
+        return built_in(self.rule) in WEIGHTED
 
     @property
     def reads_prior(self) -> bool:
         """Whether its rule gets the prompt without the question as one more row."""
-        return self.name in READS_PRIOR
+        return built_in(self.rule) in READS_PRIOR
 
     @property
     def may_read_weights(self) -> bool:
         """Whether weights can make a difference: a weighted rule, or one of the user's own."""
-        return self.needs_weights or (self.kind == "tied" and self.name not in RULES)
+        return self.needs_weights or (self.kind == "tied" and built_in(self.rule) is None)
 
 
 def resolve_method(method: "str | Method | Callable[..., object]") -> Method:
@@ -64,10 +63,8 @@ def resolve_method(method: "str | Method | Callable[..., object]") -> Method:
     if isinstance(method, Method):
         return method
     if callable(method):
-        for built_in, rule in RULES.items():
-            if method is rule:
-                return Method(built_in, "tied", rule)
-        name = f"{method.__module__}:{getattr(method, '__name__', type(method).__name__)}"
+        # A partial of a built-in rule is that method with another setting.
+        name = built_in(method) or rule_name(method)
         return Method(name, "tied", checked_rule(name, method))
     kind = KINDS.get(method, "tied")
     if kind != "tied":

@@ -7,10 +7,11 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from self_ensemble.asking import Answer, Request
+from self_ensemble.asking import Answer, Outcome, Request, Unanswered
 from self_ensemble.batches import BatchProgress
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError
+from self_ensemble.finite_rows import FiniteRows, end_if
 from self_ensemble.methods import Method
 from self_ensemble.models.identity import identity_of, versions
 from self_ensemble.prompts.tokens import PROMPT_TOKENS
@@ -18,7 +19,6 @@ from self_ensemble.questions.schema import Question, QuestionSet
 from self_ensemble.results.manifest import IDENTITY
 from self_ensemble.results.plan import RowPlan
 from self_ensemble.results.schema import PER_PROMPT_SCHEMA, RESULT_SCHEMA
-from self_ensemble.results.store import ResultFile
 from self_ensemble.scoring.lemmas import answer_lemmas, predict_lemma
 
 # Answers do not depend on these: questions and model are compared by content, wherever they lie.
@@ -133,7 +133,7 @@ def answer_batch(
     *,
     ensemble: Ensemble,
     choice: WordingChoice,
-    files: Mapping[str, ResultFile],
+    files: Mapping[str, FiniteRows],
     weights: Weights | None = None,
     segment_weights: Weights | None = None,
 ) -> BatchProgress:
@@ -146,6 +146,9 @@ def answer_batch(
         files: An open, unfinished result file for each of the ensemble's methods.
         weights: Weights of the weighted methods by uuid.
         segment_weights: Weights inside attention by uuid.
+
+    Raises:
+        UserError: A rule of the user's fails, or nothing of the run so far is finite.
     """
     started = time.perf_counter()
     requests: dict[str, Request] = {}
@@ -161,25 +164,38 @@ def answer_batch(
     rescued = _originals(ensemble, [q for q in batch if q.uuid in errors])
     seconds = (time.perf_counter() - started) / max(len(requests), 1)
     row = _RowMaker(ensemble, choice, seconds)
+    problems: list[UserError | None] = []
+    failed = set(errors)
     for method in ensemble.methods:
         found = answers[method.name] | (rescued if method.kind == "original" else {})
         rows: list[dict[str, object]] = []
+        not_finite: dict[str, str] = {}
         for question in batch:
             answer = found.get(question.uuid)
-            reason = None if answer else errors[question.uuid]
-            rows += row.rows(method, question, answer, reason)
-        files[method.name].append(rows)
-    return BatchProgress(len(batch), len(errors), time.perf_counter() - started)
+            rows += row.rows(method, question, answer, errors.get(question.uuid))
+            reason = None if answer is None else _first_error(answer)
+            if reason is not None:
+                not_finite[question.uuid] = reason
+        problems.append(files[method.name].append(rows, not_finite))
+        failed |= not_finite.keys()
+    end_if(problems)
+    return BatchProgress(len(batch), len(failed), time.perf_counter() - started)
 
 
-def _answers(ensemble: Ensemble, requests: dict[str, Request]) -> dict[str, dict[str, Answer]]:
+def _first_error(answer: Outcome) -> str | None:
+    """Why some wording of a question, or all of it, is not finite."""
+    found = (answer, *answer.members)
+    return next((one.error for one in found if isinstance(one, Unanswered)), None)
+
+
+def _answers(ensemble: Ensemble, requests: dict[str, Request]) -> dict[str, dict[str, Outcome]]:
     if not requests:
         return {method.name: {} for method in ensemble.methods}
     found = ensemble.run(list(requests.values()))
     return {name: dict(zip(requests, answers, strict=True)) for name, answers in found.items()}
 
 
-def _originals(ensemble: Ensemble, questions: Sequence[Question]) -> dict[str, Answer]:
+def _originals(ensemble: Ensemble, questions: Sequence[Question]) -> dict[str, Outcome]:
     """Answers of `origin` to questions whose other wordings cannot be asked."""
     methods = [method for method in ensemble.methods if method.kind == "original"]
     requests = {
@@ -204,7 +220,7 @@ class _RowMaker:
     seconds: float
 
     def rows(
-        self, method: Method, question: Question, answer: Answer | None, error: str | None
+        self, method: Method, question: Question, answer: Outcome | None, error: str | None
     ) -> Iterator[dict[str, object]]:
         chosen = (0,) if method.kind == "original" else self.choice.chosen()
         wordings = [question.wordings[i] for i in chosen if i < len(question.wordings)]
@@ -216,15 +232,15 @@ class _RowMaker:
             "prompts": [frame.wording.format(wording) + frame.cue_text for wording in wordings],
             "answer_lemmas": answer_lemmas(question.answers),
             "backend": self.ensemble.engine.backend_name,
-            "error": error,
         }
         if method.kind != "alone":
-            yield common | _outcome(answer, self.seconds)
+            yield common | _outcome(answer, error, self.seconds)
             return
         for place, index in enumerate(chosen):
+            member = None if answer is None else answer.members[place]
             yield (
                 common
-                | _outcome(answer and answer.members[place], self.seconds / len(chosen))
+                | _outcome(member, error, self.seconds / len(chosen))
                 | {
                     "paraphrase": wordings[place] if place < len(wordings) else "",
                     "paraphrase_index": index,
@@ -232,16 +248,30 @@ class _RowMaker:
             )
 
 
-def _outcome(answer: Answer | None, seconds: float) -> dict[str, object]:
+def _outcome(found: Outcome | None, error: str | None, seconds: float) -> dict[str, object]:
+    """What came of a question; the error is why it could not be asked."""
+    if not isinstance(found, Answer):
+        return {
+            "prediction": None,
+            "generation": None,
+            "predict_lemma": [],
+            "token_ids": [],
+            "num_tokens": 0,
+            "mean_logprob": math.nan,
+            "seconds": math.nan,
+            "stop_reason": "error",
+            "error": error if found is None else found.error,
+        }
     return {
-        "prediction": None if answer is None else answer.text,
-        "generation": None if answer is None else answer.generation,
-        "predict_lemma": [] if answer is None else predict_lemma(answer.text),
-        "token_ids": [] if answer is None else list(answer.token_ids),
-        "num_tokens": 0 if answer is None else len(answer.token_ids),
-        "mean_logprob": math.nan if answer is None else answer.mean_logprob,
-        "seconds": math.nan if answer is None else seconds,
-        "stop_reason": "error" if answer is None else answer.stop_reason,
+        "prediction": found.text,
+        "generation": found.generation,
+        "predict_lemma": predict_lemma(found.text),
+        "token_ids": list(found.token_ids),
+        "num_tokens": len(found.token_ids),
+        "mean_logprob": found.mean_logprob,
+        "seconds": seconds,
+        "stop_reason": found.stop_reason,
+        "error": None,
     }
 
 

@@ -75,7 +75,7 @@ def test_rows_that_cannot_be_asked_are_error_rows_and_the_others_go_on(
         # No shots: the rows set aside would not be the same in both files.
         options = ["--num-shots", "0", "--estimator", "sampling,agreement"]
         assert main(arguments(path, judge_folder, path.parent, *options)) == code
-    assert "4 questions could not be asked" in capsys.readouterr().out
+    assert "4 questions could not be asked or answered" in capsys.readouterr().out
     # A finished run still tells of them.
     assert main([*arguments(mixed, judge_folder, mixed.parent, *options), "--json"]) == 3
     assert json.loads(capsys.readouterr().out)["errors"] == 4

@@ -15,6 +15,7 @@ from self_ensemble.cli.filling import fill
 from self_ensemble.cli.main import main
 from self_ensemble.decoding import batch, memory
 from self_ensemble.ensemble import Ensemble
+from self_ensemble.finite_rows import held_back
 from self_ensemble.models.load import load_model
 from self_ensemble.prompts.build import plain_frame
 from self_ensemble.questions.load import load_questions
@@ -251,7 +252,10 @@ def test_a_batch_that_does_not_fit_is_halved_and_answers_are_the_same(
     choice = WordingChoice(3)
     plan = row_plan(*ensemble.methods, questions, choice)
     with ResultFile.open(target, Manifest({}), plan) as file:
-        answer = partial(answer_batch, ensemble=ensemble, choice=choice, files={"avg": file})
+        answer = partial(
+            answer_batch, ensemble=ensemble, choice=choice,
+            files=held_back({"avg": file}, len(questions.questions)),
+        )  # fmt: skip
         fill([file], questions.questions, answer, batch_size=8, may_shrink=True,
              console=Console(quiet=True), doing="answering")  # fmt: skip
     expected = result(output, "ensemble_avg-3")

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from self_ensemble.confidence.self_report import EXAMPLES, TrueOrFalse, statement
+from self_ensemble.confidence.self_report import EXAMPLES, TOO_LONG, TrueOrFalse, statement
 from self_ensemble.decoding.reference import next_logits_alone
 from self_ensemble.errors import UserError
 
@@ -50,9 +50,9 @@ def test_a_prompt_that_is_too_long_has_no_probability_and_the_others_have(loaded
     questions = [QUESTIONS[0], "river " * 1000, *QUESTIONS[1:]]
     answers = [ANSWERS[0], "Yes", *ANSWERS[1:]]
     found = asking.probabilities(questions, answers, batch_size=2)
-    assert math.isnan(found.pop(1))
+    assert found.pop(1) == TOO_LONG
     assert found == pytest.approx(expected, abs=1e-5)
-    assert all(map(math.isnan, asking.probabilities(["river " * 1000], ["Yes"], 2)))
+    assert asking.probabilities(["river " * 1000], ["Yes"], 2) == [TOO_LONG]
     assert asking.probabilities([], [], 2) == []
 
 

@@ -7,7 +7,7 @@ from asking import STRENGTH, TIED, combine_slowly, entropy_slowly
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from self_ensemble.decoding.fusion import CONTRAST, RULES, WEIGHTED, contrast, fuse, min_entropy
+from self_ensemble.decoding.fusion import CONTRAST, RULES, WEIGHTED, contrast, min_entropy
 
 UNWEIGHTED = [name for name in TIED if name not in WEIGHTED]
 
@@ -233,8 +233,8 @@ def test_gated_decides_for_each_question_of_a_batch():
 
 
 @pytest.mark.parametrize("name", TIED)
-def test_fuse_gives_one_row_per_question(name):
-    assert fuse(RULES[name], torch.randn(3, 4, 7), torch.ones(3, 4)).shape == (3, 7)
+def test_a_rule_gives_one_row_per_question(name):
+    assert RULES[name](torch.randn(3, 4, 7), torch.ones(3, 4)).shape == (3, 7)
 
 
 @pytest.mark.parametrize("name", ["contrast", "weighted_avg", "prob_avg"])

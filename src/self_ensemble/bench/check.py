@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from self_ensemble.asking import Answer
-from self_ensemble.bench.ours import answer_walks, make_ready
+from self_ensemble.bench.ours import answer_walks, answered, make_ready, members_of
 from self_ensemble.bench.plain import generate
 from self_ensemble.bench.rival import Walks
 from self_ensemble.bench.work import Work, model_as_it_was
@@ -82,7 +82,7 @@ def check_answers(
                 tokens = answers[name][index].token_ids
                 oracle = _oracle(loaded, parts, name, tokens)
                 tally.compare(f"{name}, question {index}", tokens, oracle)
-            for member, answer in enumerate(answers["per_prompt"][index].members):
+            for member, answer in enumerate(members_of(answers["per_prompt"][index])):
                 tally.compare(
                     f"per_prompt, question {index}, wording {member}",
                     answer.token_ids,
@@ -162,6 +162,8 @@ class _Tally:
 
     def _accept(self, what: str, place: int, token: int, logits: Tensor) -> None:
         best = int(logits.argmax())
+        if not logits[best].isfinite():
+            raise _refusal(what, place, "the oracle's logits are not finite")
         if token == best:
             return
         gap = float(logits[best] - logits[token])
@@ -213,7 +215,7 @@ def _answers(
     ensemble = work.ensemble(list(methods.values()), work.max_new_tokens, attention)
     make_ready(work, ensemble)
     try:
-        found = ensemble.run(work.requests(batch))
+        found = answered(ensemble, work.requests(batch))
     finally:
         # What it is compared with runs on plain layers, and `in_float32` knows no others.
         unpack_linears(work.loaded.model)

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 
-from self_ensemble.asking import Answer
+from self_ensemble.asking import Answer, Request, Unanswered
 from self_ensemble.bench.rival import Rival, Walks, tokens_through
 from self_ensemble.bench.roofline import Needed, packed_passes, prefix_pass
 from self_ensemble.bench.work import FUSED, PRIOR, Walk, Work
 from self_ensemble.decoding.prefill import encode_prefix
 from self_ensemble.ensemble import Ensemble
+from self_ensemble.errors import UserError
 from self_ensemble.methods import Method
 from self_ensemble.models.packed_linear import pack_linears, unpack_linears
 
@@ -25,7 +26,7 @@ def ours(
 
     def answer(num_tokens: int) -> Iterator[dict[str, list[Answer]]]:
         for batch in work.batches():
-            yield ensembles[num_tokens].run(work.requests(batch))
+            yield answered(ensembles[num_tokens], work.requests(batch))
 
     def needed(walks: Walks) -> Needed:
         prefills, decode = [], []
@@ -58,6 +59,29 @@ def ours(
     )
 
 
+def answered(ensemble: Ensemble, requests: Sequence[Request]) -> dict[str, list[Answer]]:
+    """The answers of one batch, all of them.
+
+    Raises:
+        UserError: One is not finite.
+    """
+    found: dict[str, list[Answer]] = {}
+    for name, outcomes in ensemble.run(requests).items():
+        for one in outcomes:
+            # Of several wordings' answers each must be there.
+            failed = [x for x in (one, *one.members) if isinstance(x, Unanswered)]
+            if failed:
+                raise UserError(f"No numbers without answers: {failed[0].error}")
+            if isinstance(one, Answer):
+                found.setdefault(name, []).append(one)
+    return found
+
+
+def members_of(answer: Answer) -> tuple[Answer, ...]:
+    """The answers of the wordings, which `answered` has found to be there."""
+    return tuple(member for member in answer.members if isinstance(member, Answer))
+
+
 def make_ready(work: Work, ensemble: Ensemble) -> None:
     """Give the model the attention function and the linear layers that ours runs on."""
     if work.ours_is_packed:
@@ -80,6 +104,6 @@ def answer_walks(
                 streams = [*range(num_wordings), *([PRIOR] if method.reads_prior else [])]
                 found += [Walk(stream, answer.token_ids) for stream in streams]
             else:
-                members = answer.members or (answer,)
+                members = members_of(answer) or (answer,)
                 found += [Walk(index, one.token_ids) for index, one in enumerate(members)]
     return [tuple(found) for found in walks]

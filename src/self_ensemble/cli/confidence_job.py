@@ -29,6 +29,7 @@ from self_ensemble.confidence.self_report import TrueOrFalse
 from self_ensemble.decoding.choose import Sampling
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError
+from self_ensemble.finite_rows import held_back
 from self_ensemble.questions.schema import QuestionSet
 from self_ensemble.results.disk import check_writable, read_table
 from self_ensemble.results.manifest import Manifest
@@ -98,7 +99,8 @@ def run_confidence_job(job: ConfidenceJob) -> int:
         }
         unfinished = leave_out_finished(files, console)
         run = ConfidenceRun(
-            ensemble, choice, unfinished, job.num_samples, sampling,
+            ensemble, choice, held_back(unfinished, len(question_set.questions)),
+            job.num_samples, sampling,
             TrueOrFalse(model) if "p_true" in unfinished else None,
         )  # fmt: skip
         outcome = fill(
@@ -203,6 +205,8 @@ def _report(
         done = count(outcome.num_questions, "question")
         page.print(f"{done}, {per_question:.2f} s per question.", highlight=False)
     if failed:
-        page.print(f"{count(len(failed), 'question')} could not be asked; see column 'error'.")
+        page.print(
+            f"{count(len(failed), 'question')} could not be asked or answered; see column 'error'."
+        )
     page.print("How far they can be trusted: self-ensemble analyze --calibration", highlight=False)
     return 3 if failed else 0

@@ -24,8 +24,10 @@ from self_ensemble.cli.setup import (
 from self_ensemble.decoding.captured import check_decode
 from self_ensemble.decoding.choose import Sampling
 from self_ensemble.decoding.fusion import CONTRAST
+from self_ensemble.decoding.user_rule import own_function
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError
+from self_ensemble.finite_rows import held_back
 from self_ensemble.identity.values import code_identity
 from self_ensemble.methods import Method, resolve_methods
 from self_ensemble.questions.schema import QuestionSet
@@ -148,7 +150,8 @@ def run_job(job: Job) -> int:
             unfinished.values(),
             question_set.questions,
             partial(
-                answer_batch, ensemble=ensemble, choice=choice, files=unfinished,
+                answer_batch, ensemble=ensemble, choice=choice,
+                files=held_back(unfinished, len(question_set.questions)),
                 weights=weights, segment_weights=segment_weights,
             ),
             batch_size=job.batch_size or default_batch_size(model),
@@ -254,7 +257,7 @@ def _open(
         # It asks the same wording whatever the others ask.
         options |= dict.fromkeys(("num_paraphrases", "indices"))
     if method.rule is not None and ":" in method.name:
-        options["rule"] = code_identity(method.rule)
+        options["rule"] = code_identity(own_function(method.rule))
     fields = made_with | options
     path = result_path(
         job.output_dir, question_set.name, job.model.model, method.name, job.num_paraphrases,
@@ -308,4 +311,4 @@ def _report(
         )
     if num_errors:
         failed = count(num_errors, "question")
-        console.print(f"{failed} could not be asked; see the column 'error'.")
+        console.print(f"{failed} could not be asked or answered; see the column 'error'.")

@@ -24,6 +24,7 @@ from self_ensemble.cli.setup import (
 from self_ensemble.decoding.choose import Sampling
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError
+from self_ensemble.finite_rows import FiniteRows
 from self_ensemble.models.load import LoadedModel
 from self_ensemble.prompts.build import plain_frame
 from self_ensemble.questions.schema import Question, QuestionSet
@@ -94,7 +95,12 @@ def run_paraphrase_job(job: ParaphraseJob) -> int:
             outcome = fill(
                 [file],
                 question_set.questions,
-                partial(reword_batch, make_pools=maker.pools, file=file, num=job.num),
+                partial(
+                    reword_batch,
+                    make_pools=maker.pools,
+                    num=job.num,
+                    file=FiniteRows(file, len(question_set.questions), "wordings"),
+                ),
                 batch_size=job.batch_size or maker.batch_size,
                 may_shrink=job.batch_size is None,
                 console=console,

@@ -5,20 +5,53 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
-from self_ensemble.asking import Answer, Request
+from self_ensemble.asking import Answer, Request, Unanswered
 from self_ensemble.batches import BatchProgress
 from self_ensemble.confidence.estimators import ESTIMATORS, Evidence
-from self_ensemble.confidence.self_report import TrueOrFalse
+from self_ensemble.confidence.self_report import TOO_LONG, TrueOrFalse
 from self_ensemble.decoding.choose import Sampling
 from self_ensemble.ensemble import Ensemble, Explored
 from self_ensemble.errors import UserError
+from self_ensemble.finite_rows import FiniteRows, end_if
 from self_ensemble.questions.schema import Question
-from self_ensemble.results.store import ResultFile
 from self_ensemble.run import WordingChoice, make_request
 from self_ensemble.scoring.lemmas import answer_lemmas, predict_lemma
 
-TOO_LONG = "The question with its proposed answer is too long for the model to be asked about."
+
+class _Seen(NamedTuple):
+    """What was seen of one wording.
+
+    Attributes:
+        explored: Its continuations.
+        p_true: Probability that its answer is true, or why there is none; nan where not asked.
+    """
+
+    explored: Explored
+    p_true: float | str
+
+    def error(self, estimator: str) -> str | None:
+        """Why this wording has no confidence by an estimator."""
+        if isinstance(self.explored.greedy, Unanswered):
+            return self.explored.greedy.error
+        if estimator == "p_true" and isinstance(self.p_true, str):
+            return self.p_true
+        samples = self.explored.samples if estimator == "sampling" else ()
+        return next((one.error for one in samples if isinstance(one, Unanswered)), None)
+
+    def evidence(self) -> Evidence:
+        """The same for the estimators."""
+        greedy = self.explored.greedy
+        assert isinstance(greedy, Answer)  # see `error`
+        samples = [one for one in self.explored.samples if isinstance(one, Answer)]
+        return Evidence(
+            greedy=greedy,
+            greedy_lemma=predict_lemma(greedy.text),
+            sample_lemmas=[predict_lemma(answer.text) for answer in samples],
+            first_logits=self.explored.first_logits,
+            p_true=math.nan if isinstance(self.p_true, str) else self.p_true,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +69,7 @@ class ConfidenceRun:
 
     ensemble: Ensemble
     choice: WordingChoice
-    files: dict[str, ResultFile]
+    files: dict[str, FiniteRows]
     num_samples: int
     sampling: Sampling
     true_or_false: TrueOrFalse | None
@@ -53,19 +86,25 @@ class ConfidenceRun:
                 requests[question.uuid] = request
             except UserError as error:
                 errors[question.uuid] = str(error)
-        explored = self._explore(list(requests.values()))
-        rows: dict[str, list[dict[str, object]]] = {name: [] for name in self.files}
-        for question in batch:
-            found = explored.get(question.uuid)
-            for name in self.files:
-                rows[name] += (
-                    self._error_rows(question, errors[question.uuid])
-                    if found is None
-                    else self._rows(question, requests[question.uuid], found, name)
-                )
+        seen = self._explore(list(requests.values()))
+        failed = set(errors)
+        problems: list[UserError | None] = []
         for name, file in self.files.items():
-            file.append(rows[name])
-        return BatchProgress(len(batch), len(errors), time.perf_counter() - started)
+            rows: list[dict[str, object]] = []
+            not_finite: dict[str, str] = {}
+            for question in batch:
+                found = seen.get(question.uuid)
+                if found is None:
+                    rows += self._error_rows(question, errors[question.uuid])
+                    continue
+                rows += self._rows(question, requests[question.uuid], found, name)
+                reasons = [reason for one in found if (reason := one.error(name))]
+                if reasons and reasons[0] != TOO_LONG:
+                    not_finite[question.uuid] = reasons[0]
+            problems.append(file.append(rows, not_finite))
+            failed |= not_finite.keys()
+        end_if(problems)
+        return BatchProgress(len(batch), len(failed), time.perf_counter() - started)
 
     def counters(self) -> dict[str, int]:
         """Work done so far, the questions about P(true) included."""
@@ -74,7 +113,7 @@ class ConfidenceRun:
             work.update(asdict(self.true_or_false.ensemble.counters))
         return dict(work)
 
-    def _explore(self, requests: Sequence[Request]) -> dict[str, list[tuple[Explored, float]]]:
+    def _explore(self, requests: Sequence[Request]) -> dict[str, list[_Seen]]:
         """Of every wording its continuations and its P(true), by question.
 
         As many prompts as there are questions go through the model at once, so that a batch that
@@ -91,55 +130,44 @@ class ConfidenceRun:
         for start in range(0, len(prompts), at_once):
             together = [prompt for _, prompt in prompts[start : start + at_once]]
             seen += self.ensemble.explore(together, num_samples, self.sampling)
-        truths = [math.nan] * len(prompts)
+        truths: dict[int, float | str] = {}
         if self.true_or_false is not None:
-            truths = self.true_or_false.probabilities(
-                [prompt.wordings[0] for _, prompt in prompts],
-                [_greedy(one).text for one in seen],
+            proposed = {n: x.greedy for n, x in enumerate(seen) if isinstance(x.greedy, Answer)}
+            found_true = self.true_or_false.probabilities(
+                [prompts[n][1].wordings[0] for n in proposed],
+                [answer.text for answer in proposed.values()],
                 at_once,
             )
-        found: dict[str, list[tuple[Explored, float]]] = {}
-        for (uuid, _), one, truth in zip(prompts, seen, truths, strict=True):
-            found.setdefault(uuid, []).append((one, truth))
+            truths = dict(zip(proposed, found_true, strict=True))
+        found: dict[str, list[_Seen]] = {}
+        for n, ((uuid, _), one) in enumerate(zip(prompts, seen, strict=True)):
+            found.setdefault(uuid, []).append(_Seen(one, truths.get(n, math.nan)))
         return found
 
     def _rows(
-        self,
-        question: Question,
-        request: Request,
-        found: Sequence[tuple[Explored, float]],
-        estimator: str,
+        self, question: Question, request: Request, found: Sequence[_Seen], estimator: str
     ) -> list[dict[str, object]]:
-        evidence = [_evidence(one, truth) for one, truth in found]
-        confidences = ESTIMATORS[estimator](evidence)
-        sampled = estimator == "sampling"
+        errors = [one.error(estimator) for one in found]
+        good = [n for n, error in enumerate(errors) if error is None]
+        if estimator == "agreement" and len(good) < len(found):
+            # Every wording is compared with all others.
+            first = next(error for error in errors if error is not None)
+            errors, good = [error or first for error in errors], []
+        values = ESTIMATORS[estimator]([found[n].evidence() for n in good])
+        confidences = dict(zip(good, values, strict=True))
         return [
-            self._common(question, index, wording)
-            | {
-                "greedy_predict": seen.greedy.text,
-                "sample_predicts": [answer.text for answer in one.samples] if sampled else [],
-                "greedy_lemma": list(seen.greedy_lemma),
-                "sample_lemmas": list(seen.sample_lemmas) if sampled else [],
-                "confidence": confidence,
-                "error": TOO_LONG if math.isnan(confidence) else None,
-            }
-            for index, wording, (one, _), seen, confidence in zip(
-                self.choice.chosen(), request.wordings, found, evidence, confidences, strict=True
-            )
+            self._common(question, index, request.wordings[n])
+            | _seen_columns(found[n], sampled=estimator == "sampling" and errors[n] is None)
+            | {"confidence": confidences.get(n, math.nan), "error": errors[n]}
+            for n, index in enumerate(self.choice.chosen())
         ]
 
     def _error_rows(self, question: Question, error: str) -> list[dict[str, object]]:
         wordings = dict(enumerate(question.wordings))
         return [
             self._common(question, index, wordings.get(index, ""))
-            | {
-                "greedy_predict": None,
-                "sample_predicts": [],
-                "greedy_lemma": [],
-                "sample_lemmas": [],
-                "confidence": math.nan,
-                "error": error,
-            }
+            | _seen_columns(None, sampled=False)
+            | {"confidence": math.nan, "error": error}
             for index in self.choice.chosen()
         ]
 
@@ -155,16 +183,16 @@ class ConfidenceRun:
         }
 
 
-def _evidence(explored: Explored, p_true: float) -> Evidence:
-    return Evidence(
-        greedy=_greedy(explored),
-        greedy_lemma=predict_lemma(_greedy(explored).text),
-        sample_lemmas=[predict_lemma(answer.text) for answer in explored.samples],
-        first_logits=explored.first_logits,
-        p_true=p_true,
-    )
-
-
-def _greedy(explored: Explored) -> Answer:
-    assert explored.greedy is not None  # asked for in `_explore`
-    return explored.greedy
+def _seen_columns(seen: _Seen | None, *, sampled: bool) -> dict[str, object]:
+    """The answers to one wording; empty where there are none."""
+    if seen is None or not isinstance(seen.explored.greedy, Answer):
+        empty = ("sample_predicts", "greedy_lemma", "sample_lemmas")
+        return {"greedy_predict": None} | {name: [] for name in empty}
+    evidence = seen.evidence()
+    texts = [one.text for one in seen.explored.samples if isinstance(one, Answer)]
+    return {
+        "greedy_predict": evidence.greedy.text,
+        "sample_predicts": texts if sampled else [],
+        "greedy_lemma": list(evidence.greedy_lemma),
+        "sample_lemmas": list(evidence.sample_lemmas) if sampled else [],
+    }

@@ -28,6 +28,10 @@ EXAMPLES = (
 )
 
 
+TOO_LONG = "The question with its proposed answer is too long for the model to be asked about."
+NOT_FINITE = "The model gives nan or infinity where it is asked whether its answer is true."
+
+
 class TrueOrFalse:
     """Asks a model whether proposed answers are true."""
 
@@ -46,13 +50,13 @@ class TrueOrFalse:
 
     def probabilities(
         self, questions: Sequence[str], answers: Sequence[str], batch_size: int
-    ) -> list[float]:
-        """Probability of "true" against "false" for each proposed answer.
+    ) -> list[float | str]:
+        """Probability of "true" against "false" for each proposed answer, or why there is none.
 
         This prompt is another than the data set's, so it may be too long for the model where
-        that one is not: then there is no probability, nan.
+        that one is not.
         """
-        found = [math.nan] * len(questions)
+        found: list[float | str] = [TOO_LONG] * len(questions)
         requests = [
             (place, Request(key=str(place), wordings=(statement(question, answer),)))
             for place, (question, answer) in enumerate(zip(questions, answers, strict=True))
@@ -63,7 +67,9 @@ class TrueOrFalse:
             seen = self.ensemble.explore(batch, 0, Sampling(), greedy=False)
             for place, explored in zip(places, seen, strict=True):
                 both = explored.first_logits[torch.tensor(self._words)]
-                found[place] = float(both.softmax(dim=-1)[0])
+                p_true = float(both.softmax(dim=-1)[0])
+                is_finite = math.isfinite(p_true) and bool(explored.first_logits.amax().isfinite())
+                found[place] = p_true if is_finite else NOT_FINITE
         return found
 
 

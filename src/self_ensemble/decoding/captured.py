@@ -19,7 +19,6 @@ from torch import Tensor
 from self_ensemble.decoding.batch import Batch, Frontier
 from self_ensemble.decoding.choose import Sampling, greedy
 from self_ensemble.decoding.engine import Counters
-from self_ensemble.decoding.fusion import apply_rule, nan_returned
 from self_ensemble.decoding.loop import Decoded, Track
 from self_ensemble.decoding.memory import check_fits, pass_bytes
 from self_ensemble.decoding.step import Prompts, Step, StepShape
@@ -136,11 +135,9 @@ def _decode_track(
         if track.rule is None:
             scores_BAV = logits_BKV
         else:
-            scores_BAV = apply_rule(track.rule, logits_BKV, weights_BN)[:, None]
+            scores_BAV = track.rule(logits_BKV, weights_BN)[:, None]
         tokens_BA, logprobs_BA = greedy(scores_BAV)
-        # The best of scores with a nan among them is nan.
-        best_BA = scores_BAV.gather(-1, tokens_BA[..., None])[..., 0]
-        answers.send(tokens_BA, logprobs_BA, best_BA.isnan())
+        answers.send(tokens_BA, logprobs_BA)
         answers.take_in(LAG)
         if place == num_steps or answers.all_ended:
             break
@@ -213,10 +210,10 @@ class _Answers:
         """Whether every answer has ended, as far as the host knows."""
         return all(one.stop_reason is not None for row in self.decoded for one in row)
 
-    def send(self, tokens_BA: Tensor, logprobs_BA: Tensor, is_nan_BA: Tensor) -> None:
+    def send(self, tokens_BA: Tensor, logprobs_BA: Tensor) -> None:
         """Send what a step has chosen to the host; the device goes on."""
         # One transfer; a float32 holds every whole number up to 16 million.
-        sent = torch.stack([tokens_BA.float(), logprobs_BA, is_nan_BA.float()])
+        sent = torch.stack([tokens_BA.float(), logprobs_BA])
         if not sent.is_cuda:
             self._coming.append((sent.cpu(), None))
             return
@@ -236,11 +233,6 @@ class _Answers:
                 self._take(row, found)
 
     def _take(self, row: list[Decoded], found: list[list[float]]) -> None:
-        for answer, (token, logprob, is_nan) in zip(row, found, strict=True):
-            if answer.stop_reason is not None:
-                continue
-            if is_nan and self.track.rule is not None:
-                raise nan_returned()
-            answer.token_ids.append(int(token))
-            answer.logprobs.append(logprob)
-            answer.stop_reason = self.stop.reason(answer.token_ids)
+        for answer, (token, logprob) in zip(row, found, strict=True):
+            if answer.stop_reason is None:
+                answer.take(int(token), logprob, self.stop)

@@ -62,26 +62,45 @@ def choose(
 
     Returns:
         Token ids `(A,)` and their log-probabilities at temperature 1 `(A,)`, both on the CPU.
+        Where the chosen score or the normaliser is not finite, no log-probability is, and the
+        token means nothing.
     """
     of_A = torch.arange(len(scores_MV)) if of_A is None else of_A
     if sampling.temperature == 0.0:
         tokens_M, logprobs_M = greedy(scores_MV)
         return tokens_M.cpu()[of_A], logprobs_M.cpu()[of_A]
-    tokens_A = torch.empty(len(of_A), dtype=torch.long)
+    totals_M = scores_MV.logsumexp(dim=-1).cpu()
+    is_finite_M = totals_M.isfinite()
+    tokens_A = torch.zeros(len(of_A), dtype=torch.long)
     for start in range(0, len(scores_MV), SAMPLED_AT_ONCE):
         end = start + SAMPLED_AT_ONCE
-        here = ((of_A >= start) & (of_A < end)).nonzero()[:, 0]
-        # On the CPU, because not every device has float64.
-        scaled = scores_MV[start:end].float().cpu() / sampling.temperature
-        probs = scaled.softmax(dim=-1)
-        tokens_A[here] = _draw(probs, of_A[here] - start, draws_A[here], sampling.top_p)
-    totals_M = scores_MV.logsumexp(dim=-1).cpu()
+        here = ((of_A >= start) & (of_A < end) & is_finite_M[of_A]).nonzero()[:, 0]
+        if len(here):
+            # On the CPU, because not every device has float64.
+            probs = _probabilities(scores_MV[start:end].cpu(), sampling.temperature)
+            tokens_A[here] = _draw(probs, of_A[here] - start, draws_A[here], sampling.top_p)
     chosen_A = scores_MV[of_A.to(scores_MV.device), tokens_A.to(scores_MV.device)].cpu()
     return tokens_A, chosen_A - totals_M[of_A]
 
 
+def _probabilities(scores_MV: Tensor, temperature: float) -> Tensor:
+    """Softmax of the scores over the temperature, `(M, V)` float32; no finite row becomes nan."""
+    probs_MV = (scores_MV.float() / temperature).softmax(dim=-1)
+    too_large = probs_MV[:, 0].isnan()
+    if bool(too_large.any()):
+        # Scores beyond float32 once they are divided; relative to the best one they are not.
+        scores = scores_MV[too_large].double()
+        relative = (scores - scores.amax(dim=-1, keepdim=True)) / temperature
+        probs_MV[too_large] = relative.softmax(dim=-1).float()
+    return probs_MV
+
+
 def greedy(scores: Tensor) -> tuple[Tensor, Tensor]:
-    """The best tokens of `(..., V)` and their log-probabilities, both `(...)`, on the device."""
+    """The best tokens of `(..., V)` and their log-probabilities, both `(...)`, on the device.
+
+    The largest of scores with nan among them is nan, and the normaliser of scores with infinity
+    among them is infinite: a log-probability is finite if the score and the normaliser are.
+    """
     best, tokens = largest(scores)
     return tokens, best - scores.logsumexp(dim=-1)
 

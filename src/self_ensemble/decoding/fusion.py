@@ -5,15 +5,12 @@ weights to unnormalised log-probabilities. It is written along the last dimensio
 function serves one question and a batch.
 """
 
-import importlib
-import inspect
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from self_ensemble.decoding.choose import largest
-from self_ensemble.errors import UserError, unknown_name
 
 FusionRule = Callable[[Tensor, Tensor], Tensor]
 
@@ -97,9 +94,11 @@ def gated(logits: Tensor, weights: Tensor) -> Tensor:
     than half. To ask that all wordings agree would change no greedy answer: the token that each
     of them likes best is also the best of any mean.
     """
-    _, choices = largest(logits)
+    best, choices = largest(logits)
     agree = (choices == choices[..., :1]).float().mean(dim=-1, keepdim=True) > 0.5
     original = logits[..., 0, :].log_softmax(dim=-1)
+    # A wording whose logits are not finite has no favourite.
+    agree = agree & best.isfinite().all(dim=-1, keepdim=True)
     return torch.where(agree, original, prob_avg(logits, weights))
 
 
@@ -120,78 +119,3 @@ READS_PRIOR = frozenset({"contrast"})  # the prompt without the question comes a
 
 def _shares(weights: Tensor) -> Tensor:
     return weights / weights.sum(dim=-1, keepdim=True)
-
-
-def load_rule(name: str, known: list[str]) -> FusionRule:
-    """A rule by name, or the user's own as `module:function`.
-
-    Args:
-        name: A built-in name or `module:function`.
-        known: All method names, for the message.
-
-    Raises:
-        UserError: No such rule.
-    """
-    if name in RULES:
-        return RULES[name]
-    module_name, colon, function_name = name.partition(":")
-    if not colon:
-        raise unknown_name("method", name, [*known, "module:function"])
-    try:
-        rule = getattr(importlib.import_module(module_name), function_name)
-    except (ImportError, AttributeError, SyntaxError, ValueError, TypeError) as error:
-        raise UserError(
-            f"Cannot load the fusion rule {name!r} ({error}). "
-            "Give module:function, importable from here (set PYTHONPATH)."
-        ) from error
-    if not callable(rule):
-        raise UserError(f"{name!r} is no function. Give module:function.")
-    return checked_rule(name, rule)
-
-
-def checked_rule(name: str, rule: Callable[..., object]) -> FusionRule:
-    """Refuse a function that does not take logits and weights, before anything is computed."""
-    try:
-        inspect.signature(rule).bind(None, None)
-    except TypeError as error:
-        raise UserError(
-            f"The fusion rule {name!r} does not take (logits, weights): {error}. "
-            "Write a function of two tensors."
-        ) from error
-    result: FusionRule = rule  # type: ignore[assignment]
-    return result
-
-
-def fuse(rule: FusionRule, logits_BNV: Tensor, weights_BN: Tensor) -> Tensor:
-    """Apply a rule to a batch and check what comes back, `(B, V)`.
-
-    Raises:
-        UserError: A user's rule returned another shape or nan.
-    """
-    scores = apply_rule(rule, logits_BNV, weights_BN)
-    # The largest of scores with a nan among them is nan.
-    if scores.amax(dim=-1).isnan().any():
-        raise nan_returned()
-    return scores
-
-
-def apply_rule(rule: FusionRule, logits_BNV: Tensor, weights_BN: Tensor) -> Tensor:
-    """Apply a rule to a batch, `(B, V)`; does not wait for the device, so nan goes unnoticed.
-
-    Raises:
-        UserError: A user's rule returned another shape.
-    """
-    scores = rule(logits_BNV, weights_BN)
-    expected = (logits_BNV.shape[0], logits_BNV.shape[2])
-    if not isinstance(scores, Tensor) or tuple(scores.shape) != expected:
-        got = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
-        raise UserError(
-            f"The fusion rule returned {got} for logits {tuple(logits_BNV.shape)}; expected "
-            f"{expected}. Reduce dimension -2."
-        )
-    return scores
-
-
-def nan_returned() -> UserError:
-    """The refusal of a rule that returned nan."""
-    return UserError("The fusion rule returned nan. Check it for 0/0 and inf - inf.")

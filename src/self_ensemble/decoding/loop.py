@@ -6,6 +6,7 @@ frontier; where two of them have taken the same tokens they share a node, so the
 ten methods costs little more than the tokens in which they differ.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -14,12 +15,14 @@ from torch import Tensor
 
 from self_ensemble.decoding.batch import Batch, Frontier, advance
 from self_ensemble.decoding.choose import Sampling, choose
-from self_ensemble.decoding.fusion import FusionRule, fuse
+from self_ensemble.decoding.fusion import FusionRule
 from self_ensemble.decoding.stopping import StopRule
 
 # Logits that are looked at together on a CPU: what is made of them then stays in the processor's
 # cache instead of going to memory and back.
 LOGITS_AT_ONCE = 1 << 20
+# The end of an answer whose next score, or the normaliser of it, is no finite number.
+NOT_FINITE = "not finite"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +36,14 @@ class Track:
         sampling: How its tokens are chosen.
         rule: Ties the streams: all take the token that the rule's distribution gives. None:
             each stream takes its own token and is an answer of its own.
+        first_answer: Number of its first answer, which fixes what is drawn for it.
     """
 
     name: str
     streams: tuple[int, ...]
     sampling: Sampling
     rule: FusionRule | None = None
+    first_answer: int = 0
 
     @property
     def num_answers(self) -> int:
@@ -47,11 +52,31 @@ class Track:
 
 @dataclass(slots=True)
 class Decoded:
-    """One answer as it grows."""
+    """One answer as it grows.
+
+    Attributes:
+        token_ids: Its tokens.
+        logprobs: Their log-probabilities.
+        stop_reason: Why it has ended; None while it grows.
+    """
 
     token_ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     stop_reason: str | None = None
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether every token that it should have could be chosen."""
+        return self.stop_reason != NOT_FINITE
+
+    def take(self, token: int, logprob: float, stop: StopRule) -> None:
+        """Add a token, or end the answer where there was none to choose: a score of nan or inf."""
+        if not math.isfinite(logprob):
+            self.stop_reason = NOT_FINITE
+            return
+        self.token_ids.append(token)
+        self.logprobs.append(logprob)
+        self.stop_reason = stop.reason(self.token_ids)
 
 
 @dataclass(slots=True)
@@ -142,10 +167,7 @@ def _choose_tokens(
         tokens[answers], logprobs[answers] = chosen, found.double()
     taken = zip(rows.tolist(), columns.tolist(), tokens.tolist(), logprobs.tolist(), strict=True)
     for row, column, token, logprob in taken:
-        answer = walk.answers[row][column]
-        answer.token_ids.append(token)
-        answer.logprobs.append(logprob)
-        answer.stop_reason = stop.reason(answer.token_ids)
+        walk.answers[row][column].take(token, logprob, stop)
     tokens_BA = torch.zeros(live_BA.shape, dtype=torch.long)
     tokens_BA[rows, columns] = tokens
     going_on = _walkers(walk)
@@ -174,7 +196,7 @@ def _scores(
     parts = (rows, weights_BN[rows].to(frontier.logits_MV.device), torch.arange(len(rows)))
     for row, weights, answers in zip(*(torch.split(one, at_once) for one in parts), strict=True):
         logits = frontier.logits_of(walk.nodes_BK[row])
-        yield fuse(walk.track.rule, logits, weights), answers, None
+        yield walk.track.rule(logits, weights), answers, None
 
 
 def _num_at_once(frontier: Frontier, num_streams: int) -> int:
@@ -192,7 +214,7 @@ def _draws(track: Track, keys: Sequence[str], num_draws: int) -> Tensor:
     draws = [
         [
             torch.from_numpy(track.sampling.uniforms(f"{key}\0{track.name}\0{answer}", num_draws))
-            for answer in range(track.num_answers)
+            for answer in range(track.first_answer, track.first_answer + track.num_answers)
         ]
         for key in keys
     ]

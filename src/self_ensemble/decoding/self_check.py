@@ -229,5 +229,6 @@ def _cue_difference(gaps: Sequence[_Gap]) -> list[Difference]:
     if not gaps:
         return []
     what = "the cue, which must change with every wording"
-    least = min(gaps, key=lambda gap: gap.relative)
+    # torch's argmin finds nan before all numbers, Python's does not.
+    least = gaps[int(torch.tensor([gap.relative for gap in gaps]).argmin())]
     return [Difference(what, len(gaps), *least, 0.0, must_be_equal=False)]

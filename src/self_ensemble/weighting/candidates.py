@@ -19,7 +19,7 @@ from self_ensemble.asking import Request
 from self_ensemble.decoding.forced import ForcedStep, forced_steps
 from self_ensemble.decoding.prefill import prefill
 from self_ensemble.ensemble import Ensemble
-from self_ensemble.errors import UserError
+from self_ensemble.isolation import REMEDY
 from self_ensemble.request_layout import Streams, request_layouts
 
 # On 24 facts of MyriadLAMA in 5 templates, SmolLM2-135M (V = 49,152), the negative log-likelihood
@@ -48,7 +48,7 @@ def answer_candidates(
     requests: Sequence[Request],
     answers: Sequence[Sequence[int]],
     top_k: int = TOP_K,
-) -> list[Candidates]:
+) -> list[Candidates | str]:
     """Feed each wording its question's right answer and keep what it predicts on the way.
 
     Args:
@@ -58,10 +58,8 @@ def answer_candidates(
         top_k: K.
 
     Returns:
-        One entry per question.
-
-    Raises:
-        UserError: A wording rules out a candidate (log-probability -inf or nan).
+        One entry per question: what it predicts, or why its weights cannot be learned: a score is
+        not finite, or a wording rules out a token that another one does not.
     """
     streams = Streams.of(ensemble.methods, len(requests[0].wordings))
     layouts = request_layouts(
@@ -70,15 +68,26 @@ def answer_candidates(
     )  # fmt: skip
     batch, frontier = prefill(ensemble.engine, layouts, ensemble.prefix())
     positions: list[list[tuple[NDArray[np.float64], int]]] = [[] for _ in requests]
-    for step in forced_steps(batch, frontier, answers):
+    problems: dict[int, str] = {}
+    for number, step in enumerate(forced_steps(batch, frontier, answers), start=1):
         for row, position in zip(step.rows_R.tolist(), _positions(step, top_k), strict=True):
-            if not np.isfinite(position[0]).all():
-                raise UserError(
-                    f"A wording of row {requests[row].key!r} gives a token no finite "
-                    "log-probability, so its weight cannot be learned. Leave the row out."
-                )
             positions[row].append(position)
-    return [_joined(of_question) for of_question in positions]
+            if not np.isfinite(position[0]).all():
+                problems.setdefault(row, _problem(number, position[0]))
+    return [
+        problems[row] if row in problems else _joined(of_question)
+        for row, of_question in enumerate(positions)
+    ]
+
+
+def _problem(number: int, logprobs: NDArray[np.float64]) -> str:
+    token = f"token {number} of the right answer"
+    if np.isnan(logprobs).any():
+        return f"The model gives nan or infinity for {token}. {REMEDY}"
+    return (
+        f"A wording rules out what others think possible as {token}, so its weight cannot be "
+        "learned. Leave the row out."
+    )
 
 
 def _positions(step: ForcedStep, top_k: int) -> list[tuple[NDArray[np.float64], int]]:
@@ -88,10 +97,13 @@ def _positions(step: ForcedStep, top_k: int) -> list[tuple[NDArray[np.float64], 
     found = []
     for row, right in enumerate(step.tokens_R.tolist()):
         tokens = torch.unique(torch.cat([best[row].flatten(), best.new_tensor([right])]))
+        # What every wording rules out, as models do with places that are no token, has no share.
+        possible = (logprobs[row][:, tokens] != -torch.inf).any(dim=0)
+        tokens = tokens[possible | (tokens == right)]
         kept = [logprobs[row][:, tokens]]
-        if len(tokens) < logprobs.shape[-1]:
-            others = logprobs[row].index_fill(1, tokens, -torch.inf)
-            kept.append(others.logsumexp(dim=1, keepdim=True))
+        others = logprobs[row].index_fill(1, tokens, -torch.inf).logsumexp(dim=1, keepdim=True)
+        if (others != -torch.inf).any():
+            kept.append(others)
         column = int(torch.searchsorted(tokens, right))
         found.append((torch.cat(kept, dim=1).double().cpu().numpy(), column))
     return found

@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from self_ensemble.asking import Request
 from self_ensemble.batches import BatchProgress, run_batches
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError
+from self_ensemble.finite_rows import ENOUGH, nothing_finite
 from self_ensemble.questions.schema import Question
 from self_ensemble.run import WordingChoice, make_request
 from self_ensemble.weighting.candidates import TOP_K, Candidates, answer_candidates
@@ -61,6 +62,7 @@ def ask_dev_set(
     """
     left_out: dict[str, str] = {}
     found: dict[str, Candidates] = {}
+    not_finite: dict[str, str] = {}
 
     def run_batch(batch: Sequence[Question]) -> BatchProgress:
         started = time.perf_counter()
@@ -75,9 +77,16 @@ def ask_dev_set(
                 requests.append(request)
                 answers.append(target(question.answer_texts[0]))
         if requests:
-            candidates = answer_candidates(ensemble, requests, answers, top_k)
-            found.update(zip((r.key for r in requests), candidates, strict=True))
-        num_errors = len(batch) - len(requests)
+            for request, one in zip(
+                requests, _learnable(ensemble, requests, answers, top_k), strict=True
+            ):
+                if isinstance(one, str):
+                    not_finite[request.key] = left_out[request.key] = one
+                else:
+                    found[request.key] = one
+        if not found and len(not_finite) >= ENOUGH:
+            raise nothing_finite("learn-weights", not_finite)
+        num_errors = sum(question.uuid in left_out for question in batch)
         return BatchProgress(len(batch), num_errors, time.perf_counter() - started)
 
     outcome = run_batches(
@@ -92,6 +101,32 @@ def ask_dev_set(
         left_out,
         outcome.signal_exit_code,
     )
+
+
+def _learnable(
+    ensemble: Ensemble, requests: Sequence[Request], answers: Sequence[Sequence[int]], top_k: int
+) -> list[Candidates | str]:
+    """What each question predicts, or why nothing can be learned from it."""
+    together = answer_candidates(ensemble, requests, answers, top_k)
+    return [
+        _apart(ensemble, request, answer, top_k) if isinstance(one, str) else one
+        for request, answer, one in zip(requests, answers, together, strict=True)
+    ]
+
+
+def _apart(
+    ensemble: Ensemble, request: Request, answer: Sequence[int], top_k: int
+) -> Candidates | str:
+    """A question by itself: what is not finite in another one may have reached it."""
+    (together,) = answer_candidates(ensemble, [request], [answer], top_k)
+    if not isinstance(together, str):
+        return together
+    for number, wording in enumerate(request.wordings, start=1):
+        alone = replace(request, wordings=(wording,))
+        (one,) = answer_candidates(ensemble, [alone], [answer], top_k)
+        if isinstance(one, str):
+            return f"Wording {number}: {one}"
+    return together
 
 
 def _checked_request(ensemble: Ensemble, question: Question, choice: WordingChoice) -> Request:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from self_ensemble.asking import Answer, Request
+from self_ensemble.asking import Outcome, Request, Unanswered
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.questions.schema import Question
 from self_ensemble.scoring.lemmas import predict_lemma
@@ -23,7 +23,7 @@ class AnswerCheck:
     def __init__(self, ensemble: Ensemble) -> None:
         """Check with this ensemble: method `origin`, greedy, the data set's own frame."""
         self._ensemble = ensemble
-        self._originals: dict[str, str] = {}
+        self._originals: dict[str, str | Unanswered] = {}
 
     def __call__(self, pairs: Sequence[tuple[Question, str]]) -> list[Verdict]:
         """Judge wordings, each with its question."""
@@ -35,20 +35,33 @@ class AnswerCheck:
         answers = self._answers([*new.values(), *(wording for _, wording in pairs)])
         self._originals |= zip(new, answers[: len(new)], strict=True)
         return [
-            Verdict(same_answer(self._originals[question.uuid], answer), f"answer: {answer}")
+            _verdict(self._originals[question.uuid], answer)
             for (question, _), answer in zip(pairs, answers[len(new) :], strict=True)
         ]
 
-    def _answers(self, texts: Sequence[str]) -> list[str]:
+    def _answers(self, texts: Sequence[str]) -> list[str | Unanswered]:
         """Answer each text; "" where it is too long to be asked."""
         requests = [Request(str(number), (text,)) for number, text in enumerate(texts)]
         askable = [one for one in requests if self._ensemble.problem(one) is None]
-        found: dict[str, Answer] = {}
+        found: dict[str, Outcome] = {}
         if askable:
             method = self._ensemble.methods[0].name
             answers = self._ensemble.run(askable)[method]
             found = {one.key: answer for one, answer in zip(askable, answers, strict=True)}
-        return [found[one.key].text if one.key in found else "" for one in requests]
+        outcomes = [found.get(one.key) for one in requests]
+        return [
+            one if isinstance(one, Unanswered) else "" if one is None else one.text
+            for one in outcomes
+        ]
+
+
+def _verdict(original: str | Unanswered, answer: str | Unanswered) -> Verdict:
+    for one in (original, answer):
+        if isinstance(one, Unanswered):
+            return Verdict(passed=False, note="", error=one.error)
+    assert isinstance(original, str)
+    assert isinstance(answer, str)
+    return Verdict(same_answer(original, answer), f"answer: {answer}")
 
 
 def same_answer(one: str, other: str) -> bool:

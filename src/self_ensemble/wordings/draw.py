@@ -10,11 +10,12 @@ are for questions that have fewer than are kept. What is drawn for a question de
 and its uuid alone, so it is the same in every batch.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from self_ensemble.asking import Request, Settings
+from self_ensemble.asking import Answer, Request, Settings, Unanswered
 from self_ensemble.decoding.choose import Sampling
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.models.load import LoadedModel
@@ -29,6 +30,12 @@ MAX_NEW_TOKENS = 40
 # Candidates below are refused as unlikely. Of 160 wordings of SmolLM2-135M-Instruct for
 # WebQuestions, kept without this rule and read by eye, 18 lay below, and 17 of them were wrong.
 MIN_QUALITY = -3.0
+
+
+NO_RECOVERY = (
+    "The model gives nan or infinity where it leads a wording back to the original. Load it with "
+    "--dtype float32, or get another copy of it."
+)
 
 
 class Check(Protocol):
@@ -98,7 +105,13 @@ class Rewriter:
         explored = ensemble.explore(requests, self.num_samples, self.sampling, greedy=False)
         admitted: list[tuple[Pool, Candidate]] = []
         for pool, found in zip(pools, explored, strict=True):
+            failed = next((one for one in found.samples if isinstance(one, Unanswered)), None)
+            if failed is not None:
+                # What is drawn next depends on what was drawn, so nothing is.
+                pool.fail(failed.error)
+                continue
             for sample in found.samples:
+                assert isinstance(sample, Answer)
                 candidate = pool.admit(
                     Candidate(sample.text, style.name, sample.mean_logprob),
                     is_cut=sample.stop_reason == "length",
@@ -107,7 +120,9 @@ class Rewriter:
                     admitted.append((pool, candidate))
         likely: list[tuple[Pool, Candidate]] = []
         for pool, candidate in self._with_recovery(admitted, cloze):
-            if candidate.quality < MIN_QUALITY:
+            if not math.isfinite(candidate.quality):
+                pool.fail(NO_RECOVERY)
+            elif candidate.quality < MIN_QUALITY:
                 pool.refuse(candidate, "unlikely")
             else:
                 likely.append((pool, candidate))
@@ -176,7 +191,9 @@ def keep_checked(admitted: Sequence[tuple[Pool, Candidate]], check: Check | None
         return
     verdicts = check([(pool.question, candidate.text) for pool, candidate in admitted])
     for (pool, candidate), verdict in zip(admitted, verdicts, strict=True):
-        if verdict.passed:
+        if verdict.error is not None:
+            pool.fail(verdict.error)
+        elif verdict.passed:
             pool.keep(replace(candidate, check=verdict.note))
         else:
             pool.refuse(candidate, check.reason)

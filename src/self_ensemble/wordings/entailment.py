@@ -1,5 +1,6 @@
 """The meaning check by entailment: original and wording must follow from each other."""
 
+import math
 from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
@@ -14,6 +15,7 @@ from self_ensemble.wordings.gate import Reason
 from self_ensemble.wordings.pool import Verdict
 
 LABEL = "entailment"
+NOT_FINITE = "The entailment model gives nan or infinity for a wording. Give another --nli-model."
 
 
 class EntailmentCheck:
@@ -58,6 +60,8 @@ class EntailmentCheck:
         return found
 
     def _verdict(self, there: float, back: float) -> Verdict:
+        if not math.isfinite(there + back):
+            return Verdict(passed=False, note="", error=NOT_FINITE)
         return Verdict(min(there, back) >= self._threshold, f"nli: {there:.2f}, {back:.2f}")
 
 

@@ -48,10 +48,17 @@ class Refused(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What a meaning check says of a wording; `note` goes into the result file."""
+    """What a meaning check says of a wording.
+
+    Attributes:
+        passed: Whether the meaning is the same.
+        note: Goes into the result file.
+        error: Why nothing can be said; None where something is.
+    """
 
     passed: bool
     note: str
+    error: str | None = None
 
 
 @dataclass(slots=True)
@@ -62,13 +69,15 @@ class Pool:
         question: The question; its first wording is the original.
         passed: Candidates that passed gate and check, in the order in which they came.
         refused: The others.
-        error: Why nothing could be drawn, or None.
+        error: Why there are no wordings, or None.
+        not_finite: Whether it is because numbers of the model are not finite.
     """
 
     question: Question
     passed: list[Candidate] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
     error: str | None = None
+    not_finite: bool = False
     _taken: set[str] = field(default_factory=set)
 
     @property
@@ -94,7 +103,14 @@ class Pool:
 
     def keep(self, candidate: Candidate) -> None:
         """Enter an admitted candidate that no check speaks against."""
-        self.passed.append(candidate)
+        if self.error is None:
+            self.passed.append(candidate)
+
+    def fail(self, error: str) -> None:
+        """Give up: a number on which the choice of wordings depends is not finite."""
+        self.error = self.error or error
+        self.not_finite = True
+        self.passed.clear()
 
     def refuse(self, candidate: Candidate, reason: Reason) -> None:
         """Enter a candidate that gate or check speaks against."""

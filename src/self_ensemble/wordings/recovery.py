@@ -19,7 +19,8 @@ def mean_logprobs(ensemble: Ensemble, pairs: Sequence[tuple[str, str]]) -> list[
         pairs: A wording, and the text whose probability behind the cue is asked.
 
     Returns:
-        For each pair the mean over the tokens of the text and its line end.
+        For each pair the mean over the tokens of the text and its line end; nan where the model's
+        logits are not finite.
     """
     if not pairs:
         return []

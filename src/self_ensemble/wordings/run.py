@@ -15,6 +15,7 @@ from typing import Any
 from self_ensemble.batches import BatchProgress
 from self_ensemble.checksum import DamagedError, sidecar, sidecar_content
 from self_ensemble.errors import UserError
+from self_ensemble.finite_rows import FiniteRows, end_if
 from self_ensemble.models.identity import identity_of, versions
 from self_ensemble.models.load import LoadedModel
 from self_ensemble.prompts.tokens import PROMPT_TOKENS
@@ -215,7 +216,7 @@ def reword_batch(
     batch: Sequence[Question],
     *,
     make_pools: Callable[[Sequence[Question]], list[Pool]],
-    file: ResultFile,
+    file: FiniteRows,
     num: int | None,
 ) -> BatchProgress:
     """Choose wordings of a batch of questions and put the rows on disk.
@@ -225,9 +226,13 @@ def reword_batch(
         make_pools: Gives the candidates of some questions.
         file: The open, unfinished file.
         num: Wordings to keep; None keeps all that passed.
+
+    Raises:
+        UserError: Nothing of the run so far is finite.
     """
     started = time.perf_counter()
     pools = make_pools(batch)
-    file.append([paraphrase_row(pool, num) for pool in pools])
+    not_finite = {p.question.uuid: p.error for p in pools if p.not_finite and p.error is not None}
+    end_if([file.append([paraphrase_row(pool, num) for pool in pools], not_finite)])
     num_errors = sum(pool.error is not None for pool in pools)
     return BatchProgress(len(batch), num_errors, time.perf_counter() - started)

@@ -34,6 +34,14 @@ WORDINGS = st.lists(TEXT.filter(str.strip), min_size=1, max_size=3)
 families = pytest.mark.parametrize("family", FAMILIES)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def rendered_here():
+    """Chat templates of thousands of examples are rendered without a process for each."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("self_ensemble.prompts.build.render_limited", lambda render: render())
+        yield
+
+
 @cache
 def tokenizer_of(family):
     return FAMILIES[family]()

@@ -9,10 +9,9 @@ from transformers import (
     DogeConfig,
     PhimoeConfig,
     Qwen2MoeConfig,
-    StableLmConfig,
 )
 
-from self_ensemble.decoding.attention import PackedPass, sdpa
+from self_ensemble.decoding.attention import PackedPass, attention_name, sdpa
 from self_ensemble.decoding.prefill import prefill
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError
@@ -50,7 +49,7 @@ def test_the_sdpa_function_itself_refuses_a_softcap():
     one = torch.ones(1, 2, 3, 16)
     packed = PackedPass(torch.zeros(3, dtype=torch.long), torch.arange(3), torch.tensor([3]))
     with pytest.raises(UserError, match="cannot cap attention scores"):
-        sdpa(one, one, one, packed, layer=0, scale=1.0, window=None, softcap=50.0)
+        sdpa(one, one, one, packed, layer=0, scale=1.0, window=None, softcap=50.0, sinks_H=None)
 
 
 def test_an_unknown_backend_is_refused_with_the_nearest(loaded):
@@ -62,13 +61,6 @@ def test_an_unknown_backend_is_refused_with_the_nearest(loaded):
 def test_alibi_is_refused(config):
     model_class = AutoModelForCausalLM._model_mapping[type(config)]
     with pytest.raises(UserError, match="'bloom' is not supported: ALiBi"):
-        check_supported(config, model_class)
-
-
-def test_a_model_with_attention_of_its_own_is_refused_before_and_while_it_runs(tiny_tokenizer):
-    config = StableLmConfig(**SIZES)
-    model_class = AutoModelForCausalLM._model_mapping[type(config)]
-    with pytest.raises(UserError, match="'stablelm' is not supported"):
         check_supported(config, model_class)
 
 
@@ -103,7 +95,7 @@ def test_the_backend_that_was_asked_for_is_the_one_that_runs(loaded, backend):
     asked = ensemble(loaded("llama"), "avg", attention=backend)
     asked.run(requests())
     assert asked.engine.backend == backend
-    assert asked.model.model.config._attn_implementation == f"self_ensemble_{backend}"
+    assert asked.model.model.config._attn_implementation == attention_name(backend)
 
 
 @torch.inference_mode()

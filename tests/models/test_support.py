@@ -57,9 +57,21 @@ def test_decoders_with_full_or_sliding_attention_are_accepted(config_name):
         ("BloomConfig", {}, "bloom", "ALiBi"),
         ("MptConfig", {}, "mpt", "ALiBi"),
         ("FalconConfig", {"alibi": True}, "falcon", "ALiBi"),
-        ("FalconConfig", {}, "falcon", "attention function of ours"),
-        ("GPTNeoConfig", {}, "gpt_neo", "attention function of ours"),
-        ("GptOssConfig", {}, "gpt_oss", "attention sinks"),
+        ("FalconConfig", {}, "falcon", "attention in code of its own"),
+        ("GPTNeoConfig", {}, "gpt_neo", "attention in code of its own"),
+        ("BertGenerationConfig", {}, "bert-generation", "both directions"),
+        (
+            "BartConfig",
+            {"is_decoder": True, "is_encoder_decoder": False},
+            "bart",
+            "takes no position_ids",
+        ),
+        (
+            "GraniteMoeHybridConfig",
+            {"layer_types": ["attention", "mamba"] * 16},
+            "granitemoehybrid",
+            "recurrent",
+        ),
         ("Llama4TextConfig", {}, "llama4_text", "chunked attention"),
         ("Gemma3Config", {}, "gemma3", "text-only checkpoint"),
         ("BertConfig", {}, "bert", "both directions"),
@@ -79,6 +91,39 @@ def test_what_cannot_work_is_refused_by_name_with_the_reason(
 def test_the_reason_that_needs_no_class_comes_first():
     with pytest.raises(UserError, match="encoder-decoder"):
         check_supported(transformers.T5Config(), None)
+
+
+@pytest.mark.parametrize(
+    ("config_name", "settings"),
+    [
+        ("Gemma2Config", {"attn_logit_softcapping": None}),
+        ("GraniteMoeHybridConfig", {"layer_types": ["attention"] * 32}),
+        ("BioGptConfig", {}),
+        ("StableLmConfig", {}),
+        ("GptOssConfig", {}),
+        ("RobertaConfig", {"is_decoder": True}),
+        ("BertGenerationConfig", {"is_decoder": True}),
+    ],
+)
+def test_a_model_is_not_refused_for_what_others_of_its_family_have(config_name, settings):
+    check(config_name, **settings)
+
+
+LONGROPE = {
+    "rope_type": "longrope", "short_factor": [1.0] * 8, "long_factor": [4.0] * 8,
+    "rope_theta": 10000.0, "original_max_position_embeddings": 64,
+}  # fmt: skip
+
+
+def test_longrope_answers_as_far_as_one_set_of_factors_reaches():
+    config = transformers.Phi3Config(
+        hidden_size=64, num_attention_heads=4, max_position_embeddings=256,
+        rope_parameters=LONGROPE, original_max_position_embeddings=64,
+    )  # fmt: skip
+    assert context_length(config) == 64
+    layers = transformers.LlamaConfig(max_position_embeddings=256)
+    layers.rope_parameters = {"full_attention": LONGROPE, "sliding_attention": {}}
+    assert context_length(layers) == 64
 
 
 def test_by_default_sdpa_runs_what_it_can_compute_and_eager_the_softcapped():

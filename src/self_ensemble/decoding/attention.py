@@ -22,8 +22,15 @@ from torch import Tensor, nn
 from torch.nn.attention.flex_attention import flex_attention
 from transformers import AttentionInterface
 
+from self_ensemble.decoding.current_pass import current_pass
 from self_ensemble.decoding.packed_pass import PackedPass
-from self_ensemble.decoding.partial_attention import Part, fused_part, merged, plain_part
+from self_ensemble.decoding.partial_attention import (
+    Part,
+    fused_part,
+    merged,
+    plain_part,
+    with_sinks,
+)
 from self_ensemble.decoding.step import Step
 from self_ensemble.errors import UserError
 
@@ -32,7 +39,7 @@ Attend = Callable[[Tensor, Tensor, Tensor, Tensor | None], Part]
 
 def sdpa(
     query: Tensor, key: Tensor, value: Tensor, packed: PackedPass, layer: int, scale: float,
-    window: int | None, softcap: float | None,
+    window: int | None, softcap: float | None, sinks_H: Tensor | None,
 ) -> Tensor:  # fmt: skip
     """PyTorch's fused attention over the prefix and the cache rows; `(1, T, Hq, D)`."""
     if softcap is not None:
@@ -40,6 +47,9 @@ def sdpa(
             "The sdpa backend cannot cap attention scores, which this model needs. "
             "Use --attention eager or --attention flex."
         )
+    if query.device.type != "cpu" and sinks_H is not None:
+        # Sinks need the sum of the exponentials, which PyTorch's kernels for GPUs keep.
+        return eager(query, key, value, packed, layer, scale, window, None, sinks_H)
     if query.device.type != "cpu":
         rows = packed.to_rows(query)
         mask = packed.mask(window, query.device, query.dtype)
@@ -48,22 +58,24 @@ def sdpa(
         )
         return packed.to_tokens(output.transpose(1, 2))
     attend = partial(fused_part, scale=scale)
-    return _prefix_and_rows(attend, query, key, value, packed, layer, window, query.dtype)
+    dtype = query.dtype
+    return _prefix_and_rows(attend, query, key, value, packed, layer, window, dtype, sinks_H)
 
 
 def eager(
     query: Tensor, key: Tensor, value: Tensor, packed: PackedPass, layer: int, scale: float,
-    window: int | None, softcap: float | None,
+    window: int | None, softcap: float | None, sinks_H: Tensor | None,
 ) -> Tensor:  # fmt: skip
     """Softmax attention written out, for models and devices that need it; `(1, T, Hq, D)`."""
     attend = partial(plain_part, scale=scale, softcap=softcap)
     # Scores are float32 whatever the model is, and so is what is added to them.
-    return _prefix_and_rows(attend, query, key, value, packed, layer, window, torch.float32)
+    dtype = torch.float32
+    return _prefix_and_rows(attend, query, key, value, packed, layer, window, dtype, sinks_H)
 
 
 def _prefix_and_rows(
     attend: Attend, query: Tensor, key: Tensor, value: Tensor, packed: PackedPass, layer: int,
-    window: int | None, mask_dtype: torch.dtype,
+    window: int | None, mask_dtype: torch.dtype, sinks_H: Tensor | None,
 ) -> Tensor:  # fmt: skip
     device = query.device
     if device.type == "cpu" and packed.wastes_padding():
@@ -73,11 +85,15 @@ def _prefix_and_rows(
         mask = packed.mask(window, device, mask_dtype)
         found = attend(packed.to_rows(query), key, value, mask)
         rows = Part(*(packed.to_tokens(one.transpose(1, 2)) for one in found))
-    if not packed.prefix:
-        return rows.output
-    keys, values = (one.transpose(0, 1)[None] for one in packed.prefix[layer])
-    prefix = attend(query, keys, values, packed.prefix_mask(window, device, mask_dtype))
-    return merged(Part(*(one.transpose(1, 2) for one in prefix)), rows)
+    output, logsumexp = rows
+    if packed.prefix:
+        keys, values = (one.transpose(0, 1)[None] for one in packed.prefix[layer])
+        found = attend(query, keys, values, packed.prefix_mask(window, device, mask_dtype))
+        prefix = Part(*(one.transpose(1, 2) for one in found))
+        output = merged(prefix, rows)
+        if sinks_H is not None:
+            logsumexp = torch.logaddexp(prefix.logsumexp, logsumexp)
+    return output if sinks_H is None else with_sinks(output, logsumexp, sinks_H)
 
 
 def _by_question(
@@ -100,12 +116,17 @@ def _by_question(
 
 def flex(
     query: Tensor, key: Tensor, value: Tensor, packed: PackedPass, layer: int, scale: float,
-    window: int | None, softcap: float | None,
+    window: int | None, softcap: float | None, sinks_H: Tensor | None,
 ) -> Tensor:  # fmt: skip
     """Compiled FlexAttention over the flat row in the prefill, sdpa in the decode steps."""
+    if sinks_H is not None:
+        raise UserError(
+            "The flex backend has no attention sinks, which this model needs. "
+            "Use --attention sdpa or --attention eager."
+        )
     if packed.flat is None:
         decode = eager if softcap is not None else sdpa
-        return decode(query, key, value, packed, layer, scale, window, softcap)
+        return decode(query, key, value, packed, layer, scale, window, softcap, None)
     block_mask, score_mod = packed.block_mask(window, softcap, query, key)
     try:
         output = _compiled_flex()(
@@ -144,22 +165,26 @@ def _registered(backend: Callable[..., Tensor]) -> Callable[..., tuple[Tensor, N
         **_: object,
     ) -> tuple[Tensor, None]:
         # A mask at this place is the model's own: the library makes none for our functions.
-        if packed is None or s_aux is not None or attention_mask is not None:
+        if attention_mask is not None:
             raise UserError(
-                f"{type(module).__name__} does not pass its arguments on to the attention "
-                "function, or needs attention sinks or a mask of its own; this architecture is "
-                "not supported."
+                f"{type(module).__name__} makes an attention mask of its own, which does not know "
+                "of wordings; this architecture is not supported."
             )
+        packed = packed or cast("PackedPass | Step", current_pass())
+        assert packed is not None, "the model is called outside of a pass"
         scale = query.shape[-1] ** -0.5 if scaling is None else scaling
         # The cache may hold keys and values in a wider type than the model's.
         wide = query.to(key.dtype)
         layer = cast(int, module.layer_idx)
         if isinstance(packed, Step):
-            output = packed.attend(layer, wide, key, value, scale, sliding_window, softcap)
+            output = packed.attend(layer, wide, key, value, scale, sliding_window, softcap, s_aux)
         else:
             packed.note_call(layer, key, value, sliding_window)
-            output = backend(wide, key, value, packed, layer, scale, sliding_window, softcap)
-        return output.to(query.dtype), None
+            output = backend(
+                wide, key, value, packed, layer, scale, sliding_window, softcap, s_aux
+            )
+        # Some models look at it as (..., Hq * D) without copying.
+        return output.to(query.dtype).contiguous(), None
 
     return attention
 
@@ -168,8 +193,15 @@ BACKENDS = {"sdpa": sdpa, "flex": flex, "eager": eager}
 
 
 def attention_name(backend: str) -> str:
-    """The name under which transformers knows a key of `BACKENDS`."""
-    return f"self_ensemble_{backend}"
+    """The name under which transformers knows a key of `BACKENDS`.
+
+    The library looks for names of its own in it, and would refuse ours where its own is refused.
+    """
+    return {
+        "sdpa": "self_ensemble_fused",
+        "flex": "self_ensemble_blocks",
+        "eager": "self_ensemble_written_out",
+    }[backend]
 
 
 for _backend, _function in BACKENDS.items():

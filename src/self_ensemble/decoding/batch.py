@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedConfig
 
 from self_ensemble.decoding.cache import RowCache, rank_within
+from self_ensemble.decoding.current_pass import going_on
 from self_ensemble.decoding.engine import Engine
 from self_ensemble.decoding.kept_logits import KeptLogits
 from self_ensemble.decoding.lengths import flat_bucket, rounded_length
@@ -207,20 +208,22 @@ class Batch:
     ) -> Tensor:
         loaded = self.engine.model
         self.engine.attach()
-        output = loaded.model(
-            input_ids=token_ids[None].to(loaded.device),
-            position_ids=positions[None].to(loaded.device),
-            past_key_values=self.cache,
-            use_cache=True,
-            # A list and not a tensor: the last layer may lie on another device than the input.
-            logits_to_keep=0 if logits_at is None else list(logits_at),
-            packed=packed,
-        )
-        if packed.num_layer_calls != loaded.model.config.num_hidden_layers:
+        position_ids = positions + self.engine.first_position
+        with going_on(packed):
+            output = loaded.model(
+                input_ids=token_ids[None].to(loaded.device),
+                position_ids=position_ids[None].to(loaded.device),
+                past_key_values=self.cache,
+                use_cache=True,
+                # A list, not a tensor: the last layer may lie on another device than the input.
+                logits_to_keep=0 if logits_at is None else list(logits_at),
+                packed=packed,
+            )
+        num_layers = loaded.model.config.num_hidden_layers
+        if len(packed.layers) != num_layers:
             raise UserError(
                 f"{type(loaded.model).__name__} called the attention function in "
-                f"{packed.num_layer_calls} of {loaded.model.config.num_hidden_layers} layers; "
-                "this architecture is not supported."
+                f"{len(packed.layers)} of {num_layers} layers; this architecture is not supported."
             )
         if _has_window(loaded.model.config) and packed.windows == {None}:
             raise UserError(

@@ -55,6 +55,11 @@ class RowCache:
     _on_device: dict[torch.device, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
     @property
+    def is_initialized(self) -> bool:
+        """For models that read both ways in a first pass, which no pass of ours is."""
+        return True
+
+    @property
     def num_prefix_slots(self) -> int:
         """Slots at the start of every row that hold the prefix."""
         return self.prefix[0][0].shape[0] if self.prefix_in_rows and self.prefix else 0

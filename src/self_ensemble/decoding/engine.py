@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from self_ensemble.decoding.attention import attention_name
 from self_ensemble.decoding.step_pool import StepPool
 from self_ensemble.models.load import LoadedModel
-from self_ensemble.models.support import attention_backends
+from self_ensemble.models.support import attention_backends, first_position
 
 
 @dataclass(slots=True)
@@ -45,12 +45,17 @@ class Engine:
         backend: sdpa, flex or eager.
         counters: Work done so far.
         steps: Decode steps of fixed shape.
+        first_position: What the model calls the first position.
     """
 
     model: LoadedModel
     backend: str
     counters: Counters = field(default_factory=Counters)
     steps: StepPool = field(default_factory=StepPool)
+    first_position: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.first_position = first_position(self.model.model)
 
     def attach(self) -> None:
         """Give the model this backend, where another engine has given it its own."""

@@ -13,6 +13,7 @@ from torch.nn.attention.flex_attention import BlockMask, create_block_mask
 
 from self_ensemble.decoding.cache import Layers
 from self_ensemble.decoding.partial_attention import HIDDEN
+from self_ensemble.errors import UserError
 from self_ensemble.packing.visibility import NEVER, FlatTokens, ScoreMod, within_window
 
 # Share of real work in padded rows below which a CPU does better without: measured, a call by
@@ -46,7 +47,7 @@ class PackedPass:
         query_positions_BR: Position ids of the queries, for sliding windows.
         key_positions_BS: Position ids of the cached keys, for sliding windows.
         flat: The flat row's visibility, in a FlexAttention prefill.
-        num_layer_calls: Layers that have called attention.
+        layers: Layers that have called attention.
         windows: Sliding windows that they have asked for.
         reads_rows: Whether each has read what it has got from the cache, as it was.
     """
@@ -62,7 +63,7 @@ class PackedPass:
     query_positions_BR: Tensor | None = None
     key_positions_BS: Tensor | None = None
     flat: FlatTokens | None = None
-    num_layer_calls: int = 0
+    layers: set[int] = field(default_factory=set)
     windows: set[int | None] = field(default_factory=set)
     reads_rows: bool = True
     _made: dict[object, Any] = field(default_factory=dict)
@@ -81,8 +82,17 @@ class PackedPass:
         return self.prefix[0][0].shape[0] if self.prefix else 0
 
     def note_call(self, layer: int, key: Tensor, value: Tensor, window: int | None) -> None:
-        """A layer attends to these."""
-        self.num_layer_calls += 1
+        """A layer attends to these.
+
+        Raises:
+            UserError: It has done so in this pass before.
+        """
+        if layer in self.layers:
+            raise UserError(
+                f"Layer {layer} of this model calls the attention function more than once in a "
+                "pass; this architecture is not supported."
+            )
+        self.layers.add(layer)
         self.windows.add(window)
         # Taken out: flat rows of all layers at once would be much.
         stored_key, stored_value = self.stored.pop(layer, (None, None))

@@ -38,6 +38,20 @@ def merged(one: Part, other: Part) -> Tensor:
     return torch.lerp(other.output, one.output, share)
 
 
+def with_sinks(output: Tensor, logsumexp: Tensor, sinks_H: Tensor) -> Tensor:
+    """Attention with one more score in the softmax of each head, whose value is nothing.
+
+    Such attention sinks, which a model has learned, take their share of the mass and give none.
+
+    Args:
+        output: Attention over all keys, `(B, R, Hq, D)`.
+        logsumexp: Of the scores of all keys, `(B, R, Hq)`.
+        sinks_H: The sinks' scores, `(Hq,)`.
+    """
+    share = torch.sigmoid(logsumexp - sinks_H.to(logsumexp))
+    return output * share[..., None].to(output.dtype)
+
+
 def fused_part(
     query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float
 ) -> Part:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from self_ensemble.models.load import LoadedModel
+from self_ensemble.models.support import first_position
 from self_ensemble.prompts.parts import PromptParts
 
 
@@ -66,6 +67,7 @@ def next_logits_fused(
         owners.append(("fused", 0))
 
     size = len(tokens)
+    first = first_position(loaded.model)
     forbidden = torch.finfo(loaded.dtype).min
 
     def mask(window: int | None) -> Tensor:
@@ -84,7 +86,7 @@ def next_logits_fused(
     with eager_attention(loaded):
         logits: Tensor = loaded.model(
             input_ids=torch.tensor([tokens], device=loaded.device),
-            position_ids=torch.tensor([positions], device=loaded.device),
+            position_ids=torch.tensor([positions], device=loaded.device) + first,
             attention_mask=_per_layer_type(loaded, mask),
             use_cache=False,
         ).logits

@@ -22,8 +22,10 @@ from torch import Tensor
 
 from self_ensemble.decoding.cache import Layers
 from self_ensemble.decoding.capture import captured, compiled_forward
+from self_ensemble.decoding.current_pass import going_on
 from self_ensemble.decoding.lengths import slot_bucket
 from self_ensemble.decoding.step_attention import step_attention
+from self_ensemble.models import support
 from self_ensemble.models.load import LoadedModel
 from self_ensemble.packing.visibility import NEVER, within_window
 
@@ -181,11 +183,12 @@ class Step:
 
     def attend(
         self, layer_idx: int, query: Tensor, key: Tensor, value: Tensor, scale: float,
-        window: int | None, softcap: float | None,
+        window: int | None, softcap: float | None, sinks_H: Tensor | None,
     ) -> Tensor:  # fmt: skip
         """Attention of `(1, Hq, B * K, D)` over the prefix and the rows; `(1, B * K, Hq, D)`."""
         prefix = self.prefix[layer_idx] if self.prefix else None
-        return step_attention(query, key, value, prefix, self._mask(window), scale, softcap)
+        mask = self._mask(window)
+        return step_attention(query, key, value, prefix, mask, scale, softcap, sinks_H)
 
     def _mask(self, window: int | None) -> Tensor:
         """The additive mask `(B, K, P + S)`, made once per pass for each kind of layer."""
@@ -213,17 +216,19 @@ class Step:
     def _prepared(self) -> Callable[[], object]:
         """The pass in the form that every step runs."""
         model = self.model.model
+        first_position = support.first_position(model)
         forward = compiled_forward(model) if self.compiled else model.forward
 
         def run() -> None:
             self._masks.clear()
-            output = forward(
-                input_ids=self._token_ids,
-                position_ids=self._positions,
-                past_key_values=self,
-                use_cache=True,
-                packed=self,
-            )
+            with going_on(self):
+                output = forward(
+                    input_ids=self._token_ids,
+                    position_ids=self._positions + first_position,
+                    past_key_values=self,
+                    use_cache=True,
+                    packed=self,
+                )
             self.logits = output.logits[0].float()
 
         on_cuda = self.model.device.type == "cuda"

@@ -16,6 +16,7 @@ def step_attention(
     mask_BKS: Tensor,
     scale: float,
     softcap: float | None,
+    sinks_H: Tensor | None = None,
 ) -> Tensor:
     """One softmax over prefix and rows, written as matrix products.
 
@@ -30,6 +31,7 @@ def step_attention(
         mask_BKS: Additive mask over prefix and slots, float32, `(B, K, P + S)`.
         scale: Of the scores.
         softcap: Largest score, which tanh approaches; None for no cap.
+        sinks_H: One more score for each head, `(Hq,)`, whose value is nothing; None for none.
 
     Returns:
         `(1, B * K, Hkv * G, D)`.
@@ -49,7 +51,11 @@ def step_attention(
     scores = scores.float()
     if softcap is not None:
         scores = softcap * torch.tanh(scores / softcap)
-    probs = (scores + mask_BKS[:, None, None]).softmax(dim=-1).to(value.dtype)
+    scores = scores + mask_BKS[:, None, None]
+    if sinks_H is not None:
+        sinks = sinks_H.float().view(num_kv_heads, -1, 1, 1).expand(*scores.shape[:-1], 1)
+        scores = torch.cat([scores, sinks], dim=-1)
+    probs = scores.softmax(dim=-1)[..., : mask_BKS.shape[-1]].to(value.dtype)
     output: Tensor = (probs[..., length:].flatten(2, 3) @ value).view(by_row.shape)
     if prefix is not None:
         read = probs[..., :length].permute(1, 2, 0, 3, 4).flatten(1, 3)

@@ -74,9 +74,7 @@ def layer_devices(model: PreTrainedModel) -> dict[str, int]:
 
     Layers whose weights are kept off the devices until they are needed count as "offloaded".
     """
-    devices = (next(layer.parameters()).device for layer in _decoder_layers(model))
-    names = ("offloaded" if device.type == "meta" else str(device) for device in devices)
-    return dict(Counter(names))
+    return dict(Counter(_device_name(layer) for layer in _decoder_layers(model)))
 
 
 def device_table(num_layers: dict[str, int]) -> Table:
@@ -107,13 +105,13 @@ def _cuda(asked: str, index: int | None) -> Placement:
 
 
 def _decoder_layers(model: PreTrainedModel) -> torch.nn.ModuleList:
-    """The list of decoder layers, which families keep under different names."""
-    num_layers = model.config.num_hidden_layers
-    candidates = (
-        module
-        for module in model.modules()
-        if isinstance(module, torch.nn.ModuleList) and len(module) == num_layers
-    )
-    layers = next(candidates, None)
-    assert layers is not None, f"{type(model).__name__} has no list of {num_layers} layers"
-    return layers
+    """The list of decoder layers, which families keep under different names: the longest one."""
+    lists = (module for module in model.modules() if isinstance(module, torch.nn.ModuleList))
+    return max(lists, key=len)
+
+
+def _device_name(layer: torch.nn.Module) -> str:
+    weight = next(layer.parameters(), None)
+    if weight is None:
+        return "cpu"  # the only place of packed layers, whose weights are no parameters
+    return "offloaded" if weight.device.type == "meta" else str(weight.device)

@@ -135,13 +135,15 @@ def load_model(
     given = _settings(source, revision, trust_remote_code)
     files = _unpacked(given, source.name, on_bytes)
     config = _config(files, source.name, trust_remote_code)
-    _check_supported(config, files, source.name, trust_remote_code)
+    own_attention = _check_supported(config, files, source.name, trust_remote_code)
     backend = support.choose_backend(attention or "auto", config, placement.device)
     tokenizer = _tokenizer(files, source.name, trust_remote_code)
     weight_paths = _weights(source, given)
     check_sizes(config, weight_paths.values(), source.name)
     weights = read_files(weight_paths, on_bytes)
-    model = _model(files, config, source.name, placement, torch_dtype, trust_remote_code)
+    model = _model(
+        files, config, source.name, placement, torch_dtype, trust_remote_code, own_attention
+    )
     require_unchanged(weights.values())
     check_tokens(tokenizer, model, source.name)
     if packable and packed is not False:
@@ -157,7 +159,7 @@ def load_model(
         dtype=torch_dtype,
         attention=backend,
         has_chat_template=bool(tokenizer.chat_template),
-        context_length=support.context_length(config),
+        context_length=support.context_length(config, model),
         files={name: file.digest for name, file in weights.items()},
     )
 
@@ -217,10 +219,16 @@ def _config(files: _Files, name: str, trust_remote_code: bool) -> PreTrainedConf
 
 def _check_supported(
     config: PreTrainedConfig, files: _Files, name: str, trust_remote_code: bool
-) -> None:
+) -> str:
+    """Refuse what cannot work; returns the library's attention to load it with.
+
+    Ours takes over at the first answer.
+    """
     # What a configuration holds may be of any type.
     with _reading(name, "configuration"):
-        support.check_supported(config, _causal_lm_class(config, files, trust_remote_code))
+        model_class = _causal_lm_class(config, files, trust_remote_code)
+        support.check_supported(config, model_class)
+    return "sdpa" if model_class is not None and model_class._supports_sdpa else "eager"
 
 
 def _causal_lm_class(
@@ -267,14 +275,13 @@ def _model(
     placement: Placement,
     dtype: torch.dtype,
     trust_remote_code: bool,
+    own_attention: str,
 ) -> PreTrainedModel:
     device_map = "auto" if placement.spread else {"": placement.device}
     options: dict[str, object] = dict(files.options())
     if files.gguf is not None:
         # Ordinary float weights: faster to load and to run than unpacking at every use.
         options["quantization_config"] = GgufConfig(dequantize=True)
-    # Flex takes over at the first answer; the library's own flex would refuse some models.
-    attention = "sdpa" if "sdpa" in support.attention_backends(config) else "eager"
     with _reading(name, "weights"):
         try:
             model, info = AutoModelForCausalLM.from_pretrained(
@@ -282,7 +289,7 @@ def _model(
                 config=config,
                 dtype=dtype,
                 device_map=None if placement.device.type == "cpu" else device_map,
-                attn_implementation=attention,
+                attn_implementation=own_attention,
                 use_safetensors=True,
                 trust_remote_code=trust_remote_code,
                 # Checked below, by name: the library's own error points to a report.

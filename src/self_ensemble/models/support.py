@@ -1,11 +1,15 @@
 """Which architectures the packed attention works for, and with which backends.
 
 The method stands on three things: every layer is softmax attention over all earlier tokens that
-the mask allows (or over a window of them), positions are given from outside, and the library
-lets an attention function of ours run. Whatever lacks one of them is refused by name: it would
-run and give wrong answers.
+the mask allows (or over a window of them), positions are given from outside, and the model calls
+the attention function that is registered with the library. Whatever lacks one of them is refused
+with the reason: it would run and give wrong answers. What a configuration does not tell is found
+out by asking the loaded model (`decoding/probe.py`).
 """
 
+import inspect
+import re
+import sys
 from collections.abc import Iterator
 
 import torch
@@ -14,7 +18,9 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_N
 
 from self_ensemble.errors import UserError, unknown_name
 
-ATTENTION_LAYERS = frozenset({"full_attention", "sliding_attention"})
+ATTENTION_LAYERS = frozenset({"attention", "full_attention", "sliding_attention"})
+# How models say that they read in one direction where the configuration calls them a decoder.
+DECODES_IF_ASKED = re.compile(r"(self\.is_(decoder|causal) = |is_causal=)config\.is_decoder")
 SPARSE_LAYERS = frozenset(
     {"indexed_attention", "compressed_sparse_attention", "heavily_compressed_attention"}
 )
@@ -75,36 +81,79 @@ def choose_backend(asked: str, config: PreTrainedConfig, device: torch.device) -
     return asked
 
 
-def context_length(config: PreTrainedConfig) -> int | None:
-    """Number of positions the model was made for, or None where the configuration has none."""
+def context_length(config: PreTrainedConfig, model: PreTrainedModel | None = None) -> int | None:
+    """Number of positions that a prompt and its answer may take, or None for no limit.
+
+    Args:
+        config: The model's configuration.
+        model: The loaded model, which tells whether it keeps some positions for itself.
+    """
     # The library maps other families' names (n_positions) to this one.
-    length: int | None = getattr(config, "max_position_embeddings", None)
-    return length
+    lengths = [getattr(config, "max_position_embeddings", None), _longrope_limit(config)]
+    limit = min((length for length in lengths if length is not None), default=None)
+    return limit if limit is None or model is None else limit - first_position(model)
+
+
+def first_position(model: PreTrainedModel) -> int:
+    """What a model calls the first position: 0, or in RoBERTa's kin one behind the padding's."""
+    for module in model.modules():
+        table = getattr(module, "position_embeddings", None)
+        if hasattr(module, "create_position_ids_from_input_ids") and table is not None:
+            padding: int | None = table.padding_idx
+            return 0 if padding is None else padding + 1
+    return 0
+
+
+def _longrope_limit(config: PreTrainedConfig) -> int | None:
+    """Positions up to which longrope (Ding et al. 2024, arXiv 2402.13753) has one set of factors.
+
+    Beyond it the library takes another set for all tokens of a pass, and those that were encoded
+    before keep the first one: a prefix and what is read behind it would not fit together.
+    """
+    rope = getattr(config, "rope_parameters", None) or {}
+    # One for all layers, or one for each type of layer.
+    kinds = [rope, *(kind for kind in rope.values() if isinstance(kind, dict))]
+    limits = [
+        kind.get("original_max_position_embeddings")
+        or getattr(config, "original_max_position_embeddings", None)
+        for kind in kinds
+        if kind.get("rope_type") == "longrope"
+    ]
+    return min((limit for limit in limits if limit), default=None)
 
 
 def _reasons(config: PreTrainedConfig, model_class: type[PreTrainedModel] | None) -> Iterator[str]:
     """Reasons why a model cannot work, the most telling one first."""
-    text_config = config.get_text_config()
+    text_config = _text_config(config)
+    if config.model_type.endswith("_assistant"):
+        yield "it drafts tokens for another model, whose hidden states it reads"
+    if config.model_type == "blt":
+        yield "it groups the bytes of a text into patches, which would span wordings"
     if config.is_encoder_decoder:
         yield "it is an encoder-decoder, which reads the question apart from the answer"
     if _has_alibi(config):
         yield "ALiBi ties its attention scores to the distance in the packed sequence"
-    yield from _layer_reasons(text_config, model_class)
+    yield from _layer_reasons(text_config or config, model_class)
     if text_config is not config:
         yield (
             "it is a wrapper for images or sound around a language model; use a text-only "
             "checkpoint of the family"
         )
-    if _reads_both_ways(config):
+    if _reads_both_ways(config, model_class):
         yield "it reads in both directions and does not continue a text"
     if model_class is None:
         yield "transformers has no causal language model for it"
         return
-    if not model_class._supports_attention_backend:
-        yield f"{model_class.__name__} does not let an attention function of ours run"
-    # What SDPA cannot compute, other than a softcap, is a term of the model's own in the softmax.
-    if not model_class._supports_sdpa and not _has_softcap(config):
-        yield f"{model_class.__name__} adds terms to the softmax, such as attention sinks"
+    if "ALL_ATTENTION_FUNCTIONS" not in _source(model_class):
+        yield (
+            f"{model_class.__name__} computes attention in code of its own; it would have to call "
+            "the function that is registered with transformers' AttentionInterface"
+        )
+    if "position_ids" not in inspect.signature(model_class.forward).parameters:
+        yield (
+            f"{model_class.__name__} takes no position_ids, and counts positions through the "
+            "packed sequence"
+        )
 
 
 def _layer_reasons(
@@ -118,7 +167,9 @@ def _layer_reasons(
     if kinds & SPARSE_LAYERS:
         yield "its sparse attention chooses for itself which tokens it reads"
         return
-    if kinds - ATTENTION_LAYERS or (model_class is not None and model_class._is_stateful):
+    is_stateful = model_class is not None and model_class._is_stateful
+    # A family with recurrent layers may have a model without: its layers tell.
+    if kinds - ATTENTION_LAYERS or (is_stateful and not kinds):
         yield (
             "it is recurrent, at least in some layers: a state that passes through all tokens "
             "cannot keep wordings apart"
@@ -137,8 +188,23 @@ def _has_alibi(config: PreTrainedConfig) -> bool:
     )
 
 
-def _reads_both_ways(config: PreTrainedConfig) -> bool:
-    is_encoder = config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES
+def _text_config(config: PreTrainedConfig) -> PreTrainedConfig | None:
+    """The part of a configuration that is about text; None where several are."""
+    try:
+        return config.get_text_config()
+    except ValueError:
+        return None
+
+
+def _source(model_class: type[PreTrainedModel]) -> str:
+    """The code of the file that a model's class stands in."""
+    return inspect.getsource(sys.modules[model_class.__module__])
+
+
+def _reads_both_ways(config: PreTrainedConfig, model_class: type[PreTrainedModel] | None) -> bool:
+    is_encoder = config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES or (
+        model_class is not None and DECODES_IF_ASKED.search(_source(model_class)) is not None
+    )
     return (
         (is_encoder and not getattr(config, "is_decoder", False))
         or getattr(config, "use_bidirectional_attention", None) in (True, "all")

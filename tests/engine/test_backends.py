@@ -86,7 +86,7 @@ def test_the_same_family_without_a_window_answers(tiny_tokenizer):
 
 def test_a_model_that_makes_a_mask_of_its_own_is_refused(tiny_tokenizer):
     asked = ensemble(_other(DogeConfig(**SIZES), tiny_tokenizer), "flex_attention")
-    with pytest.raises(UserError, match="a mask of its own"):
+    with pytest.raises(UserError, match="an attention mask of its own"):
         asked.run(requests(weights=None))
 
 

@@ -44,7 +44,7 @@ def test_questions_that_cannot_be_asked_are_left_out_with_the_reason(asked) -> N
     assert list(dev_set.left_out) == [q.uuid for q in bad]
     for uuid, message in (
         ("few", "2 wordings"),
-        ("blank", "empty"),
+        ("blank", "no text"),
         ("long", "positions"),
         ("unanswered", "no accepted answer"),
         ("hollow", "Wording 1"),

@@ -25,7 +25,7 @@ CONFIDENCES = {"a": (0.9, 0.2, 0.4), "b": (0.1, 0.3, 0.5)}
 def write(folder: Path, estimator: str, rows: list[dict[str, object]]) -> Path:
     path = confidence_path(folder, "facts", "/m/tiny", estimator)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_table(path, pa.Table.from_pylist(rows), temp_folder=path.parent)
+    write_table(path, pa.Table.from_pylist(rows), {})
     return path
 
 

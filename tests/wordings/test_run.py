@@ -8,6 +8,7 @@ from pyarrow import feather
 
 from self_ensemble.errors import UserError
 from self_ensemble.questions.schema import Question, QuestionSet
+from self_ensemble.results.disk import write_table
 from self_ensemble.wordings.run import read_rows, wordings_manifest
 
 QUESTIONS = tuple(
@@ -31,6 +32,10 @@ def test_the_wordings_of_people_count_where_they_are_taken() -> None:
 
 
 def test_another_kind_of_table_is_no_file_of_wordings(tmp_path: Path) -> None:
-    feather.write_feather(pa.table({"uuid": ["a"]}), tmp_path / "t.feather")
+    ours, foreign = tmp_path / "ours.feather", tmp_path / "foreign.feather"
+    write_table(ours, pa.table({"uuid": ["a"]}), {})
+    feather.write_feather(pa.table({"uuid": ["a"]}), foreign)
     with pytest.raises(UserError, match="is no file of wordings"):
-        read_rows(tmp_path / "t.feather")
+        read_rows(ours)
+    with pytest.raises(UserError, match="has no checksum"):
+        read_rows(foreign)

@@ -3,8 +3,8 @@
 The method stands on three things: every layer is softmax attention over all earlier tokens that
 the mask allows (or over a window of them), positions are given from outside, and the model calls
 the attention function that is registered with the library. Whatever lacks one of them is refused
-with the reason: it would run and give wrong answers. What a configuration does not tell is found
-out by asking the loaded model (`decoding/probe.py`).
+with the reason: it would run and give wrong answers. What only the loaded model tells is found
+out in its first pass (`decoding/batch.py`).
 """
 
 import inspect

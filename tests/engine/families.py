@@ -95,7 +95,9 @@ def families() -> dict[str, tuple[type[PreTrainedConfig], type[PreTrainedModel]]
     found = {}
     for config_class, classes in MODEL_FOR_CAUSAL_LM_MAPPING.items():
         model_class = classes[0] if isinstance(classes, tuple) else classes
-        found[config_class.model_type] = (config_class, model_class)
+        # Code that came with a model registers itself, too.
+        if config_class.__module__.startswith("transformers."):
+            found[config_class.model_type] = (config_class, model_class)
     return found
 
 

@@ -13,6 +13,7 @@ from asking import QUESTIONS, WEIGHTS, ensemble, ready, requests, tokens
 from families import (
     REFUSED,
     REFUSED_WHEN_ASKED,
+    SPECIAL,
     WORKS,
     families,
     tiny_config,
@@ -102,7 +103,7 @@ def test_refused_families_are_refused_before_weights_are_read(family, tiny_token
     with contextlib.suppress(Exception):  # what cannot be made small is asked for as it is
         config = tiny_config(family, tiny_tokenizer)
     with pytest.raises(UserError, match=REFUSED[family]):
-        check_supported(config or config_class(), model_class)
+        check_supported(config or config_class(**SPECIAL.get(family, {})), model_class)
 
 
 @pytest.mark.parametrize("family", sorted(REFUSED_WHEN_ASKED))

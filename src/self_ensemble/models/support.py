@@ -144,7 +144,9 @@ def _reasons(config: PreTrainedConfig, model_class: type[PreTrainedModel] | None
     if model_class is None:
         yield "transformers has no causal language model for it"
         return
-    if "ALL_ATTENTION_FUNCTIONS" not in _source(model_class):
+    calls_ours = "ALL_ATTENTION_FUNCTIONS" in _source(model_class)
+    # Code that came with a model may call it in a module that it imports, and says so.
+    if not (calls_ours or model_class._supports_attention_backend):
         yield (
             f"{model_class.__name__} computes attention in code of its own; it would have to call "
             "the function that is registered with transformers' AttentionInterface"

@@ -39,7 +39,15 @@ def render_limited(render: Callable[[], object]) -> str:
     with warnings.catch_warnings():
         # Forking with threads about: the child calls the template and nothing else.
         warnings.simplefilter("ignore", DeprecationWarning)
-        child = os.fork()
+        try:
+            child = os.fork()
+        except OSError as error:
+            os.close(reader)
+            os.close(writer)
+            raise UserError(
+                "This model's chat template is rendered in a process of its own, and the system "
+                f"refuses one ({error.strerror}). Free some memory. {REMEDY}"
+            ) from error
     if child == 0:
         _become_renderer(render, writer)
     os.close(writer)

@@ -13,12 +13,14 @@ from zoneinfo import ZoneInfo
 import datasets
 import numpy as np
 import pandas as pd
+import psutil
 import pyarrow as pa
 import pytest
 from pyarrow import feather, parquet
 
 from self_ensemble.errors import UserError
 from self_ensemble.questions import Question, load_questions
+from self_ensemble.questions.reading import read_content
 from self_ensemble.scoring.lemmas import simplemma_lemmatiser
 from self_ensemble.scoring.scores import is_right
 
@@ -538,3 +540,13 @@ def test_a_chosen_column_that_a_row_lacks_is_not_made_up_from_another(write_json
     path = write_jsonl("m.jsonl", [*rows, {"question": "d?", "answers": "z"}])
     with pytest.raises(UserError, match=r"m\.jsonl:3: the row has no 'answers'"):
         load(path, **options)
+
+
+def test_a_damaged_packed_file_leaves_no_memory_taken(tmp_path):
+    path = tmp_path / "questions.jsonl.gz"
+    path.write_bytes(gzip.compress(b'{"question": "Who?", "answers": ["Paris"]}\n')[:-10])
+    before = psutil.Process().memory_info().vms
+    for _ in range(4):
+        with pytest.raises(UserError, match="cut short"):
+            read_content(path)
+    assert psutil.Process().memory_info().vms < before + 2**32

@@ -8,7 +8,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -17,6 +17,7 @@ from self_ensemble.errors import UserError, reading
 
 # A packed file of a few kilobytes can hold more than any memory.
 LARGEST_BYTES = 4 * 2**30
+PIECE_BYTES = 2**20
 _PACKED = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zst": "zstd"}
 PACKED_SUFFIXES = tuple(_PACKED)
 
@@ -121,13 +122,23 @@ def _unpack(path: Path, data: bytes, packing: str) -> bytes:
     with reading(path, remedy):
         if packing == "xz":
             with lzma.LZMAFile(buffer) as packed:
-                unpacked = packed.read(LARGEST_BYTES + 1)
+                unpacked = _read_all(path, packed)
         else:
             with pa.CompressedInputStream(buffer, packing) as stream:
-                unpacked = stream.read(LARGEST_BYTES + 1)
-    if len(unpacked) > LARGEST_BYTES:
-        raise UserError(f"{path} has more than 4 GiB unpacked. Give less at once.")
-    return bytes(unpacked)
+                unpacked = _read_all(path, stream)
+    return unpacked
+
+
+def _read_all(path: Path, stream: Any) -> bytes:
+    """All of a stream, in pieces: pyarrow takes memory for all that is asked for, and keeps it."""
+    parts: list[bytes] = []
+    size = 0
+    while part := stream.read(PIECE_BYTES):
+        parts.append(bytes(part))
+        size += len(part)
+        if size > LARGEST_BYTES:
+            raise UserError(f"{path} has more than 4 GiB unpacked. Give less at once.")
+    return b"".join(parts)
 
 
 def decode(path: Path, data: bytes, encoding: str | None) -> str:

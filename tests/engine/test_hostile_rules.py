@@ -36,6 +36,7 @@ def decode(request):
     [
         ("divides", "raised ZeroDivisionError: "),
         ("exits", "raised SystemExit: 0"),
+        ("ends_as_a_generator", "raised GeneratorExit"),
         ("raises_without_words", "raised Unprintable"),
         ("raises_a_users_error", "raised ValueError: first line"),
         ("deep_in_torch", "raised RuntimeError: "),

@@ -50,7 +50,7 @@ class UserRule:
         try:
             # A copy: the same weights serve the other methods and the next step.
             scores = self.function(logits, weights.clone())
-        except (Exception, SystemExit) as error:
+        except (Exception, SystemExit, GeneratorExit) as error:
             if is_out_of_memory(error):
                 raise  # a smaller batch may fit
             place = _place(error, source_file(self.function))
@@ -83,7 +83,7 @@ def load_rule(name: str, known: list[str]) -> FusionRule:
         raise unknown_name("method", name, [*known, "module:function"])
     try:
         rule = getattr(importlib.import_module(module_name), function_name)
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit, GeneratorExit) as error:
         place = "" if isinstance(error, ImportError | AttributeError) else _place(error, None)
         reason = _reason(error)
         raise UserError(

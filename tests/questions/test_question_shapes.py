@@ -173,6 +173,8 @@ def test_popqa_has_a_list_in_a_text(tmp_path: Path) -> None:
     [
         ({"question": "q?", "answer": ["a", "b"]}, "q?", ("a", "b")),  # NQ-open
         ({"question": "q?", "answer": "a"}, "q?", ("a",)),
+        ({"question": "q?", "answer": "a", "answer_aliases": ["b", "a"]}, "q?", ("a", "b")),
+        ({"question": "q?", "answer": "a", "answer_pattern": "b+"}, "q?", ("a", "(?#pattern)b+")),
         (
             {"url": "u", "utterance": "q?", "targetValue": '(list (description "a b"))'},
             "q?",
@@ -305,6 +307,15 @@ def test_booleans_of_a_csv_column_are_yes_and_no(tmp_path: Path) -> None:
     assert [q.answers for q in load(path)] == [("True",), ("Gold",)]
 
 
+def test_whole_numbers_that_pandas_made_floats_of_are_whole_again(tmp_path: Path) -> None:
+    path = tmp_path / "m.csv"
+    pd.DataFrame({"question": ["a?", "b?"], "answer": [1945, None]}).to_csv(path, index=False)
+    assert "1945.0" in path.read_text()
+    assert [q.answers for q in load(path)] == [("1945",), ()]
+    path.write_text("question,answer\na?,1945.0\nb?,2.5\nc?,\n")
+    assert [q.answers for q in load(path)] == [("1945.0",), ("2.5",), ()]
+
+
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "cp1252", "utf-8", "utf-8-sig"])
 def test_other_encodings_are_read_when_they_are_named(tmp_path: Path, encoding: str) -> None:
     path = tmp_path / "m.csv"
@@ -325,6 +336,7 @@ def test_other_encodings_are_read_when_they_are_named(tmp_path: Path, encoding: 
         ("utf-16-le", None, r"m\.csv:2: not valid UTF-8 .*--encoding utf-16-le"),
         ("utf-8", "utf-8x", r"Got --encoding utf-8x, which is no encoding"),
         ("utf-8", "rot13", r"Got --encoding rot13, which is no encoding"),
+        ("utf-8", "utf\0", r"Got --encoding utf\0, which is no encoding"),
         ("utf-8", "ascii", r"m\.csv:2: not valid ascii"),
     ],
 )

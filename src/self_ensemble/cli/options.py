@@ -27,7 +27,7 @@ Columns = Annotated[
     str | None,
     typer.Option(
         help="Columns of your file: question=NAME,answers=NAME[,id=,paraphrases=,"
-        "answer_patterns=]. KEY.KEY leads into objects.",
+        "answer_aliases=,answer_patterns=]. KEY.KEY leads into objects.",
         rich_help_panel=DATA,
     ),
 ]

@@ -18,7 +18,13 @@ _PLACEHOLDERS = frozenset({"nan", "NaN", "None", "null", "NULL", "<NA>", "NaT", 
 _UNANSWERED = frozenset({"<unk>", "No Answer Present."})
 # An object with other keys may say of a text that it is wrong.
 _SQUAD = frozenset({"text", "answerstart", "answerend", "answerid", "id", "start", "end"})
-_TRIVIAQA = ("aliases", "normalizedaliases", "humananswers")
+# TriviaQA's first, then ComplexWebQuestions' and MKQA's; and what stands beside them.
+_MAIN = ("value", "answer", "text")
+_ALIASES = ("aliases", "normalizedaliases", "humananswers")
+_BESIDE_ALIASES = frozenset(
+    {"type", "entity", "answerid", "normalizedvalue", "matchedwikientityname"}
+    | {"normalizedmatchedwikientityname"}
+)
 _SEPARATORS = (
     "|",
     ";",
@@ -95,6 +101,7 @@ def _of_text(text: str, separator: str | None) -> tuple[str, ...]:
         )
     if separator is not None:
         return tuple(part.strip() for part in text.split(separator) if part.strip())
+    text = text.strip("\r\n\t")
     for mark in _SEPARATORS:
         if mark in (_ENTITY.sub("", text) if mark == ";" else text.lower()):
             raise ValueError(
@@ -133,8 +140,9 @@ def _of_object(value: Mapping[object, object], separator: str | None) -> tuple[s
     named = {re.sub(r"[_ ]", "", str(key)).casefold(): item for key, item in value.items()}
     if "text" in named and named.keys() <= _SQUAD:
         return _unique(answers_of(_listed(named["text"]), NO_SEPARATOR))
-    if named.keys() & _TRIVIAQA:
-        keys = ("value", *_TRIVIAQA)
+    keys = (*_MAIN, *_ALIASES)
+    # Another key might hold an answer that would be lost.
+    if named.keys() & set(_ALIASES) and named.keys() <= {*keys, *_BESIDE_ALIASES}:
         found = [answers_of(_listed(named.get(key)), NO_SEPARATOR) for key in keys]
         return _unique(text for texts in found for text in texts)
     there = ", ".join(repr(str(key)) for key in value) or "none"

@@ -6,6 +6,8 @@ first, then the names of this project, then those that data sets of this field u
     question          question | utterance (WebQuestions)
     answers           answers | answer (NQ-open, TriviaQA), possible_answers (PopQA), targetValue
                       (WebQuestions)
+    answer_aliases    answer_aliases (MuSiQue), further answers
+    answer_patterns   answer_patterns, answer_pattern (TREC)
     id                uuid | id | question_id (TriviaQA), qid, example_id, _id
 """
 
@@ -30,7 +32,8 @@ _KNOWN: Mapping[str, Sequence[frozenset[str]]] = {
             "answer.aliases", "answer.normalizedaliases",
         }),
     ),
-    "answer_patterns": (frozenset({"answerpatterns"}),),
+    "answer_aliases": (frozenset({"answeraliases"}),),
+    "answer_patterns": (frozenset({"answerpatterns", "answerpattern"}),),
     "id": (
         frozenset({"uuid"}), frozenset({"id"}),
         frozenset({"questionid", "qid", "exampleid", "_id"}),

@@ -11,6 +11,7 @@ from self_ensemble.questions.rows import Row
 
 _DELIMITERS = (",", ";", "\t", "|")
 _NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "'|'"}
+_WHOLE = re.compile(r"-?\d+\.0")
 _BOOLEANS: Mapping[str, bool] = {
     spelling: value
     for value, word in ((True, "true"), (False, "false"))
@@ -22,6 +23,8 @@ def read_delimited(path: Path, text: str, *, tabs: bool) -> Iterator[Row]:
     """Read the rows; every cell is a text, an empty one a missing value.
 
     A column of nothing but true and false, as Python, R and Excel spell them, is one of booleans.
+    One of whole numbers with ".0" and empty cells was one of whole numbers: pandas makes floats of
+    them where some are missing.
 
     Args:
         path: For messages.
@@ -40,15 +43,19 @@ def read_delimited(path: Path, text: str, *, tabs: bool) -> Iterator[Row]:
     columns = list(zip(*(cells for _, cells in lines[1:]), strict=True))
     kept = [n for n, name in enumerate(header) if name or any(columns[n])]
     check_columns(path, [header[n] for n in kept])
-    boolean = {n for n in kept if any(columns[n]) and set(columns[n]) <= {*_BOOLEANS, ""}}
-    for where, cells in lines[1:]:
-        yield Row(
-            where,
-            {
-                header[n]: (_BOOLEANS.get(cells[n]) if n in boolean else cells[n] or None)
-                for n in kept
-            },
-        )
+    values = {header[n]: _values(columns[n]) for n in kept}
+    for number, (where, _) in enumerate(lines[1:]):
+        yield Row(where, {name: column[number] for name, column in values.items()})
+
+
+def _values(cells: Sequence[str]) -> Sequence[object]:
+    """The values of a column."""
+    filled = {cell for cell in cells if cell}
+    if filled and filled <= _BOOLEANS.keys():
+        return [_BOOLEANS.get(cell) for cell in cells]
+    if len(filled) < len(set(cells)) and all(_WHOLE.fullmatch(cell) for cell in filled):
+        return [cell.removesuffix(".0") or None for cell in cells]
+    return [cell or None for cell in cells]
 
 
 def check_columns(path: Path, names: Sequence[str]) -> None:

@@ -120,15 +120,7 @@ def question_from_row(row: Row, options: FileOptions = PLAIN) -> Question:
     if not by_role.keys() & {"answers", "answer_patterns"}:
         raise _missing(row, "no 'answers'")
     _refuse_choices(row, columns)
-    answers = as_answers(
-        row, by_role.get("answers", "answers"), columns.value(row, "answers"),
-        options.answers_separator,
-    )  # fmt: skip
-    answers += as_patterns(
-        row,
-        by_role.get("answer_patterns", "answer_patterns"),
-        columns.value(row, "answer_patterns"),
-    )
+    answers = _answers(row, columns, options.answers_separator)
     original = columns.value(row, "question")
     if original is not None:
         original = as_text(row, by_role["question"], original, "a text")
@@ -143,6 +135,19 @@ def question_from_row(row: Row, options: FileOptions = PLAIN) -> Question:
         answers=answers,
         extra={name: value for name, value in row.values.items() if name not in columns.used},
     )
+
+
+def _answers(row: Row, columns: Columns, separator: str | None) -> tuple[str, ...]:
+    answers, aliases = (
+        as_answers(row, columns.by_role.get(role, role), columns.value(row, role), separator)
+        for role in ("answers", "answer_aliases")
+    )
+    patterns = as_patterns(
+        row,
+        columns.by_role.get("answer_patterns", "answer_patterns"),
+        columns.value(row, "answer_patterns"),
+    )
+    return (*answers, *(alias for alias in aliases if alias not in answers), *patterns)
 
 
 def original_first(original: str | None, paraphrases: tuple[str, ...]) -> tuple[str, ...]:

@@ -163,11 +163,6 @@ def decode(path: Path, data: bytes, encoding: str | None) -> str:
 def _decode(path: Path, data: bytes, encoding: str | None) -> str:
     try:
         return data.decode("utf-8-sig" if encoding is None else encoding)
-    except LookupError:
-        raise UserError(
-            f"Got --encoding {encoding}, which is no encoding of texts. "
-            "Give one such as utf-8, utf-16, cp1252, latin-1, shift_jis or gb18030."
-        ) from None
     except UnicodeError as error:
         at = getattr(error, "start", 0)
         found = f"byte 0x{data[at]:02x} at offset {at:,}" if at < len(data) else "it is cut short"
@@ -175,6 +170,11 @@ def _decode(path: Path, data: bytes, encoding: str | None) -> str:
         expected = encoding or "UTF-8"
         raise UserError(
             f"{path}:{line}: not valid {expected} ({found}). {_remedy(data, encoding)}"
+        ) from None
+    except (LookupError, ValueError):  # no such codec, one from bytes to bytes, a NUL in its name
+        raise UserError(
+            f"Got --encoding {encoding}, which is no encoding of texts. "
+            "Give one such as utf-8, utf-16, cp1252, latin-1, shift_jis or gb18030."
         ) from None
 
 

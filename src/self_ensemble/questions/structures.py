@@ -29,7 +29,10 @@ _STRUCTURED = re.compile(
     | \(\s*(?:{_QUOTED}|[-+.\d]+)\s*,.*\)         # a tuple
     | \(\s*{_QUOTED}\s*['"].*\)
     | \([^()]*,[^()]*\) | \(\)
-    | (?:\w+\.)?(?:array|list|tuple|set|frozenset|dict|Series|Index)\(.*\)
+    | (?:\w+\.)?(?:array|list|tuple|set|frozenset|dict|Series|Index|tensor)\(.*\)
+    | (?:np|numpy|pd|datetime)\.\w+\(.*\)
+    | [\w.]+\(\s*['"\[\{{].*\)                   # Decimal('3.5'), dict_values(['a'])
+    | "\s*[\[\{{].*[\]\}}]\s*"                   # JSON written into JSON once more
     | \(list\b.*
     | \[\s*[uUbB]?['"].* | \{{\s*[uUbB]?['"].*    # opened, and cut off
     | .*['"]\s*[\]\}}]
@@ -164,7 +167,9 @@ def _number(written: str) -> int | WrittenNumber:
         number = int(written)
     except ValueError:
         return WrittenNumber(written)
-    return number if str(number) == written else WrittenNumber(written)
+    if str(number) != written:
+        raise ValueError(f"no program writes {written}")  # [1,000] is no list of 1 and 0
+    return number
 
 
 def _source(node: ast.expr, lines: Sequence[bytes]) -> str:

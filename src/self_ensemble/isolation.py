@@ -60,9 +60,9 @@ def ask_apart(
                 found[method.name][row] = alone[method.name][0]
             failed = [method for method in failed if not _is_finite(found[method.name][row])]
         for method in failed:
-            if len(methods) > 1 and method.kind in ("fused", "tied"):
+            if len(methods) > 1 and not method.goes_alone:
                 found[method.name][row] = ask([method], [request], 0)[method.name][0]
-            elif method.kind not in ("fused", "tied") and len(request.wordings) > 1:
+            elif method.goes_alone and len(request.wordings) > 1:
                 found[method.name][row] = [
                     one if one.is_finite else _wording_alone(ask, request, place)
                     for place, one in enumerate(found[method.name][row])

@@ -44,6 +44,11 @@ class Method:
     rule: FusionRule | None = None
 
     @property
+    def goes_alone(self) -> bool:
+        """Whether wordings are continued alone, each to an answer of its own."""
+        return self.kind in ("alone", "original", "vote")
+
+    @property
     def needs_weights(self) -> bool:
         return built_in(self.rule) in WEIGHTED
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from self_ensemble.asking import Request, Settings
 from self_ensemble.errors import UserError
 from self_ensemble.methods import Method
+from self_ensemble.models.load import LoadedModel
+from self_ensemble.models.support import why_no_longer
 from self_ensemble.packing.layout import Layout, build_layout
 from self_ensemble.prompts.frame import PromptFrame
 from self_ensemble.prompts.parts import PromptParts
@@ -50,14 +52,14 @@ def request_layouts(
     streams: Streams,
     frame: PromptFrame,
     settings: Settings,
-    context_length: int | None,
+    model: LoadedModel,
 ) -> list[Layout]:
     """Pack a batch of questions for the methods that share a prefill.
 
     Raises:
         UserError: See `checked_parts`.
     """
-    parts = [checked_parts(one, methods, frame, settings, context_length) for one in requests]
+    parts = [checked_parts(one, methods, frame, settings, model) for one in requests]
     num_prefix = min(len(one.prefix) for one in parts)
     return [
         _layout(request, one, streams, settings, num_prefix)
@@ -100,7 +102,7 @@ def checked_parts(
     methods: Sequence[Method],
     frame: PromptFrame,
     settings: Settings,
-    context_length: int | None,
+    model: LoadedModel,
 ) -> PromptParts:
     """A question's token ids, if it can be asked with these methods.
 
@@ -118,10 +120,11 @@ def checked_parts(
         num_cues = len(parts.segments) if settings.fusion_point == "last_segment" else 1
     length = len(parts.prefix) + max(spans) + num_cues * len(parts.cue)
     length += settings.max_new_tokens
-    if context_length is not None and length > context_length:
+    if model.context_length is not None and length > model.context_length:
         raise UserError(
-            f"The prompt and {settings.max_new_tokens} new tokens take {length} "
-            f"positions; the model has {context_length}. Shorten the wording or use fewer shots."
+            f"The prompt and {settings.max_new_tokens} new tokens take {length} positions; "
+            f"{why_no_longer(model.model.config, model.context_length)}. "
+            "Shorten the wording or use fewer shots."
         )
     return parts
 

@@ -169,7 +169,7 @@ def test_no_more_steps_are_captured_than_there_are_buckets(loaded):
 def _prompt_length(asked, request):
     streams = Streams.of(asked.methods, len(request.wordings))
     (layout,) = request_layouts(
-        [request], asked.methods, streams, asked.frame, asked.settings, None
+        [request], asked.methods, streams, asked.frame, asked.settings, asked.model
     )
     return len(layout.token_ids)
 
@@ -226,11 +226,12 @@ def test_work_is_counted(loaded):
 def test_another_prefix_has_steps_of_its_own(loaded):
     asked = ensemble(loaded("llama"), ["avg"], decode="captured")
     first = asked.run(requests())["avg"]
-    asked._prefix = encode_prefix(asked.engine, (*asked.frame.prefix[1:], asked.frame.prefix[0]))
+    other = (*asked.frame.prefix[1:], asked.frame.prefix[0])
+    asked.prefiller._prefix = encode_prefix(asked.engine, other)
     asked.run(requests())
     assert asked.counters.captures == 2
     assert len(asked.engine.steps.steps) == 1
-    asked._prefix = None
+    asked.prefiller._prefix = None
     assert tokens(asked.run(requests())["avg"]) == tokens(first)
 
 

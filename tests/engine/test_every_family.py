@@ -138,7 +138,7 @@ def test_sinks_take_their_mass_once_where_the_prefix_is_apart(tiny_tokenizer):
     asked = ensemble(ready(model, tiny_tokenizer), ("flex_attention", "per_prompt"))
     layouts = request_layouts(
         requests(weights=None), asked.methods, Streams.of(asked.methods, 3), asked.frame,
-        asked.settings, None,
+        asked.settings, asked.model,
     )  # fmt: skip
     logits = [
         prefill(asked.engine, layouts, asked.prefix(), in_rows=in_rows)[1].logits_MV

@@ -1,7 +1,7 @@
 """Requests that cannot be answered are refused with the reason, and those that can are not."""
 
 import pytest
-from asking import METHODS, QUESTIONS, WEIGHTS, ensemble, requests, tokens
+from asking import METHODS, QUESTIONS, WEIGHTS, ensemble, ready, requests, tokens
 
 from self_ensemble.asking import Request
 from self_ensemble.ensemble import Ensemble
@@ -29,6 +29,17 @@ def test_a_request_that_cannot_be_asked_says_why(loaded, request_, message):
         asked.run([request_])
     assert str(refused.value) == problem
     assert "\n" not in problem
+
+
+def test_a_prompt_that_longrope_cannot_hold_says_so(tiny_model, tiny_tokenizer):
+    model = tiny_model("phi3")
+    model.config.rope_parameters = {
+        "rope_type": "longrope", "original_max_position_embeddings": 64,
+    }  # fmt: skip
+    asked = ensemble(ready(model, tiny_tokenizer), "origin", prefix="")
+    assert asked.problem(Request("a", ("Who?",))) is None
+    refused = asked.problem(Request("a", ("river " * 40,)))
+    assert "beyond 64 the model takes other rotary factors (longrope)" in refused
 
 
 def test_missing_segment_weights_are_a_problem_of_the_request(loaded):

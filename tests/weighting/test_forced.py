@@ -29,7 +29,9 @@ def test_forced_logits_are_those_of_each_wordings_own_sequence(loaded, family, w
     untouched = loaded(family, sliding_window=window)
     streams = Streams(fused=False, num_alone=3, prior=False)
     requests = [Request(str(n), wordings) for n, wordings in enumerate(QUESTIONS)]
-    layouts = request_layouts(requests, asked.methods, streams, asked.frame, asked.settings, None)
+    layouts = request_layouts(
+        requests, asked.methods, streams, asked.frame, asked.settings, asked.model
+    )
     batch, frontier = prefill(asked.engine, layouts, asked.prefix())
     seen = []
     for position, step in enumerate(forced_steps(batch, frontier, ANSWERS)):
@@ -53,7 +55,7 @@ def test_the_last_token_of_an_answer_is_not_fed(ensemble) -> None:
     streams = Streams(fused=False, num_alone=3, prior=False)
     requests = [Request("q", QUESTIONS[0])]
     layouts = request_layouts(
-        requests, ensemble.methods, streams, ensemble.frame, ensemble.settings, None
+        requests, ensemble.methods, streams, ensemble.frame, ensemble.settings, ensemble.model
     )
     batch, frontier = prefill(ensemble.engine, layouts, ensemble.prefix())
     assert len(list(forced_steps(batch, frontier, [(60, 61, 62)]))) == 3

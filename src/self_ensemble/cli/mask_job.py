@@ -9,6 +9,7 @@ from self_ensemble.cli.setup import DataOptions, ModelOptions, message_console, 
 from self_ensemble.decoding.engine import Engine
 from self_ensemble.decoding.self_check import check_isolation
 from self_ensemble.errors import UserError
+from self_ensemble.models.support import why_no_longer
 from self_ensemble.packing.layout import Layout, build_layout
 from self_ensemble.prompts.parts import PromptParts
 from self_ensemble.questions.schema import Question, QuestionSet
@@ -103,7 +104,8 @@ def draw_wordings(job: MaskJob, echo: Callable[[str], None]) -> bool:
     length = max(layout.positions) + 2  # a longer wording is tried, too
     if loaded.context_length is not None and length > loaded.context_length:
         raise UserError(
-            f"The check needs {length} positions, the model has {loaded.context_length}. "
+            f"The check needs {length} positions; "
+            f"{why_no_longer(loaded.model.config, loaded.context_length)}. "
             "Give fewer --num-shots or shorter wordings."
         )
     dtype = str(loaded.dtype).removeprefix("torch.")

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from self_ensemble.errors import UserError
+from self_ensemble.models.load import LoadedModel
 
 
 @dataclass(slots=True)
@@ -26,6 +27,15 @@ class StopRule:
     stop: tuple[str, ...]
     max_new_tokens: int
     _may_end: dict[int, bool] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, model: LoadedModel, stop: tuple[str, ...], max_new_tokens: int) -> "StopRule":
+        """The rule with a model's own end tokens."""
+        found = model.model.generation_config.eos_token_id
+        if found is None:
+            found = model.tokenizer.eos_token_id
+        ids = [] if found is None else [found] if isinstance(found, int) else found
+        return cls(model.tokenizer, frozenset(ids), stop, max_new_tokens)
 
     def __post_init__(self) -> None:
         if "" in self.stop:

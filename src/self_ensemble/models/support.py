@@ -94,6 +94,16 @@ def context_length(config: PreTrainedConfig, model: PreTrainedModel | None = Non
     return limit if limit is None or model is None else limit - first_position(model)
 
 
+def why_no_longer(config: PreTrainedConfig, context_length: int) -> str:
+    """Why a prompt and its answer may take no more positions; a clause for messages."""
+    if _longrope_limit(config) != context_length:
+        return f"the model has {context_length}"
+    return (
+        f"beyond {context_length} the model takes other rotary factors (longrope), for what is "
+        "encoded already as well"
+    )
+
+
 def first_position(model: PreTrainedModel) -> int:
     """What a model calls the first position: 0, or in RoBERTa's kin one behind the padding's."""
     for module in model.modules():

@@ -63,9 +63,8 @@ def answer_candidates(
     """
     streams = Streams.of(ensemble.methods, len(requests[0].wordings))
     layouts = request_layouts(
-        requests, ensemble.methods, streams, ensemble.frame, ensemble.settings,
-        ensemble.model.context_length,
-    )  # fmt: skip
+        requests, ensemble.methods, streams, ensemble.frame, ensemble.settings, ensemble.model
+    )
     batch, frontier = prefill(ensemble.engine, layouts, ensemble.prefix())
     positions: list[list[tuple[NDArray[np.float64], int]]] = [[] for _ in requests]
     problems: dict[int, str] = {}

@@ -1,0 +1,60 @@
+"""What is decoded for some methods from one prefill, and which method gets what of it.
+
+Each tied method walks by itself; wordings that are continued alone are walked once, for all
+methods that want them.
+"""
+
+from collections.abc import Sequence
+
+from self_ensemble.asking import Request, Settings
+from self_ensemble.decoding.choose import Sampling
+from self_ensemble.decoding.loop import Decoded, Track
+from self_ensemble.methods import Method
+from self_ensemble.request_layout import Streams
+
+ALONE = "per_prompt"
+
+
+def passes(
+    methods: tuple[Method, ...], requests: Sequence[Request], settings: Settings
+) -> list[tuple[Method, ...]]:
+    """Methods that share a prefill.
+
+    Wordings continued alone must not notice the others, so a layout in which wordings read each
+    other or count positions through serves the fused stream only.
+    """
+    mixed = settings.positions == "contiguous" or any(r.readable for r in requests)
+    if not mixed:
+        return [methods]
+    fused = tuple(method for method in methods if method.kind == "fused")
+    others = tuple(method for method in methods if method.kind != "fused")
+    return [some for some in (fused, others) if some]
+
+
+def make_tracks(
+    methods: Sequence[Method], streams: Streams, sampling: Sampling, first_answer: int
+) -> list[Track]:
+    """The tracks of some methods; answers of wordings alone are numbered from the last."""
+    tracks = [
+        Track(method.name, streams.of_rule(method), sampling, method.rule)
+        for method in methods
+        if method.kind == "tied"
+    ]
+    tracks += [Track(m.name, (0,), sampling) for m in methods if m.kind == "fused"]
+    if any(method.goes_alone for method in methods):
+        tracks.append(Track(ALONE, streams.alone, sampling, first_answer=first_answer))
+    return tracks
+
+
+def by_method(
+    methods: Sequence[Method], tracks: Sequence[Track], decoded: list[list[list[Decoded]]]
+) -> dict[str, list[list[Decoded]]]:
+    """Of each method, of each question: its one answer, or those of all wordings."""
+    by_track = {track.name: rows for track, rows in zip(tracks, decoded, strict=True)}
+    return {
+        method.name: [
+            found[:1] if method.kind == "original" else list(found)
+            for found in by_track[ALONE if method.goes_alone else method.name]
+        ]
+        for method in methods
+    }

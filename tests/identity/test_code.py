@@ -19,6 +19,7 @@ import json
 import statistics
 import torch
 import numpy as np
+import spaced.deeper.tables
 from helpers import deep as renamed
 from helpers.scaling import scale
 
@@ -29,7 +30,11 @@ SETTING = json.loads('{"a": 1}')
 
 def mine(logits, weights):
     from late import lately
-    return lately(scale(renamed.bend(logits.mean(-2)))) * SCALE + TABLE[1] + statistics.fmean([1])
+    return lately(scale(renamed.bend(logits.mean(-2)))) * SCALE + offset()
+
+
+def offset():
+    return TABLE[1] + statistics.fmean([1]) + spaced.deeper.tables.OFFSET
 
 
 class Held:
@@ -50,15 +55,18 @@ FILES = {
     "helpers/deep/__init__.py": "from .inner import bend\n",
     "helpers/deep/inner.py": "from ..scaling import OFFSET\n\n"
     "def bend(x):\n    return x + OFFSET\n",
-    "helpers/scaling.py": "OFFSET = 1\n\ndef scale(x):\n    return x * 2\n",
+    "helpers/scaling.py": "import importlib\n\nOFFSET = 1\n"
+    "near = importlib.import_module('.near', __package__)\n\ndef scale(x):\n    return x * 2\n",
+    "helpers/near.py": "X = 1\n",
+    "spaced/deeper/tables.py": "OFFSET = 1\nMORE = 1\n",  # folders without __init__.py
     "late.py": "import importlib\n\nother = importlib.import_module('named')\n\n"
     "def lately(x):\n    return other.same(x)\n",
     "named.py": "def same(x):\n    return x\n",
     "statistics.py": "def fmean(x):\n    return 1.0\n",  # the user's own, of a library's name
     "unrelated.py": "X = 1\n",
 }
-IMPORTED = ["helpers", "helpers.deep", "helpers.deep.inner", "helpers.scaling", "late", "named",
-            "own_rule", "statistics"]  # fmt: skip
+IMPORTED = ["helpers", "helpers.deep", "helpers.deep.inner", "helpers.near", "helpers.scaling",
+            "late", "named", "own_rule", "spaced.deeper.tables", "statistics"]  # fmt: skip
 SHOW = (
     "import sys, json, importlib; from self_ensemble.identity.values import code_identity; "
     "print(json.dumps(code_identity(getattr(importlib.import_module('own_rule'), sys.argv[1])), "
@@ -123,6 +131,16 @@ def test_a_constant_that_is_changed_in_memory_shows_by_name(own_rule, monkeypatc
     after = seen(own_rule.mine)
     assert before["values"]["constants"].pop("SCALE") == 2.0
     assert after["values"]["constants"].pop("SCALE") == 3.0
+    assert before == after
+
+
+def test_what_a_module_inside_packages_holds_shows_by_name(own_rule, monkeypatch):
+    name = "spaced.deeper.tables.OFFSET"
+    before = seen(own_rule.mine)
+    monkeypatch.setattr(sys.modules["spaced.deeper.tables"], "OFFSET", 3.0)
+    after = seen(own_rule.mine)
+    read = [found["values"]["constants"]["offset"]["constants"] for found in (before, after)]
+    assert [constants.pop(name) for constants in read] == [1, 3.0]
     assert before == after
 
 

@@ -1,4 +1,4 @@
-"""Values that are described whole: plain ones, numbers in bulk, and bytecode."""
+"""Values that are described whole: plain ones, JSON, and numbers in bulk."""
 
 import math
 import types
@@ -9,10 +9,17 @@ import numpy as np
 import torch
 
 from self_ensemble.errors import reading
+from self_ensemble.identity.bytecode import code_parts
 from self_ensemble.identity.files import digest_of, digest_of_json
 
 # JSON that is longer stands as its digest.
 MAX_SHOWN = 200
+# Values inside values.
+MAX_DEPTH = 40
+_SAID_BY_REPR = (
+    *(complex, range, slice, Path, types.EllipsisType, types.NotImplementedType),
+    *(torch.dtype, torch.device, torch.Size),
+)
 
 
 def tensor_digest(tensor: torch.Tensor) -> str:
@@ -35,20 +42,38 @@ def plain(value: object) -> tuple[object] | None:
         return (value if len(value) <= MAX_SHOWN else digest_of(value),)
     if type(value) is bytes or type(value) is bytearray:
         return (digest_of(bytes(value)),)
-    if isinstance(value, complex | range | slice | torch.dtype | torch.device | torch.Size | Path):
+    if isinstance(value, _SAID_BY_REPR):
         return (repr(value),)
     if isinstance(value, np.generic | np.dtype):
         return (f"{type(value).__name__} {value}",)
-    if value is Ellipsis or value is NotImplemented or isinstance(value, types.CodeType):
-        return (
-            digest_of_json(code_parts(value))
-            if isinstance(value, types.CodeType)
-            else repr(value),
-        )
+    if isinstance(value, types.CodeType):
+        return (digest_of_json(code_parts(value)),)
     return None
 
 
+def is_json(value: object, depth: int = 0) -> bool:
+    """Whether a value is JSON as it is; told fast, because tables may be large."""
+    kind = type(value)
+    if depth > MAX_DEPTH:
+        return False
+    if kind is list or kind is tuple:
+        return all(is_json(one, depth + 1) for one in value)  # type: ignore[attr-defined]
+    if kind is dict:
+        pairs: dict[object, object] = value  # type: ignore[assignment]
+        return all(type(key) is str and is_json(one, depth + 1) for key, one in pairs.items())
+    if kind is float:
+        return math.isfinite(value)  # type: ignore[arg-type]
+    return (
+        value is None or kind is bool or kind is str or (kind is int and plain(value) == (value,))
+    )
+
+
 def numbers(value: Any) -> object:
+    """Digest of an array or tensor; a random generator by its state.
+
+    Raises:
+        UserError: A tensor is not dense.
+    """
     if isinstance(value, torch.Generator):
         return {"device": str(value.device), "state": tensor_digest(value.get_state())}
     with reading(type(value).__name__, "It has to be dense."):
@@ -57,21 +82,3 @@ def numbers(value: Any) -> object:
                 return digest_of_json(value.tolist())
             return digest_of(f"{value.dtype.str} {value.shape} ".encode() + value.tobytes())
         return tensor_digest(value)
-
-
-def code_parts(code: types.CodeType) -> list[object]:
-    """What a piece of bytecode does; not where it stands."""
-    constants = [
-        code_parts(one) if isinstance(one, types.CodeType) else _constant(one)
-        for one in code.co_consts
-    ]
-    return [
-        code.co_code.hex(), code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars,
-        code.co_argcount, code.co_kwonlyargcount, code.co_posonlyargcount, code.co_flags,
-        code.co_exceptiontable.hex(), constants,
-    ]  # fmt: skip
-
-
-def _constant(value: object) -> str:
-    # The order of a frozenset of texts differs from process to process.
-    return repr(sorted(map(repr, value))) if isinstance(value, frozenset) else repr(value)

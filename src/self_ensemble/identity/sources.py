@@ -134,21 +134,21 @@ def _imported(node: ast.AST, package: str) -> Iterator[str]:
         for alias in node.names:
             yield from _with_parents(alias.name)
     elif isinstance(node, ast.ImportFrom):
-        base = _base(node, package)
+        base = _absolute("." * node.level + (node.module or ""), package)
         if base is not None:
             yield from _with_parents(base)
             yield from (f"{base}.{alias.name}" for alias in node.names)
     elif isinstance(node, ast.Call) and _name(node.func) in _IMPORTERS and node.args:
         named = node.args[0]
         if isinstance(named, ast.Constant) and isinstance(named.value, str):
-            yield from _with_parents(named.value)
+            called = _absolute(named.value, package)
+            yield from _with_parents(called) if called else ()
 
 
-def _base(node: ast.ImportFrom, package: str) -> str | None:
-    if not node.level:
-        return node.module
+def _absolute(name: str, package: str) -> str | None:
+    """A module's whole name, where dots at its beginning say how far it is from the package."""
     try:
-        return importlib.util.resolve_name("." * node.level + (node.module or ""), package)
+        return importlib.util.resolve_name(name, package)
     except ImportError:
         return None  # Beyond the outermost package: it cannot be imported either.
 

@@ -13,15 +13,13 @@ written as JSON nor taken apart as `pickle` would (an open file, a lock, a runni
 """
 
 import copyreg
-import dis
 import functools
 import json
-import math
 import sys
 import types
 import uuid
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +27,12 @@ import numpy as np
 import torch
 
 from self_ensemble.errors import UserError, reading
+from self_ensemble.identity.bytecode import all_names, code_parts, global_names
 from self_ensemble.identity.files import digest_of, digest_of_json
-from self_ensemble.identity.leaves import MAX_SHOWN, code_parts, numbers, plain
+from self_ensemble.identity.leaves import MAX_DEPTH, MAX_SHOWN, is_json, numbers, plain
 from self_ensemble.identity.sources import code_of, is_own
 
 NOT_COMPARABLE = "not comparable"
-MAX_DEPTH = 40
 _CONTAINERS = (
     *(dict, OrderedDict, defaultdict, types.MappingProxyType),
     *(list, tuple, set, frozenset),
@@ -109,7 +107,7 @@ class _Describer:
         return self._object(value, depth)
 
     def _container(self, value: Any, depth: int) -> object:
-        if _is_json(value):
+        if is_json(value):
             return _shortened(value)
         described: object
         if isinstance(value, dict | types.MappingProxyType):
@@ -149,23 +147,30 @@ class _Describer:
 
     def _constants(self, function: types.FunctionType, depth: int) -> Iterator[tuple[str, object]]:
         """What a function reads of its module, and of other modules of the user's."""
-        codes = list(_with_inner(function.__code__))
-        read = {
-            str(step.argval)
-            for code in codes
-            for step in dis.get_instructions(code)
-            if step.opname in ("LOAD_GLOBAL", "LOAD_NAME")
-        }
-        for name in sorted(read & function.__globals__.keys()):
+        names = all_names(function.__code__)
+        done: set[int] = set()
+        for name in sorted(global_names(function.__code__) & function.__globals__.keys()):
             value = function.__globals__[name]
-            if not isinstance(value, types.ModuleType):
+            if isinstance(value, types.ModuleType):
+                yield from self._of_module(name, value, names, depth, done)
+            else:
                 yield name, self.describe(value, depth)
-            elif _is_own_module(value.__name__):
-                self._came_by(value.__name__)
-                for attribute in sorted({one for code in codes for one in code.co_names}):
-                    if hasattr(value, attribute):
-                        described = self.describe(getattr(value, attribute), depth)
-                        yield f"{name}.{attribute}", described
+
+    def _of_module(
+        self, path: str, module: types.ModuleType, names: Set[str], depth: int, done: set[int]
+    ) -> Iterator[tuple[str, object]]:
+        """What of a module of the user's, and of modules in it, code with these names may read."""
+        if id(module) in done or not _is_own_module(module.__name__):
+            return
+        done.add(id(module))
+        self._came_by(module.__name__)
+        # Not by getattr, which a module may answer with code of its own.
+        for name in sorted(names & vars(module).keys()):
+            value = vars(module)[name]
+            if isinstance(value, types.ModuleType):
+                yield from self._of_module(f"{path}.{name}", value, names, depth, done)
+            else:
+                yield f"{path}.{name}", self.describe(value, depth)
 
     def _class(self, kind: type, depth: int) -> object:
         name = f"{kind.__module__}.{kind.__qualname__}"
@@ -204,14 +209,14 @@ class _Describer:
         with reading(type(value).__name__, "It has to be picklable."):
             reducer = copyreg.dispatch_table.get(type(value))
             reduced = value.__reduce_ex__(4) if reducer is None else reducer(value)
+            if not isinstance(reduced, str):
+                reduced = tuple(list(x) if isinstance(x, Iterator) else x for x in reduced)
         if isinstance(reduced, str):
             wrapped = getattr(value, "__wrapped__", None)
             name = f"{getattr(value, '__module__', '')}.{reduced}"
             return name if wrapped is None else {"name": name, "of": self.describe(wrapped, depth)}
         names = ("made_by", "from", "state", "items", "entries")
         found = dict(zip(names, reduced, strict=False))
-        for name in ("items", "entries"):
-            found[name] = list(found[name]) if found.get(name) is not None else None
         described = {name: self.describe(part, depth) for name, part in found.items()}
         return {name: part for name, part in described.items() if part not in (None, {}, [])}
 
@@ -222,23 +227,6 @@ class _Describer:
 
 def _not_comparable(value: object, reason: str) -> str:
     return f"{NOT_COMPARABLE} ({type(value).__name__}; {reason}; {uuid.uuid4().hex[:8]})"
-
-
-def _is_json(value: object, depth: int = 0) -> bool:
-    """Whether a value is JSON as it is; told fast, because tables may be large."""
-    kind = type(value)
-    if depth > MAX_DEPTH:
-        return False
-    if kind is list or kind is tuple:
-        return all(_is_json(one, depth + 1) for one in value)  # type: ignore[attr-defined]
-    if kind is dict:
-        pairs: dict[object, object] = value  # type: ignore[assignment]
-        return all(type(key) is str and _is_json(one, depth + 1) for key, one in pairs.items())
-    if kind is float:
-        return math.isfinite(value)  # type: ignore[arg-type]
-    return (
-        value is None or kind is bool or kind is str or (kind is int and plain(value) == (value,))
-    )
 
 
 def _shortened(described: object) -> object:
@@ -255,13 +243,6 @@ def _content(cell: Any) -> object:
         return "empty"
 
 
-def _with_inner(code: types.CodeType) -> Iterator[types.CodeType]:
-    yield code
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from _with_inner(constant)
-
-
 def _unbound(member: object) -> object:
     """The function in a method of a class."""
     if isinstance(member, staticmethod | classmethod):
@@ -273,6 +254,7 @@ def _unbound(member: object) -> object:
 
 def _is_own_module(name: str | None) -> bool:
     module = sys.modules.get(name or "")
-    file = getattr(module, "__file__", None)
+    # A folder without __init__.py is a package without a file.
+    place = getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", ())), None)
     # What is typed into a console is in no file; what is in no module was made by the user's code.
-    return is_own(Path(file)) if file else module is None or name == "__main__"
+    return is_own(Path(place)) if place else module is None or name == "__main__"

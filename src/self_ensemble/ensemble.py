@@ -18,6 +18,7 @@ from self_ensemble.exploring import Explored, Explorer
 from self_ensemble.isolation import Found, ask_apart
 from self_ensemble.methods import Method, resolve_method
 from self_ensemble.models.load import LoadedModel
+from self_ensemble.models.sanity import check_prompt
 from self_ensemble.models.support import choose_backend
 from self_ensemble.outcomes import OutcomeMaker
 from self_ensemble.prefilling import Prefiller
@@ -67,7 +68,8 @@ class Ensemble:
                 greedy answers only. "compiled": the same, compiled first.
 
         Raises:
-            UserError: An unknown method, backend or way to decode, or one that does not fit.
+            UserError: An unknown method, backend or way to decode, or one that does not fit; or
+                the model has not all tokens of the prompt.
         """
         asked = [method] if isinstance(method, str | Method) or callable(method) else method
         self.methods = tuple(resolve_method(one) for one in asked)
@@ -75,6 +77,7 @@ class Ensemble:
         if len(set(names)) < len(names):
             raise UserError(f"Two methods have one name: {', '.join(names)}. Name them apart.")
         self.frame = frame or plain_frame(model.tokenizer, prefix, (), framing or Framing())
+        check_prompt(self.frame.prior, model.tokenizer, model.model)
         self.settings = settings or Settings()
         self.model = model
         backend = choose_backend(attention or model.attention, model.model.config, model.device)

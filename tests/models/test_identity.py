@@ -1,7 +1,11 @@
 """What a model is, by content: whatever changes an answer shows, and by name."""
 
+import json
+import math
+
 import pytest
 from tests.models.test_load import add_remote_code
+from transformers import AddedToken, CTRLTokenizer
 
 from self_ensemble.models.identity import identity_of, model_identity
 from self_ensemble.models.load import load_model
@@ -38,6 +42,37 @@ def test_the_code_that_came_with_a_model_counts_and_its_place_does_not(
         file.write("# changed\n")
     after = loaded(elsewhere, trust_remote_code=True)
     assert changed(before, after) == ["code.modules.modeling_mine"]
+
+
+def test_a_limit_that_is_infinity_can_be_written_down(folder):
+    path = folder / "config.json"
+    content = json.loads(path.read_text())
+    found = []
+    for limit in ([0.0, math.inf], [0.0, math.inf], [0.0, 1.0], math.nan):
+        path.write_text(json.dumps(content | {"time_step_limit": limit}))
+        found.append(loaded(folder))
+    assert changed(found[0], found[1]) == []
+    assert changed(found[1], found[2]) == ["config.time_step_limit"]
+    assert changed(found[2], found[3]) == ["config.time_step_limit"]
+
+
+def test_all_of_a_tokenizer_written_in_python_counts(tmp_path, tiny_model):
+    files = [tmp_path / name for name in ("vocab.json", "merges.txt")]
+    files[0].write_text(json.dumps({"<unk>": 0, "a@@": 1, "a": 2, "b@@": 3, "b": 4, "ab": 5}))
+    files[1].write_text("#version: 0.2\na b</w>\n")
+    first = CTRLTokenizer(*files)
+    files[1].write_text("#version: 0.2\n")
+    second = CTRLTokenizer(*files)
+    assert first("ab")["input_ids"] != second("ab")["input_ids"]
+    assert first.get_vocab() == second.get_vocab()
+    model = tiny_model("llama")
+    old, new = (Manifest(model_identity(model, one)) for one in (first, second))
+    assert changed(old, new) == ["tokenizer.files.merges.txt"]
+    again = CTRLTokenizer(*files)
+    for tokenizer, strips in ((second, True), (again, False)):
+        tokenizer.add_tokens(AddedToken("a b", lstrip=strips))
+    old, new = (Manifest(model_identity(model, one)) for one in (second, again))
+    assert changed(old, new) == ["tokenizer.added_tokens"]
 
 
 def test_a_model_made_in_memory_is_known_by_its_tensors(tiny_model, tiny_tokenizer):

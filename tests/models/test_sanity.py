@@ -6,8 +6,10 @@ import shutil
 
 import pytest
 
+from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError
 from self_ensemble.models.load import load_model
+from self_ensemble.prompts.build import chat_frame
 
 
 @pytest.fixture
@@ -57,6 +59,19 @@ def test_a_token_beyond_the_vocabulary_is_refused_by_its_id(folder):
     path.write_text(json.dumps(content))
     with pytest.raises(UserError, match=r"token '<far>' with id 5000, .* is of size 320"):
         load_model(str(folder))
+
+
+def test_a_special_token_beyond_the_vocabulary_is_refused_where_a_prompt_has_it(folder):
+    path = folder / "tokenizer.json"
+    content = json.loads(path.read_text())
+    content["added_tokens"].append(content["added_tokens"][0] | {"id": 320, "content": "<turn>"})
+    path.write_text(json.dumps(content))
+    template = folder / "chat_template.jinja"
+    template.write_text(template.read_text().replace("<|im_start|>", "<turn>"))
+    model = load_model(str(folder))
+    Ensemble(model)
+    with pytest.raises(UserError, match=r"token '<turn>' with id 320, .* is of size 320"):
+        Ensemble(model, frame=chat_frame(model.tokenizer, "", ()))
 
 
 def test_a_shard_outside_of_the_folder_or_of_another_kind_is_refused(folder):

@@ -1,5 +1,6 @@
 """The meaning checks: the same answer, and entailment both ways."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -113,7 +114,33 @@ def test_a_language_model_is_no_entailment_model(long_folder: Path) -> None:
         load_entailment(str(long_folder), 0.5, "cpu")
 
 
+def test_what_an_entailment_model_takes_for_entailment_is_part_of_it(
+    tmp_path: Path, tiny_tokenizer
+) -> None:
+    save_classifier(tmp_path, tiny_tokenizer, {0: "entailment", 1: "neutral", 2: "contradiction"})
+    before = load_entailment(str(tmp_path), 0.5, "cpu").identity()
+    for file, key, value in (
+        ("config.json", "id2label", {"0": "neutral", "1": "entailment", "2": "contradiction"}),
+        ("tokenizer_config.json", "model_max_length", 7),
+        ("tokenizer_config.json", "padding_side", "left"),
+    ):
+        content = json.loads((tmp_path / file).read_text())
+        (tmp_path / file).write_text(json.dumps(content | {key: value}))
+        after = load_entailment(str(tmp_path), 0.5, "cpu").identity()
+        assert after != before, key
+        before = after
+
+
+def test_a_damaged_entailment_model_is_one_line(tmp_path: Path, tiny_tokenizer) -> None:
+    save_classifier(tmp_path, tiny_tokenizer, {0: "entailment", 1: "neutral"})
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:100])
+    with pytest.raises(UserError, match="Cannot read the entailment model") as caught:
+        load_entailment(str(tmp_path), 0.5, "cpu")
+    assert "\n" not in str(caught.value)
+
+
 def test_a_missing_entailment_model_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="Cannot load the entailment model") as caught:
+    with pytest.raises(UserError, match="Cannot read the entailment model") as caught:
         load_entailment(str(tmp_path / "none"), 0.5, "cpu")
     assert "\n" not in str(caught.value)

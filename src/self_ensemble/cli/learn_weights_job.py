@@ -25,6 +25,7 @@ from self_ensemble.cli.setup import (
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError
 from self_ensemble.models.load import LoadedModel
+from self_ensemble.models.sanity import check_prompt
 from self_ensemble.questions.schema import QuestionSet
 from self_ensemble.results.disk import OUTPUT_DIR, check_writable, naming_disk_errors, temp_path
 from self_ensemble.results.lock import FileLock
@@ -213,7 +214,10 @@ def _target(
     stop = ensemble.stop
     # As in `prompt_frame`.
     if job.chat_template == "on" or (job.chat_template == "auto" and model.has_chat_template):
-        return chat_target(model.tokenizer, stop)
+        target = chat_target(model.tokenizer, stop)
+        # The end of an answer's turn may have tokens that the prompt has not.
+        check_prompt(target("Paris"), model.tokenizer, model.model)
+        return target
     return plain_target(model.tokenizer, question_set.framing, stop)
 
 

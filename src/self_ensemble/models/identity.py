@@ -15,12 +15,15 @@ import json
 import platform
 from collections.abc import Mapping
 from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from self_ensemble.identity.files import digest_of, digest_of_json
+from self_ensemble.errors import reading
+from self_ensemble.identity.files import digest_of, digest_of_json, read_files
 from self_ensemble.identity.leaves import tensor_digest
 from self_ensemble.identity.sources import code_of
 from self_ensemble.models.load import LoadedModel
@@ -115,9 +118,15 @@ def _lasting(name: str) -> str:
 def _settings(config: Mapping[str, Any]) -> dict[str, object]:
     return {
         name: _settings(value) if isinstance(value, dict) else value
-        for name, value in json.loads(json.dumps(config, default=str)).items()
+        for name, value in _as_json(config).items()
         if name not in NO_SETTINGS
     }
+
+
+def _as_json(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options as they are in a manifest, where infinity (a limit that is none) is a text."""
+    found: dict[str, Any] = json.loads(json.dumps(options, default=str), parse_constant=str)
+    return found
 
 
 def _ids(given: int | list[int] | None) -> list[int] | None:
@@ -143,7 +152,7 @@ def _tokenizer(tokenizer: Any) -> dict[str, object]:
         "class": type(tokenizer).__name__,
         "special_tokens": {name: str(one) for name, one in tokenizer.special_tokens_map.items()},
         "clean_up_tokenization_spaces": bool(tokenizer.clean_up_tokenization_spaces),
-        "options": json.loads(json.dumps(options, default=str)),
+        "options": _as_json(options),
         **_state(tokenizer),
     }
 
@@ -151,7 +160,7 @@ def _tokenizer(tokenizer: Any) -> dict[str, object]:
 def _state(tokenizer: Any) -> dict[str, object]:
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
-        return {"vocabulary": digest_of_json(tokenizer.get_vocab())}
+        return _state_in_python(tokenizer)
     # The model, vocabulary and merges, comes last and is most of it: not worth parsing.
     rest, _, model = backend.to_str().partition(',"model":{')
     assert model, "no model in the tokenizer's state"
@@ -163,6 +172,20 @@ def _state(tokenizer: Any) -> dict[str, object]:
             if name not in NO_STATE
         },
     }
+
+
+def _state_in_python(tokenizer: Any) -> dict[str, object]:
+    """Of a tokenizer that is written in Python: what it would save, merges or pieces, too."""
+    added = {number: repr(token) for number, token in tokenizer.added_tokens_decoder.items()}
+    with TemporaryDirectory() as folder:
+        with reading("the tokenizer", "It has to save its vocabulary."):
+            tokenizer.save_vocabulary(folder)
+        files = {path.name: path for path in Path(folder).iterdir()}
+        return {
+            "vocabulary": digest_of_json(tokenizer.get_vocab()),
+            "added_tokens": digest_of_json(added),
+            "files": {name: file.digest for name, file in read_files(files).items()},
+        }
 
 
 def _digest_or_none(value: object) -> str | None:

@@ -65,12 +65,13 @@ def check_tokens(tokenizer: Any, model: PreTrainedModel, name: str) -> None:
     """Refuse a tokenizer that knows tokens which the model has not.
 
     Special tokens may lie beyond, all but the one that every text begins with: the library and
-    many a user add some that no text is ever read as.
+    many a user add some that no text is ever read as. A prompt that has one is refused by
+    `check_prompt`.
 
     Raises:
         UserError: With such a token, its id and the size of the model's vocabulary.
     """
-    rows = len(model.get_input_embeddings().weight)
+    rows = num_rows(model)
     special = {str(one) for one in tokenizer.added_tokens_decoder.values() if one.special}
     unread = {*tokenizer.all_special_tokens, *special} - {tokenizer.bos_token}
     beyond = {
@@ -84,6 +85,27 @@ def check_tokens(tokenizer: Any, model: PreTrainedModel, name: str) -> None:
             f"The tokenizer of model {name!r} has the token {token!r} with id {number}, but the "
             f"model's vocabulary is of size {rows}. Take the tokenizer that belongs to the model."
         )
+
+
+def check_prompt(token_ids: Iterable[int], tokenizer: Any, model: PreTrainedModel) -> None:
+    """Refuse a prompt of special tokens which the model has not, such as a chat template's.
+
+    Raises:
+        UserError: With such a token, its id and the size of the model's vocabulary.
+    """
+    rows, largest = num_rows(model), max(token_ids, default=0)
+    if largest >= rows:
+        token = tokenizer.convert_ids_to_tokens(largest)
+        raise UserError(
+            f"The prompt has the token {token!r} with id {largest}, but the model's vocabulary is "
+            f"of size {rows}. Use --chat-template off, or take the tokenizer that belongs to the "
+            "model."
+        )
+
+
+def num_rows(model: PreTrainedModel) -> int:
+    """The size of the vocabulary that a model can read."""
+    return len(model.get_input_embeddings().weight)
 
 
 def compute_once(model: PreTrainedModel) -> None:

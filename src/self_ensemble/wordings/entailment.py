@@ -8,13 +8,15 @@ from typing import Any
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from self_ensemble.errors import UserError
+from self_ensemble.errors import UserError, reading
 from self_ensemble.models.identity import model_identity
 from self_ensemble.questions.schema import Question
 from self_ensemble.wordings.gate import Reason
 from self_ensemble.wordings.pool import Verdict
 
 LABEL = "entailment"
+# Of a tokenizer: what padding and truncation depend on.
+CUT = ("model_max_length", "padding_side", "truncation_side")
 NOT_FINITE = "The entailment model gives nan or infinity for a wording. Give another --nli-model."
 
 
@@ -31,8 +33,13 @@ class EntailmentCheck:
         self._threshold = threshold
 
     def identity(self) -> dict[str, object]:
-        """What its verdicts depend on, by content."""
-        return model_identity(self._model, self._tokenizer)
+        """What its verdicts depend on, by content; how long texts are cut, too."""
+        cut = {name: getattr(self._tokenizer, name) for name in CUT}
+        return {
+            **model_identity(self._model, self._tokenizer),
+            "label": self._label_id,
+            "cut": cut,
+        }
 
     def __call__(self, pairs: Sequence[tuple[Question, str]]) -> list[Verdict]:
         """Judge wordings, each with its question."""
@@ -76,24 +83,19 @@ def load_entailment(name: str, threshold: float, device: str) -> EntailmentCheck
     Raises:
         UserError: There is no such model, or it is no entailment model.
     """
-    try:
+    remedy = "Give the hub id or the folder of a sequence classifier."
+    with reading(f"the entailment model {name!r}", remedy):
         tokenizer = AutoTokenizer.from_pretrained(name)
         model, info = AutoModelForSequenceClassification.from_pretrained(
             name, output_loading_info=True
         )
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().partition("\n")[0].rstrip(".")
-        raise UserError(
-            f"Cannot load the entailment model {name!r}: {reason}. Give the hub id or the folder "
-            "of a sequence classifier."
-        ) from error
     # A language model loads as a classifier too, with an untrained head.
     if info["missing_keys"]:
         raise UserError(
             f"{name!r} is no sequence classifier: it has no weights for "
             f"{', '.join(sorted(info['missing_keys']))}. Give an entailment model."
         )
-    labels: dict[int, str] = model.config.id2label
+    labels = {number: str(label) for number, label in model.config.id2label.items()}
     label_ids = [number for number, label in labels.items() if label.lower() == LABEL]
     if len(label_ids) != 1:
         raise UserError(

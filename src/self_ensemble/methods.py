@@ -11,6 +11,7 @@ from self_ensemble.decoding.fusion import (
     RULES,
     WEIGHTED,
     FusionRule,
+    check_strength,
     contrast,
 )
 from self_ensemble.decoding.user_rule import built_in, checked_rule, load_rule, rule_name
@@ -92,8 +93,10 @@ def resolve_methods(
         contrast_strength: How much of the prompt without the question `contrast` takes away.
 
     Raises:
-        UserError: An unknown name, or a weighted method without weights.
+        UserError: An unknown name, a weighted method without weights, or a strength that
+            `contrast` does not take.
     """
+    check_strength(contrast_strength)
     asked: list[str] = []
     for name in names:
         every = [known for known in KINDS if has_weights or known not in WEIGHTED]

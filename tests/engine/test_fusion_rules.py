@@ -1,5 +1,7 @@
 """Fusion rules as pure functions, against slow loops and by what must hold of them."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,17 @@ from asking import STRENGTH, TIED, combine_slowly, entropy_slowly
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from self_ensemble.decoding.fusion import CONTRAST, RULES, WEIGHTED, contrast, min_entropy
+from self_ensemble.decoding.choose import greedy
+from self_ensemble.decoding.fusion import (
+    CONTRAST,
+    MOST_CONTRAST,
+    RULES,
+    WEIGHTED,
+    contrast,
+    min_entropy,
+)
+from self_ensemble.errors import UserError
+from self_ensemble.methods import resolve_methods
 
 UNWEIGHTED = [name for name in TIED if name not in WEIGHTED]
 
@@ -173,6 +185,20 @@ def test_contrast_is_its_formula(question, strength):
     ratio = pooled ** (1 + strength) / probs[-1] ** strength
     slow = torch.from_numpy(ratio / ratio.sum())
     _close(_probs(contrast(logits, weights, strength)), slow)
+
+
+@pytest.mark.parametrize("strength", [-0.1, 1e7, 1e300, math.inf, math.nan])
+def test_a_strength_of_contrast_that_changes_nothing_more_is_refused(strength):
+    with pytest.raises(UserError, match="Give a number from 0 to 1,000,000"):
+        resolve_methods(["contrast"], has_weights=False, contrast_strength=strength)
+    with pytest.raises(UserError, match="Got contrast strength"):
+        contrast(torch.zeros(3, 4), torch.ones(3), strength)
+
+
+def test_contrast_of_the_most_strength_is_finite():
+    logits = torch.tensor([[0.0, -math.inf, -3e4], [1.0, -math.inf, 2.0], [0.0, 1.0, 0.5]])
+    _, logprob = greedy(contrast(logits, torch.ones(3), MOST_CONTRAST))
+    assert logprob.isfinite()
 
 
 @given(question=questions())

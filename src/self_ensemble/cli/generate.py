@@ -8,7 +8,6 @@ import typer
 from self_ensemble.cli import options
 from self_ensemble.cli.options import METHOD, one_of
 from self_ensemble.cli.show_questions import questions_json, questions_page
-from self_ensemble.errors import UserError
 
 
 def generate(
@@ -104,8 +103,6 @@ def generate(
     one_of("chat template setting", chat_template, ["auto", "on", "off"])
     options.at_least("--max-new-tokens", max_new_tokens, 1)
     options.check_templates(manual_read_each_other, dataset, paraphrases)
-    if contrast_strength is not None and not 0 <= contrast_strength < float("inf"):
-        raise UserError(f"Got --contrast-strength {contrast_strength}. Give a number from 0.")
     options.at_least("--show-questions", show_questions, 1)
     chosen = options.parse_indices(indices)
     num_wordings = options.wordings_per_question(num_paraphrases, num_manual, num_auto)

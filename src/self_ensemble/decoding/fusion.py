@@ -11,10 +11,13 @@ import torch
 from torch import Tensor
 
 from self_ensemble.decoding.choose import largest
+from self_ensemble.errors import UserError
 
 FusionRule = Callable[[Tensor, Tensor], Tensor]
 
 CONTRAST = 0.25  # share of the prompt without the question that `contrast` takes away
+# Beyond it the wordings' own log-probabilities are lost to rounding: nothing moves any more.
+MOST_CONTRAST = 1e6
 MIN_LOGPROB = -1e4  # exp of it is 0 in float32
 
 
@@ -77,13 +80,29 @@ def contrast(logits: Tensor, weights: Tensor, strength: float = CONTRAST) -> Ten
     Args:
         logits: `(..., N + 1, V)`; the last row is the prompt without the question.
         weights: Not read.
-        strength: b, from 0; 0 is `logprob_avg`.
+        strength: b, from 0 to `MOST_CONTRAST`; 0 is `logprob_avg`.
+
+    Raises:
+        UserError: Another strength.
     """
+    check_strength(strength)
     logprobs = logits.log_softmax(dim=-1)
     fused = logprobs[..., :-1, :].mean(dim=-2).log_softmax(dim=-1)
     # What both rule out stays ruled out: -inf + inf would be nan.
     prior = logprobs[..., -1, :].clamp_min(MIN_LOGPROB)
     return (1 + strength) * fused.clamp_min(MIN_LOGPROB) - strength * prior
+
+
+def check_strength(strength: float) -> None:
+    """Refuse a strength of `contrast` that takes away what is not there, or all that is.
+
+    Raises:
+        UserError: It is not from 0 to `MOST_CONTRAST`.
+    """
+    if not 0 <= strength <= MOST_CONTRAST:
+        raise UserError(
+            f"Got contrast strength {strength}. Give a number from 0 to {MOST_CONTRAST:,.0f}."
+        )
 
 
 def gated(logits: Tensor, weights: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ class FiniteRows:
     total: int
     what: str
     _held: list[Sequence[Mapping[str, object]]] = field(default_factory=list)
-    _reasons: dict[str, str] = field(default_factory=dict)
+    _reasons: dict[str, str] = field(default_factory=dict)  # why not finite, by uuid
     _num_seen: int = 0
     _seen_finite: bool = field(init=False)
 
@@ -50,17 +50,16 @@ class FiniteRows:
         """
         self._num_seen += len({row["uuid"] for row in rows})
         self._seen_finite |= any(row["error"] is None for row in rows)
-        if self._seen_finite or not not_finite:
+        self._reasons.update(not_finite)
+        if self._seen_finite or not self._reasons:
             for held in self._held:
                 self.file.append(held)
             self._held.clear()
             self.file.append(rows)
             return None
         self._held.append(rows)
-        self._reasons.update(not_finite)
-        return self._problem() if self._num_seen >= min(ENOUGH, self.total) else None
-
-    def _problem(self) -> UserError:
+        if len(self._reasons) < ENOUGH and self._num_seen < self.total:
+            return None
         return nothing_finite(self.what, self._reasons)
 
 

@@ -104,6 +104,24 @@ class OnlyWith:
         return [Verdict(self.word in wording, f"has {self.word}") for _, wording in pairs]
 
 
+def test_a_score_that_is_not_finite_leaves_those_beside_it(long_folder: Path) -> None:
+    """Even where, as in one row of FlexAttention's, nan reaches all tokens of a pass."""
+    model = load_model(str(long_folder), device="cpu", packed=False)
+    ensemble = Ensemble(model, "origin")
+    pairs = [("who built it?", "by whom?"), ("what is Z?", "Z?"), ("is it so?", "Is it wide?")]
+    expected = mean_logprobs(ensemble, pairs)
+    token = model.tokenizer.convert_tokens_to_ids("Z")
+    model.model.get_input_embeddings().weight.data[token] = math.nan
+
+    def reach_all(module, inputs, output):
+        return torch.full_like(output, math.nan) if inputs[0].isnan().any() else output
+
+    model.model.lm_head.register_forward_hook(reach_all)
+    found = mean_logprobs(ensemble, pairs)
+    assert math.isnan(found[1])
+    assert found[::2] == pytest.approx(expected[::2], abs=1e-4)
+
+
 def test_wordings_of_people_go_through_gate_and_check() -> None:
     question = Question(
         "h",

@@ -1,5 +1,6 @@
 """How well a wording leads back to its original: log p(original | wording)."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -10,7 +11,6 @@ from self_ensemble.ensemble import Ensemble
 from self_ensemble.packing.layout import build_layout
 
 
-@torch.inference_mode()
 def mean_logprobs(ensemble: Ensemble, pairs: Sequence[tuple[str, str]]) -> list[float]:
     """Mean log-probability of given continuations.
 
@@ -24,6 +24,18 @@ def mean_logprobs(ensemble: Ensemble, pairs: Sequence[tuple[str, str]]) -> list[
     """
     if not pairs:
         return []
+    found = _mean_logprobs(ensemble, pairs)
+    if len(pairs) == 1:
+        return found
+    # What is not finite in one prompt may have reached those beside it; see `isolation`.
+    return [
+        one if math.isfinite(one) else _mean_logprobs(ensemble, [pair])[0]
+        for one, pair in zip(found, pairs, strict=True)
+    ]
+
+
+@torch.inference_mode()
+def _mean_logprobs(ensemble: Ensemble, pairs: Sequence[tuple[str, str]]) -> list[float]:
     frame = ensemble.frame
     parts = [frame.parts((wording,)) for wording, _ in pairs]
     num_prefix = min(len(one.prefix) for one in parts)

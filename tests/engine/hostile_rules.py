@@ -103,6 +103,17 @@ def nan_for_the_widest_question(logits, weights):
     return mean(logits, weights).where((weights[:, 2] < 0.9)[:, None], math.nan)
 
 
+def half_of_a_large_vocabulary(logits, weights):
+    return torch.zeros(len(logits), 70_000, dtype=torch.float16)
+
+
+def refuses_nan(logits, weights):
+    """As rules that use `torch.distributions` do."""
+    if not logits.isfinite().all():
+        raise ValueError("nan")
+    return mean(logits, weights)
+
+
 def in_place(logits, weights):
     weights *= 0
     logits -= 5

@@ -10,7 +10,7 @@ import torch
 from asking import ensemble, requests, tokens
 
 from self_ensemble.asking import Answer, Unanswered
-from self_ensemble.decoding.choose import Sampling
+from self_ensemble.decoding.choose import Sampling, greedy
 from self_ensemble.decoding.fusion import contrast
 from self_ensemble.errors import UserError
 from self_ensemble.methods import resolve_method
@@ -132,6 +132,12 @@ def test_a_rule_that_writes_into_its_arguments_changes_nothing_else(model, decod
     expected = ensemble(model, ["weighted_avg", "avg"], decode=decode).run(requests())
     for name, answers in expected.items():
         assert tokens(found[name]) == tokens(answers)
+
+
+def test_scores_of_few_bits_have_a_finite_normaliser():
+    rule = resolve_method(hostile_rules.half_of_a_large_vocabulary).rule
+    _, logprobs = greedy(rule(torch.zeros(1, 2, 70_000), torch.ones(1, 2)))
+    assert logprobs.item() == pytest.approx(-math.log(70_000))
 
 
 @pytest.mark.parametrize("name", ["partially", "instance", "anonymous", "needs_grad"])

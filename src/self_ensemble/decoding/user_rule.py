@@ -7,6 +7,7 @@ V vocabulary.
 
 import importlib
 import inspect
+import math
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -41,12 +42,27 @@ class UserRule:
     function: Callable[..., object]
 
     def __call__(self, logits: Tensor, weights: Tensor) -> Tensor:
-        """Apply the rule.
+        """Apply the rule; questions with logits that are not finite get nan where it refuses them.
 
         Raises:
             RuleError: It raised something or ended the program, or what it returned is no dense
                 tensor of floats of the right shape on the right device.
         """
+        try:
+            return self._scores(logits, weights)
+        except RuleError:
+            # The largest of logits with nan among them is nan.
+            finite_B = logits.amax(dim=(-2, -1)).isfinite()
+            if bool(finite_B.all()):
+                raise
+            if not bool(finite_B.any()):
+                return logits.new_full(_expected(logits), math.nan)
+            found = self._scores(logits[finite_B], weights[finite_B])
+            scores = found.new_full(_expected(logits), math.nan)
+            scores[finite_B] = found
+            return scores
+
+    def _scores(self, logits: Tensor, weights: Tensor) -> Tensor:
         try:
             # A copy: the same weights serve the other methods and the next step.
             scores = self.function(logits, weights.clone())
@@ -63,7 +79,8 @@ class UserRule:
                 f"Rule {self.name!r} returned {returned} for logits {tuple(logits.shape)}; "
                 f"expected {_expected(logits)}, floats on the same device. Reduce dimension -2"
             )
-        return scores.detach()
+        # At least float32: the sum of a vocabulary may be too large for a float16.
+        return scores.detach().to(torch.promote_types(scores.dtype, torch.float32))
 
 
 def load_rule(name: str, known: list[str]) -> FusionRule:

@@ -16,6 +16,7 @@ from self_ensemble.asking import Request
 from self_ensemble.decoding.loop import Decoded, Track
 from self_ensemble.methods import Method
 
+LONGEST_SHOWN = 60  # characters of a wording in a message
 REMEDY = "Load the model with --dtype float32, or get another copy of it."
 # Of each method, of each question: its one answer, or those of all wordings.
 Found = dict[str, list[list[Decoded]]]
@@ -91,6 +92,8 @@ def reason(
 ) -> str:
     """Why there is no next token: at which place, and what is at fault.
 
+    What all prompts have in common comes first: where it is not finite, no wording is to blame.
+
     Args:
         is_finite: Tells whether the model's own logits are finite.
         method: The method that has no answer.
@@ -99,14 +102,15 @@ def reason(
         wording: The wording that was continued alone; None where all were.
     """
     step = f"Token {len(decoded.token_ids) + 1} of the answer has no finite score"
-    if wording is not None:
-        return f"{step}: the model gives nan or infinity for wording {wording + 1}. {REMEDY}"
     if not is_finite(request, EVERY, ()):
         return f"{step}: the model gives nan or infinity for {EVERY}. {REMEDY}"
+    if wording is not None:
+        which = _named(request, wording)
+        return f"{step}: the model gives nan or infinity for {which}. {REMEDY}"
     wordings = range(len(request.wordings))
     bad = [n for n in wordings if not is_finite(request, n, decoded.token_ids)]
     if bad:
-        which = ", ".join(f"wording {n + 1}" for n in bad)
+        which = ", ".join(_named(request, n) for n in bad)
         if len(bad) == len(wordings) > 1:
             which = "every wording"
         return f"{step}: the model gives nan or infinity for {which} ({method.name}). {REMEDY}"
@@ -120,6 +124,15 @@ def reason(
     return (
         f"{step}: rule {method.name!r} makes nan or infinity of finite logits, or rules out every "
         "token. Check it for 0/0, inf - inf and log of 0."
+    )
+
+
+def _named(request: Request, wording: int) -> str:
+    """A wording by its text: one that is asked by itself may be any of its question's."""
+    text = request.wordings[wording]
+    shown = repr(text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 3] + "...")
+    return (
+        f"the wording {shown}" if len(request.wordings) == 1 else f"wording {wording + 1}, {shown}"
     )
 
 

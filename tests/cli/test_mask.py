@@ -193,7 +193,7 @@ def test_what_cannot_be_drawn_is_refused_in_one_line(arguments, message):
     [
         (["--text", "a", "--text", " "], "Wording 1 is empty"),
         (["--text", "a", "--check"], "Got 1 wording to check"),
-        (["--text", "a", "--text", "b" * 600, "--check"], "positions, the model has 512"),
+        (["--text", "a", "--text", "b" * 600, "--check"], "positions; the model has 512"),
     ],
 )
 def test_wordings_that_do_not_suit_the_model_are_refused(model, arguments, message):

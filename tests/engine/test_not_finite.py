@@ -215,6 +215,44 @@ def test_a_greedy_continuation_is_not_touched_by_samples_beside_it(loaded):
     assert any(isinstance(one, Unanswered) for one in found.samples)
 
 
+@pytest.mark.parametrize("decode", ["tree", "captured"])
+def test_a_rule_that_refuses_what_is_not_finite_is_not_to_blame_for_it(loaded, decode):
+    rule = "hostile_rules:refuses_nan"
+    expected = ensemble(loaded("llama"), [rule], decode=decode).run(requests())
+    model = loaded("llama")
+    asked = ensemble(model, [rule], decode=decode)
+    poison(model, own_token(asked, expected))
+    found = asked.run(requests())[rule]
+    assert texts(found[::2]) == texts(expected[rule][::2])
+    assert "for wording 2, " in found[ROW].error
+    model.model.lm_head.weight[5] = math.nan
+    nothing = ensemble(model, [rule], decode=decode).run(requests()[:1])[rule]
+    assert "for every prompt" in nothing[0].error
+
+
+def test_the_wording_that_is_blamed_is_shown(loaded):
+    model = loaded("llama")
+    asked = ensemble(model, ["avg", "per_prompt", "origin"])
+    poison(model, own_token(asked, {}))
+    shown = repr(QUESTIONS[ROW][WORDING])
+    found = asked.run(requests())
+    assert f"for wording 2, {shown} (avg)." in found["avg"][ROW].error
+    assert f"for wording 2, {shown}." in found["per_prompt"][ROW].members[WORDING].error
+    alone = [Request("p", (QUESTIONS[ROW][WORDING],))]
+    for one in (asked.run(alone)["origin"][0], asked.explore(alone, 0, WARM)[0].greedy):
+        assert f"for the wording {shown}." in one.error
+    long = asked.run([Request("p", (f"{QUESTIONS[ROW][WORDING]} " * 5,))])["origin"][0].error
+    assert "...'. Load" in long
+
+
+def test_what_every_prompt_has_is_blamed_before_a_wording(loaded):
+    model = loaded("llama")
+    poison(model, ensemble(model).frame.prefix[2])
+    found = ensemble(model, ["origin", "per_prompt"]).run(requests()[:1])
+    for (one,) in found.values():
+        assert "for every prompt" in one.error
+
+
 def test_answer_raises_with_the_words_of_the_error_row(loaded):
     model = loaded("llama")
     asked = ensemble(model, "avg")

@@ -216,7 +216,7 @@ class Step:
     def _prepared(self) -> Callable[[], object]:
         """The pass in the form that every step runs."""
         model = self.model.model
-        first_position = support.first_position(model)
+        first = support.first_position(model)
         forward = compiled_forward(model) if self.compiled else model.forward
 
         def run() -> None:
@@ -224,7 +224,7 @@ class Step:
             with going_on(self):
                 output = forward(
                     input_ids=self._token_ids,
-                    position_ids=self._positions + first_position,
+                    position_ids=self._positions + first if first else self._positions,
                     past_key_values=self,
                     use_cache=True,
                     packed=self,

@@ -1,6 +1,7 @@
 """The lenient rung: what is unified, and what must stay apart."""
 
 import datetime
+import time
 
 import pytest
 from hypothesis import given
@@ -28,6 +29,13 @@ def test_a_partial_match_is_a_lenient_match(prediction, answers):
 @given(st.text(max_size=30))
 def test_any_text_can_be_spelled(text):
     assert len(spellings(text)) == 3
+
+
+def test_a_long_run_of_digits_is_spelled_at_once():
+    # Ten seconds where every digit may begin a number.
+    began = time.monotonic()
+    assert spellings("9" * 5_000)[0] == "9" * 5_000
+    assert time.monotonic() - began < 5
 
 
 @pytest.mark.parametrize(

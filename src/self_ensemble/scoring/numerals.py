@@ -12,7 +12,10 @@ from self_ensemble.scoring.letters import plain_letters
 
 _LANGUAGES = ("en", "de", "fr", "es", "it", "pt", "nl")
 _MULTIPLES = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
-_MULTIPLE = regex.compile(rf"(\d[\d,]*(?:\.\d+)?)[\s-]?({'|'.join(_MULTIPLES)})s?\b", regex.I)
+# Only from the first digit of a number: from every one, a model's 9999... takes quadratic time.
+_MULTIPLE = regex.compile(
+    rf"(?<!\d,?)(\d[\d,]*+(?:\.\d++)?)[\s-]?({'|'.join(_MULTIPLES)})s?\b", regex.I
+)
 _GROUPED = regex.compile(
     r"(?<![\d.,])\d{1,3}(?:([ ',])\d{3}(?:\1\d{3})*|(?:\.\d{3}){2,}|(?:,\d{2})+,\d{3})(?!\d)"
 )

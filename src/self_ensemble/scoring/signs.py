@@ -34,6 +34,14 @@ BETWEEN_WORDS = regex.compile(rf"(?P<kept>{_ON_WORDS})|[^\p{{L}}\p{{M}}\p{{N}}.,
 _SIGN = regex.compile(rf"(?P<kept>{_ON_WORDS}{_WITH_NUMBERS})|[\p{{P}}\p{{S}}]")
 _SIGN_BUT_UNITS = regex.compile(rf"(?P<kept>{_ON_WORDS}{_WITH_NUMBERS}|{_UNITS})|[\p{{P}}\p{{S}}]")
 _UNIT = regex.compile(_UNITS)
+# The same units in words: "5 euros" is not $5.
+_UNIT_WORDS = {
+    "dollar": "$", "euro": "\u20ac", "pound": "\u00a3", "yen": "\u00a5", "rupee": "\u20b9",
+    "percent": "%", "per cent": "%",
+}  # fmt: skip
+_UNIT_WORD = regex.compile(
+    rf"(?<=\p{{N}}[\s-]?(?:(?:thousand|[mbtr]+illion)\s)?)({'|'.join(_UNIT_WORDS)})s?\b", regex.I
+)
 _COMPARISON = regex.compile(r"[<>\u2264\u2265](?=\s*[-\p{Sc}]?\.?\p{N})|[!=]=")
 _THOUSANDS = regex.compile(r"(?<![\p{N}][\p{P}\p{S}]?)\p{N}{1,3}(?:,\p{N}{3})+(?!\p{N})")
 # Letters of another width are the same letters, and so are these signs.
@@ -81,15 +89,21 @@ def has_signs(text: str) -> bool:
 def signs_differ(text: str, other: str) -> bool:
     """Whether both texts have signs of one kind beside numbers, and none in common.
 
-    The kinds are money with per cent and degrees, and comparisons.
+    The kinds are money with per cent and degrees, also in words, and comparisons.
     """
     return any(
         ours and theirs and ours.isdisjoint(theirs)
         for ours, theirs in (
-            (units_of(text), units_of(other)),
+            (_units_said(text), _units_said(other)),
             (_comparisons(text), _comparisons(other)),
         )
     )
+
+
+@lru_cache(maxsize=1 << 16)
+def _units_said(text: str) -> frozenset[str]:
+    words = _UNIT_WORD.findall(readable(text))
+    return units_of(text) | {_UNIT_WORDS[word.lower()] for word in words}
 
 
 @lru_cache(maxsize=1 << 16)

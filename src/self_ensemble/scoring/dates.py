@@ -10,6 +10,7 @@ import regex
 from babel.dates import get_month_names
 
 from self_ensemble.scoring.letters import plain_letters
+from self_ensemble.scoring.numerals import has_digits
 
 _LOCALES = (
     "en",
@@ -57,13 +58,15 @@ def with_plain_dates(text: str) -> str:
     cannot be a month; elsewhere months stand first ("9/18/1971"). Names of months are known in 16
     languages beside a year, in English without.
     """
-    if not any(char.isdigit() for char in text):
+    if not has_digits(text):
         return text
     for pattern in _NUMERIC:
         text = pattern.sub(_plain, text)
     text = _TWO_READINGS.sub(_plain_of_two_readings, text)
-    for pattern in _named():
-        text = pattern.sub(_plain, text)
+    # One look instead of five for a text without the name of a month.
+    if _month_name().search(text):
+        for pattern in _named():
+            text = pattern.sub(_plain, text)
     return text
 
 
@@ -77,6 +80,11 @@ def _months() -> dict[str, int]:
                 for number, name in get_month_names(width, context, locale).items():
                     numbers.setdefault(plain_letters(name).lower().strip("."), number)
     return {name: number for name, number in numbers.items() if name.isalpha()}
+
+
+@cache
+def _month_name() -> regex.Pattern[str]:
+    return regex.compile(rf"(?<!\p{{L}})(?:{'|'.join(_months())})(?!\p{{L}})", regex.IGNORECASE)
 
 
 @cache

@@ -25,12 +25,13 @@ def simplemma_lemmatiser(lang: str = "en") -> Lemmatiser:
     from simplemma import lemmatize  # 50 ms, and the generation stage may never need it
 
     @functools.lru_cache(maxsize=1 << 16)
+    def lemma_of(word: str) -> str:
+        # Of -40 and C++ the dictionary would take the sign.
+        return lemmatize(word, lang=lang).lower() if word.isalnum() else word
+
+    @functools.lru_cache(maxsize=1 << 16)
     def lemmas_of(text: str) -> tuple[str, ...]:
-        return tuple(
-            # Of -40 and C++ the dictionary would take the sign.
-            lemmatize(word, lang=lang).lower() if word.isalnum() else word
-            for word in words(text)
-        )
+        return tuple(map(lemma_of, words(text)))
 
     # A fresh list for every caller, so that nobody can change the cached lemmas.
     return lambda text: list(lemmas_of(text))

@@ -87,15 +87,10 @@ def lenient_match(
     if _is_right(prediction, answers, lemmatiser, borders):
         return True
     plain = [answer for answer in answers if not is_pattern(answer)]
-    said, wanted = spellings(prediction), [spellings(answer) for answer in plain]
-    if {said} | set(wanted) == {(text, text, text) for text in (prediction, *plain)}:
-        return False
-    return any(
-        _is_right(said[i], [spelling[i] for spelling in wanted], lemmatiser, borders)
-        for i in range(len(said))
-        # Mostly a text has the same spelling twice or three times.
-        if i == 0 or any(one[i] != one[0] for one in (said, *wanted))
-    )
+    # Mostly a text has one spelling: its own.
+    written = dict.fromkeys(zip(*map(spellings, (prediction, *plain)), strict=True))
+    written.pop((prediction, *plain), None)
+    return any(_is_right(said, wanted, lemmatiser, borders) for said, *wanted in written)
 
 
 @lru_cache(maxsize=1 << 16)

@@ -48,13 +48,13 @@ def is_no_answer(prediction: str) -> bool:
 def _once(text: str, units: bool) -> str:
     text = readable(text)
     # Signs need their neighbours across blanks ("> 5"), so they go before the text is split.
-    raw = [word for word in text.split() if any(map(_is_said, word))]
     said = without_signs(text, units=units).split()
     if not said:
         return "".join(char for char in text if _is_symbol(char))
     words = [_lower(word) for word in said]
     if not any(word in ARTICLES for word in words):
         return " ".join(words)
+    raw = [word for word in text.split() if any(map(_is_said, word))]
     kept = [
         said[i] if said[i] == "A" and not _ends(raw, i) else word
         for i, word in enumerate(words)
@@ -78,6 +78,8 @@ def _ends(raw: list[str], i: int) -> bool:
 
 
 def _lower(text: str) -> str:
+    if text.isascii():
+        return text.lower()
     # A letter and its accent may have met only when the sign between them went.
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).lower())
 

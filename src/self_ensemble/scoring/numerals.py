@@ -1,7 +1,7 @@
 """Numbers and quantities in one form: "1,5 million", "twelve", "World War II", "5 kilometres"."""
 
 from decimal import Decimal
-from functools import cache
+from functools import cache, lru_cache
 
 import regex
 from babel.units import format_unit
@@ -28,6 +28,7 @@ _MONEY = {"$": "dollar", "\u20ac": "euro", "\u00a3": "pound", "\u00a5": "yen", "
 _AMOUNT = regex.compile(r"([$\u20ac\u00a3\u00a5\u20b9])\s?(-?\d[\d.,]*\d|\d)")
 _AMOUNT_BEHIND = regex.compile(r"(?<=\d)\s?([$\u20ac\u00a3\u00a5\u20b9])")
 _NUMBER = regex.compile(r"\d+(?:\.\d+|st|nd|rd|th)?")
+_DIGIT = regex.compile(r"\d")
 _MINUS = regex.compile(r"\b[Mm]inus\s(?=\d)")
 _MORE_THAN_ONE = 1.5
 _FIRST = regex.compile(r"\bfirst\b", regex.I)
@@ -56,20 +57,32 @@ _UNITS = (
 )
 
 
+def has_digits(text: str) -> bool:
+    """Whether there is a digit, which most rules need: one look instead of many."""
+    return _DIGIT.search(text) is not None
+
+
 def number_in_words(text: str) -> str:
     """Digits for a text that is nothing but a number in words, in seven languages."""
     bare = text.strip(" .,!?").lower()
-    if bare and not any(char.isdigit() for char in bare):
-        for language in _LANGUAGES:
+    if bare and not has_digits(bare):
+        for language in _languages_of(bare.partition(" ")[0]):
             number = str(alpha2digit(bare, language, 0))
             if _NUMBER.fullmatch(number):
                 return number
     return text
 
 
+@lru_cache(maxsize=1 << 16)
+def _languages_of(word: str) -> tuple[str, ...]:
+    """The languages in which a number may begin with a word."""
+    return tuple(code for code in _LANGUAGES if has_digits(str(alpha2digit(word, code, 0))))
+
+
 def with_digits(text: str) -> str:
     """Write the English numbers of a text in digits, as "1500000" or "21st"."""
-    text = _MULTIPLE.sub(_product, text)
+    if has_digits(text):
+        text = _MULTIPLE.sub(_product, text)
     if any(char.isalpha() for char in text):
         # "one" by itself is a pronoun more often than a number; "first" is worth no less than 1st.
         text = _FIRST.sub("1st", _NAMED_ONE.sub("1", alpha2digit(text, "en", _MORE_THAN_ONE)))
@@ -78,7 +91,10 @@ def with_digits(text: str) -> str:
 
 def with_plain_numbers(text: str) -> str:
     """Rewrite digits and Roman numbers of a text: no grouping, a decimal point, plain units."""
-    text = _WORLD_WAR.sub(r"World War \1", _NUMBERED_KING.sub(r"\1", _ROMAN.sub(_arabic, text)))
+    text = _ROMAN.sub(_arabic, text)
+    if not has_digits(text):
+        return text
+    text = _WORLD_WAR.sub(r"World War \1", _NUMBERED_KING.sub(r"\1", text))
     text = _GERMAN.sub(lambda found: f"{found[1].replace('.', '')}.{found[2]}", text)
     text = _GROUPED.sub(lambda found: regex.sub(r"\D", "", found[0]), text)
     text = _NO_WHOLE.sub("0.", _DECIMAL_COMMA.sub(r"\1.\2", text))
@@ -99,8 +115,6 @@ def _arabic(found: "regex.Match[str]") -> str:
 
 
 def _quantities(text: str) -> str:
-    if not any(char.isdigit() for char in text):
-        return text
     text = _PERCENT.sub(" percent", text)
     text = _AMOUNT.sub(lambda found: f"{found[2]} {_MONEY[found[1]]}", text)
     text = _AMOUNT_BEHIND.sub(lambda found: f" {_MONEY[found[1]]}", text)

@@ -29,8 +29,8 @@ _WITH_NUMBERS = (
 )
 _UNITS = r"(?<=\p{N}\s?)[\p{Sc}%\u2030\u00b0]|\p{Sc}(?=\s?\.?\p{N})"
 
-# Everything but letters, marks, digits, "." and ",", with what belongs to a word as `kept`.
-BETWEEN_WORDS = regex.compile(rf"(?P<kept>{_ON_WORDS})|[^\p{{L}}\p{{M}}\p{{N}}.,]")
+# All but letters, marks, digits, blanks, "." and ",", with what belongs to a word as `kept`.
+BETWEEN_WORDS = regex.compile(rf"(?P<kept>{_ON_WORDS})|[^\p{{L}}\p{{M}}\p{{N}}., ]")
 _SIGN = regex.compile(rf"(?P<kept>{_ON_WORDS}{_WITH_NUMBERS})|[\p{{P}}\p{{S}}]")
 _SIGN_BUT_UNITS = regex.compile(rf"(?P<kept>{_ON_WORDS}{_WITH_NUMBERS}|{_UNITS})|[\p{{P}}\p{{S}}]")
 _UNIT = regex.compile(_UNITS)
@@ -91,13 +91,13 @@ def signs_differ(text: str, other: str) -> bool:
 
     The kinds are money with per cent and degrees, also in words, and comparisons.
     """
-    return any(
-        ours and theirs and ours.isdisjoint(theirs)
-        for ours, theirs in (
-            (_units_said(text), _units_said(other)),
-            (_comparisons(text), _comparisons(other)),
-        )
+    return _are_apart(_units_said(text), _units_said(other)) or _are_apart(
+        _comparisons(text), _comparisons(other)
     )
+
+
+def _are_apart(ours: frozenset[str], theirs: frozenset[str]) -> bool:
+    return bool(ours and theirs) and ours.isdisjoint(theirs)
 
 
 @lru_cache(maxsize=1 << 16)

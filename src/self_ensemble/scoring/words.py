@@ -85,9 +85,13 @@ def words(text: str) -> list[str]:
 
 
 def _word(found: str, start: int, end: int) -> Word:
-    drop = "," if _DIGIT.match(found) else ". "
-    written = "".join(char for char in found if char not in drop)
-    return Word(unicodedata.normalize("NFC", written.lower()), written, start, end)
+    dropped = (",",) if _DIGIT.match(found) else (".", " ")
+    written = found
+    for char in dropped:
+        written = written.replace(char, "")
+    lower = written.lower()
+    text = lower if lower.isascii() else unicodedata.normalize("NFC", lower)
+    return Word(text, written, start, end)
 
 
 @cache

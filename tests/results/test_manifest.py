@@ -58,6 +58,9 @@ def test_a_field_that_is_not_there_is_null():
     assert differences(with_changes(contrast_strength=None), OLD) == ()
     (difference,) = differences(OLD, with_changes(contrast_strength=0.1))
     assert difference == ("contrast_strength", ABSENT, 0.1)
+    # Shards of a run from before the option was added still belong to it.
+    assert with_changes(contrast_strength=None).digest() == OLD.digest()
+    assert with_changes(contrast_strength=0.1).digest() != OLD.digest()
 
 
 def test_the_refusal_names_every_changed_field_on_one_line():

@@ -1,30 +1,14 @@
 """Loading a model: find it, check it, then read tokenizer and weights."""
 
-import io
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from transformers import (
-    AutoConfig,
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    GgufConfig,
-    PreTrainedConfig,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
-from transformers.dynamic_module_utils import get_class_from_dynamic_module
-from transformers.models.auto.modeling_auto import (
-    MODEL_FOR_CAUSAL_LM_MAPPING,
-    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
-)
-from transformers.utils import logging as transformers_logging
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-from self_ensemble.errors import UserError, reading
+from self_ensemble.errors import UserError
 from self_ensemble.identity.files import (
     OnBytes,
     ReadFile,
@@ -34,11 +18,19 @@ from self_ensemble.identity.files import (
 )
 from self_ensemble.models import hub, support
 from self_ensemble.models.aliases import DEFAULT_MODEL, ModelSource, resolve
-from self_ensemble.models.devices import Placement, resolve_device, resolve_dtype
+from self_ensemble.models.devices import resolve_device, resolve_dtype
 from self_ensemble.models.folder import check_tokenizer, read_config, weight_files
 from self_ensemble.models.gguf import is_whole, unpack, unpacked_folder
+from self_ensemble.models.library import (
+    ModelFiles,
+    check_supported,
+    load_config,
+    load_tokenizer,
+    load_weights,
+    reading_quietly,
+)
 from self_ensemble.models.packed_linear import can_pack, pack_linears, release_file
-from self_ensemble.models.sanity import REMEDY, check_sizes, check_tokens, compute_once
+from self_ensemble.models.sanity import check_sizes, check_tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,18 +63,6 @@ class LoadedModel:
     has_chat_template: bool
     context_length: int | None
     files: Mapping[str, str] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Files:
-    """A model's files on this machine: a folder, and the .gguf file in it if it is one."""
-
-    folder: Path
-    gguf: str | None = None
-
-    def options(self) -> dict[str, str]:
-        """What `from_pretrained` needs beside the folder."""
-        return {} if self.gguf is None else {"gguf_file": self.gguf}
 
 
 def load_model(
@@ -134,14 +114,14 @@ def load_model(
         )
     given = _settings(source, revision, trust_remote_code)
     files = _unpacked(given, source.name, on_bytes)
-    config = _config(files, source.name, trust_remote_code)
-    own_attention = _check_supported(config, files, source.name, trust_remote_code)
+    config = load_config(files, source.name, trust_remote_code)
+    own_attention = check_supported(config, files, source.name, trust_remote_code)
     backend = support.choose_backend(attention or "auto", config, placement.device)
-    tokenizer = _tokenizer(files, source.name, trust_remote_code)
+    tokenizer = load_tokenizer(files, source.name, trust_remote_code)
     weight_paths = _weights(source, given)
     check_sizes(config, weight_paths.values(), source.name)
     weights = read_files(weight_paths, on_bytes)
-    model = _model(
+    model = load_weights(
         files, config, source.name, placement, torch_dtype, trust_remote_code, own_attention
     )
     require_unchanged(weights.values())
@@ -164,18 +144,18 @@ def load_model(
     )
 
 
-def _revision(source: ModelSource, files: _Files, weights: Mapping[str, ReadFile]) -> str:
+def _revision(source: ModelSource, files: ModelFiles, weights: Mapping[str, ReadFile]) -> str:
     if source.kind == "hub":
         # The hub's cache names a folder after its commit.
         return files.folder.name
     return digest_of_json({name: file.digest for name, file in weights.items()})
 
 
-def _settings(source: ModelSource, revision: str | None, trust_remote_code: bool) -> _Files:
+def _settings(source: ModelSource, revision: str | None, trust_remote_code: bool) -> ModelFiles:
     """Find the configuration and the tokenizer, without the weights."""
     if source.kind in ("gguf", "packaged"):
         path = Path(source.location)
-        return _Files(path.parent, path.name)
+        return ModelFiles(path.parent, path.name)
     if source.kind == "folder":
         folder = Path(source.location)
     else:
@@ -189,10 +169,10 @@ def _settings(source: ModelSource, revision: str | None, trust_remote_code: bool
             "give --trust-remote-code."
         )
     check_tokenizer(folder, source.name)
-    return _Files(folder)
+    return ModelFiles(folder)
 
 
-def _unpacked(files: _Files, name: str, on_bytes: OnBytes) -> _Files:
+def _unpacked(files: ModelFiles, name: str, on_bytes: OnBytes) -> ModelFiles:
     """A GGUF file's unpacked copy, made where there is none and the architecture is supported."""
     if files.gguf is None:
         return files
@@ -201,60 +181,16 @@ def _unpacked(files: _Files, name: str, on_bytes: OnBytes) -> _Files:
     if folder is None:
         return files
     if not is_whole(folder):
-        config = _config(files, name, trust_remote_code=False)
-        _check_supported(config, files, name, trust_remote_code=False)
+        config = load_config(files, name, trust_remote_code=False)
+        check_supported(config, files, name, trust_remote_code=False)
         check_sizes(config, [file], name)
-        with _reading(name, "weights"):
+        with reading_quietly(name, "weights"):
             if not unpack(file, folder):
                 return files
-    return _Files(folder)
+    return ModelFiles(folder)
 
 
-def _config(files: _Files, name: str, trust_remote_code: bool) -> PreTrainedConfig:
-    with _reading(name, "configuration"):
-        return AutoConfig.from_pretrained(
-            files.folder, trust_remote_code=trust_remote_code, **files.options()
-        )
-
-
-def _check_supported(
-    config: PreTrainedConfig, files: _Files, name: str, trust_remote_code: bool
-) -> str:
-    """Refuse what cannot work; returns the library's attention to load it with.
-
-    Ours takes over at the first answer.
-    """
-    # What a configuration holds may be of any type.
-    with _reading(name, "configuration"):
-        model_class = _causal_lm_class(config, files, trust_remote_code)
-        support.check_supported(config, model_class)
-    return "sdpa" if model_class is not None and model_class._supports_sdpa else "eager"
-
-
-def _causal_lm_class(
-    config: PreTrainedConfig, files: _Files, trust_remote_code: bool
-) -> type[PreTrainedModel] | None:
-    """The class that the weights will be loaded into, or None if there is none."""
-    own_code = (getattr(config, "auto_map", None) or {}).get("AutoModelForCausalLM")
-    if trust_remote_code and own_code is not None:
-        remote_class: type[PreTrainedModel] = get_class_from_dynamic_module(own_code, files.folder)
-        return remote_class
-    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
-        return None
-    # Some families have several classes; the first is the one that is loaded.
-    found = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
-    model_class: type[PreTrainedModel] = found[0] if isinstance(found, tuple) else found
-    return model_class
-
-
-def _tokenizer(files: _Files, name: str, trust_remote_code: bool) -> PreTrainedTokenizerBase:
-    with _reading(name, "tokenizer"):
-        return AutoTokenizer.from_pretrained(
-            files.folder, trust_remote_code=trust_remote_code, **files.options()
-        )
-
-
-def _weights(source: ModelSource, files: _Files) -> dict[str, Path]:
+def _weights(source: ModelSource, files: ModelFiles) -> dict[str, Path]:
     """Make sure that the weights are on this machine; gives the files by name.
 
     A GGUF file stands for itself, whatever it is called and whether or not an unpacked copy of it
@@ -266,76 +202,3 @@ def _weights(source: ModelSource, files: _Files) -> dict[str, Path]:
         # The commit that the configuration came from, should the branch move meanwhile.
         hub.fetch(source.location, files.folder.name, hub.WEIGHTS)
     return {path.name: path for path in weight_files(files.folder, source.name)}
-
-
-def _model(
-    files: _Files,
-    config: PreTrainedConfig,
-    name: str,
-    placement: Placement,
-    dtype: torch.dtype,
-    trust_remote_code: bool,
-    own_attention: str,
-) -> PreTrainedModel:
-    device_map = "auto" if placement.spread else {"": placement.device}
-    options: dict[str, object] = dict(files.options())
-    if files.gguf is not None:
-        # Ordinary float weights: faster to load and to run than unpacking at every use.
-        options["quantization_config"] = GgufConfig(dequantize=True)
-    with _reading(name, "weights"):
-        try:
-            model, info = AutoModelForCausalLM.from_pretrained(
-                files.folder,
-                config=config,
-                dtype=dtype,
-                device_map=None if placement.device.type == "cpu" else device_map,
-                attn_implementation=own_attention,
-                use_safetensors=True,
-                trust_remote_code=trust_remote_code,
-                # Checked below, by name: the library's own error points to a report.
-                ignore_mismatched_sizes=True,
-                output_loading_info=True,
-                **options,
-            )
-        except torch.OutOfMemoryError as error:
-            raise UserError(
-                f"Model {name!r} does not fit into the memory of {placement.device}. Take a "
-                "smaller model, --dtype bfloat16, more GPUs, or --device cpu."
-            ) from error
-    # Either would be filled with random numbers.
-    unfit = sorted(info["missing_keys"] | {key for key, *_ in info["mismatched_keys"]})
-    if unfit:
-        raise UserError(
-            f"The weights of model {name!r} do not fit its config.json: {len(unfit)} tensors are "
-            f"missing or of another shape, first {unfit[0]}. Download or convert it again."
-        )
-    model = model.eval().requires_grad_(False)
-    with _reading(name, "weights"):
-        compute_once(model)
-    return model
-
-
-@contextmanager
-def _reading(name: str, part: str) -> Iterator[None]:
-    """Read a file with the library, quietly, and turn what it raises into one line."""
-    with _quiet(), reading(f"the {part} of model {name!r}", REMEDY):
-        yield
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the library's bars and reports off the screen while a model loads.
-
-    What matters in the reports, missing weights, is checked by us.
-    """
-    verbosity = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()
-    stderr = io.StringIO()
-    try:
-        # The library's own switch does not reach its bar for GGUF tensors.
-        with redirect_stderr(stderr):
-            yield
-    finally:
-        lines = stderr.getvalue().splitlines()
-        sys.stderr.writelines(f"{line}\n" for line in lines if line.strip() and "%|" not in line)
-        transformers_logging.set_verbosity(verbosity)

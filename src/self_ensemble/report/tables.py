@@ -154,9 +154,8 @@ def _legend(table: ScoreTable) -> Iterable[str]:
     yield (
         f"Accuracy (lemma-level partial match, {table.lemmatiser}), strict (exact match), lenient "
         "(spelling, numbers, dates and abbreviations made one) and token F1 in percent. An empty "
-        "answer counts "
-        "as not correct; an error row is not scored. Intervals: bootstrap over questions. "
-        "Median s: seconds of a question, all its wordings together; methods of one command are "
+        "answer counts as not correct; an error row is not scored. Intervals: bootstrap over "
+        "questions. Median s: seconds of a question, all its wordings together; methods of one command are "
         "decoded together, and each shows the time of all of them."
     )
     if table.baseline:
@@ -166,8 +165,8 @@ def _legend(table: ScoreTable) -> Iterable[str]:
         )
     if table.wordings:
         yield (
-            "per_prompt: mean over its wordings, which are numbered from 0; its errors and no "
-            "answers count single wordings."
+            "per_prompt: mean over its wordings, which are numbered from 0; its errors and empty "
+            "answers are counted by wording."
         )
 
 

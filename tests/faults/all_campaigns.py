@@ -4,6 +4,7 @@ from tests.faults.campaign import Campaign
 from tests.faults.changes import CHANGES_BETWEEN_HALVES
 from tests.faults.damage import DAMAGE
 from tests.faults.disk_errors import DISK_ERRORS
+from tests.faults.hostile_files import HOSTILE_FILES
 from tests.faults.hostile_models import HOSTILE_MODELS
 from tests.faults.hostile_names import HOSTILE_NAMES
 from tests.faults.hostile_rules import HOSTILE_RULES
@@ -19,4 +20,5 @@ CAMPAIGNS: tuple[Campaign, ...] = (
     HOSTILE_MODELS,
     HOSTILE_RULES,
     HOSTILE_NAMES,
+    HOSTILE_FILES,
 )

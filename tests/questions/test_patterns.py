@@ -30,6 +30,10 @@ def test_plain_answer_beside_a_pattern_is_compared_as_ever():
 def test_pattern_that_cannot_be_read_is_refused_with_the_reason():
     with pytest.raises(ValueError, match=r"pattern '\(Rome' cannot be read: missing \)"):
         pattern_answer("(Rome")
+    with pytest.raises(
+        ValueError, match=r"pattern '\(\(.*\.\.\. cannot be read: maximum recursion"
+    ):
+        pattern_answer("(" * 3_000)
     with pytest.raises(UserError, match=r"answer pattern '\(Rome' cannot be read"):
         pattern_found("(?#pattern)(Rome", "Rome")
 

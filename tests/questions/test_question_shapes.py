@@ -463,6 +463,15 @@ def test_the_numbers_of_classes_are_read_by_their_names(tmp_path: Path) -> None:
         assert [q.answers for q in load(path)] == [("yes",), ("no",), ()]
 
 
+def test_metadata_that_cannot_be_read_has_no_names_of_classes(tmp_path: Path) -> None:
+    table = pa.table({"question": ["q"], "answers": ["a"]})
+    for metadata in (b"[" * 100_000, b"{", b"[]", b'{"info": {"features": []}}', b"\xff"):
+        feather.write_feather(
+            table.replace_schema_metadata({b"huggingface": metadata}), tmp_path / "m.feather"
+        )
+        assert load(tmp_path / "m.feather")[0].answers == ("a",)
+
+
 def test_folders_of_shards(tmp_path: Path) -> None:
     (tmp_path / "hub" / "data").mkdir(parents=True)
     for split, part in (("train", 0), ("test", 0), ("test", 1)):

@@ -23,8 +23,8 @@ def pattern_answer(expression: str) -> str:
     """
     try:
         regex.compile(expression, regex.IGNORECASE)
-    except regex.error as error:
-        raise ValueError(f"the pattern {expression!r} cannot be read: {error}") from error
+    except (regex.error, RecursionError) as error:
+        raise ValueError(f"the pattern {_short(expression)} cannot be read: {error}") from error
     return PATTERN_MARK + expression
 
 
@@ -42,13 +42,18 @@ def pattern_found(pattern: str, text: str) -> bool:
     """
     try:
         found = regex.compile(pattern, regex.IGNORECASE).search(text, timeout=TIMEOUT_SECONDS)
-    except regex.error as error:
-        shown = pattern.removeprefix(PATTERN_MARK)
-        raise UserError(f"The answer pattern {shown!r} cannot be read: {error}.") from error
-    except TimeoutError as error:
-        shown = pattern.removeprefix(PATTERN_MARK)
+    except (regex.error, RecursionError) as error:
         raise UserError(
-            f"The answer pattern {shown!r} takes over {TIMEOUT_SECONDS:g} s to look for in "
-            f"{text[:60]!r}. Write it without nested repetitions."
+            f"The answer pattern {_short(pattern)} cannot be read: {error}."
+        ) from error
+    except TimeoutError as error:
+        raise UserError(
+            f"The answer pattern {_short(pattern)} takes over {TIMEOUT_SECONDS:g} s to look for "
+            f"in {text[:60]!r}. Write it without nested repetitions."
         ) from error
     return found is not None
+
+
+def _short(pattern: str) -> str:
+    text = repr(pattern.removeprefix(PATTERN_MARK))
+    return text if len(text) <= 80 else text[:80] + "..."

@@ -45,20 +45,7 @@ _UNIT_WORD = regex.compile(
 _COMPARISON = regex.compile(r"[<>\u2264\u2265](?=\s*[-\p{Sc}]?\.?\p{N})|[!=]=")
 _THOUSANDS = regex.compile(r"(?<![\p{N}][\p{P}\p{S}]?)\p{N}{1,3}(?:,\p{N}{3})+(?!\p{N})")
 # Letters of another width are the same letters, and so are these signs.
-_SAME = str.maketrans(
-    {
-        "\u2010": "-",
-        "\u2011": "-",
-        "\u2012": "-",
-        "\u2013": "-",
-        "\u2212": "-",
-        "\u2044": "/",
-        "\u2215": "/",
-        "\u2019": "'",
-        "\u02bc": "'",
-        "\u266f": "#",
-    }
-)
+_SAME = str.maketrans("\u2010\u2011\u2012\u2013\u2212\u2044\u2215\u2019\u02bc\u266f", "-----//''#")
 
 
 @lru_cache(maxsize=1 << 16)

@@ -155,8 +155,8 @@ def _legend(table: ScoreTable) -> Iterable[str]:
         f"Accuracy (lemma-level partial match, {table.lemmatiser}), strict (exact match), lenient "
         "(spelling, numbers, dates and abbreviations made one) and token F1 in percent. An empty "
         "answer counts as not correct; an error row is not scored. Intervals: bootstrap over "
-        "questions. Median s: seconds of a question, all its wordings together; methods of one command are "
-        "decoded together, and each shows the time of all of them."
+        "questions. Median s: seconds of a question, all its wordings together; methods of one "
+        "command are decoded together, and each shows the time of all of them."
     )
     if table.baseline:
         yield (

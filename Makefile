@@ -14,7 +14,7 @@ demo: $(STAMP)
 	$(BIN)/self-ensemble demo
 
 bench: $(STAMP)
-	$(BIN)/self-ensemble bench --plot benchmarks/bench.png --write-results benchmarks/RESULTS.md
+	$(BIN)/python -m benchmarks --plot benchmarks/bench.png --write-results benchmarks/RESULTS.md
 
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
@@ -25,7 +25,7 @@ faults: $(STAMP)
 check: $(STAMP)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/mypy src
+	$(BIN)/mypy src benchmarks
 	$(BIN)/lint-imports
 
 format: $(STAMP)

@@ -1,7 +1,7 @@
 """Everything that needs a GPU, in one run: correctness, timings at four batch sizes, traces.
 
-    python benchmarks/gpu.py                      # Llama-3.2-3B's sizes, bfloat16, 300/5/30/20
-    python benchmarks/gpu.py --device cpu --tiny  # the same switches in seconds, on any machine
+    python -m benchmarks.gpu                      # Llama-3.2-3B's sizes, bfloat16, 300/5/30/20
+    python -m benchmarks.gpu --device cpu --tiny  # the same switches in seconds, on any machine
 
 The answers of every backend are compared with the oracle before anything is timed; where they
 differ, or a backend does not run, nothing is timed and the exit code is 1. Steps that would not
@@ -19,16 +19,16 @@ import torch
 from rich.console import Console
 from torch.profiler import ProfilerActivity, profile
 
-from self_ensemble.bench.ceilings import Ceilings, wait_for
-from self_ensemble.bench.check import check_answers
-from self_ensemble.bench.document import plain
-from self_ensemble.bench.facts import commit, hardware, versions
-from self_ensemble.bench.line_up import make_rivals
-from self_ensemble.bench.measure import measure
-from self_ensemble.bench.random_models import SIZES, random_model
-from self_ensemble.bench.summary import Row, ratios, summarise
-from self_ensemble.bench.view import rows_view
-from self_ensemble.bench.work import Shape, Work, shape_work
+from benchmarks.ceilings import Ceilings, wait_for
+from benchmarks.check import check_work
+from benchmarks.document import plain
+from benchmarks.facts import commit, hardware, versions
+from benchmarks.line_up import make_rivals
+from benchmarks.measure import measure
+from benchmarks.random_models import SIZES, random_model
+from benchmarks.summary import Row, ratios, summarise
+from benchmarks.view import rows_view
+from benchmarks.work import Shape, Work, shape_work
 from self_ensemble.decoding.captured import DECODE
 from self_ensemble.errors import UserError
 from self_ensemble.models.load import LoadedModel
@@ -88,7 +88,7 @@ def correctness(device: str, backends: list[str], decodes: list[str]) -> list[di
                 if decode == "compiled" and (backend != backends[0] or ratio != GQA_RATIOS[-1]):
                     continue
                 asked = replace(work, decode=decode)
-                check = check_answers(asked, num_questions=2, attention=backend)
+                check = check_work(asked, num_questions=2, attention=backend)
                 found.append(
                     {"gqa_ratio": ratio, "backend": backend, "decode": decode, **asdict(check)}
                 )
@@ -201,7 +201,7 @@ def run(options: argparse.Namespace) -> dict[str, object]:
         dtype=options.dtype or ("float32" if tiny else "bfloat16"),
     )
     console.print(f"{clock.seconds:.0f} s: comparing {loaded.name} with the oracle ...")
-    check = check_answers(plain_work(loaded, shape, 2), num_questions=1, attention=backends[0])
+    check = check_work(plain_work(loaded, shape, 2), num_questions=1, attention=backends[0])
     ceilings = Ceilings(loaded.device, loaded.dtype)
     ceilings.measure()
     timed: dict[str, object] = {}
@@ -227,7 +227,7 @@ def run(options: argparse.Namespace) -> dict[str, object]:
             traced.append(trace(replace(work, decode=decode), backends[0]))
     document = {
         "schema": 2,
-        "command": shlex.join([sys.argv[0], *sys.argv[1:]]),
+        "command": shlex.join(["python", "-m", "benchmarks.gpu", *sys.argv[1:]]),
         "commit": commit(),
         "hardware": hardware(loaded.device),
         "versions": versions(),

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from self_ensemble.bench import work as work_module
-from self_ensemble.bench.random_models import random_model
-from self_ensemble.bench.work import Shape, Work, shape_work
+from benchmarks import work as work_module
+from benchmarks.random_models import random_model
+from benchmarks.work import Shape, Work, shape_work
 from self_ensemble.decoding import batch
 from self_ensemble.models.aliases import ModelSource
 from self_ensemble.models.load import LoadedModel

@@ -2,10 +2,10 @@
 
 import pytest
 
+from benchmarks.line_up import RIVALS, make_rivals
+from benchmarks.rival import Rival, Walks
+from benchmarks.work import Shape, demo_work, generation_config, model_as_it_was
 from conftest import SHAPE
-from self_ensemble.bench.line_up import RIVALS, make_rivals
-from self_ensemble.bench.rival import Rival, Walks
-from self_ensemble.bench.work import Shape, demo_work, generation_config, model_as_it_was
 from self_ensemble.errors import UserError
 from self_ensemble.models.load import LoadedModel
 

@@ -1,36 +1,25 @@
 """The script for a GPU runs with the same switches on a CPU."""
 
-import importlib.util
 import json
-from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "gpu.py"
-
-
-@pytest.fixture(scope="module")
-def script():
-    spec = importlib.util.spec_from_file_location("benchmark_gpu", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
+from benchmarks import gpu
 
 TINY = ["--device", "cpu", "--tiny", "--backends", "sdpa", "--repeats", "1"]
 
 
 # The compiler itself uses what its own library deprecates.
 @pytest.mark.filterwarnings("ignore:`torch.jit.script:DeprecationWarning")
-def test_it_checks_times_and_traces(script, capsys):
-    assert script.main([*TINY, "--batch-sizes", "1,3", "--shape", "9,2,4,3"]) == 0
+def test_it_checks_times_and_traces(capsys):
+    assert gpu.main([*TINY, "--batch-sizes", "1,3", "--shape", "9,2,4,3"]) == 0
     found = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert [check["gqa_ratio"] for check in found["correctness"]] == [3, 3, 4, 4, 7, 7, 7]
-    assert all(check["num_tokens"] == 2 * 5 * 8 for check in found["correctness"])
+    assert all(check["num_tokens"] == 2 * (1 + 1 + 3 + 3) * 8 for check in found["correctness"])
     assert list(found["batch_sizes"]) == ["1", "3"]
-    assert set(found["batch_sizes"]["3"]["sdpa, tree"]) == set(script.RIVALS)
-    assert set(found["batch_sizes"]["3"]["sdpa, captured"]) == set(script.OURS_AGAIN)
-    assert set(found["batch_sizes"]["3"]["sdpa, compiled"]) == set(script.OURS_AGAIN)
+    assert set(found["batch_sizes"]["3"]["sdpa, tree"]) == set(gpu.RIVALS)
+    assert set(found["batch_sizes"]["3"]["sdpa, captured"]) == set(gpu.OURS_AGAIN)
+    assert set(found["batch_sizes"]["3"]["sdpa, compiled"]) == set(gpu.OURS_AGAIN)
     assert "sdpa, compiled" not in found["batch_sizes"]["1"]
     assert [trace["decode"] for trace in found["traces"]] == ["tree", "captured", "compiled"]
     for trace in found["traces"]:
@@ -40,8 +29,8 @@ def test_it_checks_times_and_traces(script, capsys):
     assert found["skipped"] == []
 
 
-def test_what_would_not_end_in_time_is_left_out_and_named(script, capsys):
-    assert script.main([*TINY, "--minutes", "0.001", "--decodes", "tree,captured"]) == 0
+def test_what_would_not_end_in_time_is_left_out_and_named(capsys):
+    assert gpu.main([*TINY, "--minutes", "0.001", "--decodes", "tree,captured"]) == 0
     found = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert found["skipped"] == [
         "batch size 1", "batch size 4", "trace, tree", "trace, captured",
@@ -50,11 +39,11 @@ def test_what_would_not_end_in_time_is_left_out_and_named(script, capsys):
     assert found["traces"] == []
 
 
-def test_a_backend_that_cannot_run_stops_it_with_one_line(script, capsys):
-    assert script.main(["--device", "cpu", "--tiny", "--backends", "sdpas"]) == 1
+def test_a_backend_that_cannot_run_stops_it_with_one_line(capsys):
+    assert gpu.main(["--device", "cpu", "--tiny", "--backends", "sdpas"]) == 1
     assert capsys.readouterr().err.splitlines()[-1].startswith("Error: Unknown attention backend")
 
 
 @pytest.mark.gpu
-def test_every_way_equals_the_oracle_on_a_gpu(script):
-    assert len(script.correctness("cuda", ["sdpa", "flex"], list(script.DECODE))) == 13
+def test_every_way_equals_the_oracle_on_a_gpu():
+    assert len(gpu.correctness("cuda", ["sdpa", "flex"], list(gpu.DECODE))) == 13

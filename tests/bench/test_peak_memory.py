@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from self_ensemble.bench.memory import CLEAR_REFS, bytes_per_question, peak_bytes
+from benchmarks.memory import CLEAR_REFS, bytes_per_question, peak_bytes
 
 MIB = 2**20
 CPU = torch.device("cpu")

@@ -6,10 +6,10 @@ import pytest
 import torch
 from test_fixed_work import answered
 
+from benchmarks.line_up import RIVALS, make_rivals
+from benchmarks.published import prompt_mask
+from benchmarks.work import FUSED, Walk, demo_work, model_as_it_was
 from self_ensemble.asking import Request, Settings
-from self_ensemble.bench.line_up import RIVALS, make_rivals
-from self_ensemble.bench.published import prompt_mask
-from self_ensemble.bench.work import FUSED, Walk, demo_work, model_as_it_was
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError
 from self_ensemble.models.packed_linear import PackedLinear

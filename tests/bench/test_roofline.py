@@ -5,9 +5,9 @@ import torch
 from test_fixed_work import answered
 from torch.utils.flop_counter import FlopCounterMode
 
-from self_ensemble.bench.line_up import RIVALS, make_rivals
-from self_ensemble.bench.random_models import SIZES, random_model
-from self_ensemble.bench.roofline import (
+from benchmarks.line_up import RIVALS, make_rivals
+from benchmarks.random_models import SIZES, random_model
+from benchmarks.roofline import (
     ModelSizes,
     Pass,
     floor_seconds,
@@ -16,7 +16,7 @@ from self_ensemble.bench.roofline import (
     packed_passes,
     row_passes,
 )
-from self_ensemble.bench.work import FUSED, PRIOR, Walk, model_as_it_was
+from benchmarks.work import FUSED, PRIOR, Walk, model_as_it_was
 from self_ensemble.packing.layout import build_layout
 from self_ensemble.packing.visibility import NEVER, read_bias
 from self_ensemble.prompts.parts import PromptParts

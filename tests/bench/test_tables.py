@@ -5,8 +5,8 @@ from math import nan
 
 import pytest
 
-from self_ensemble.bench.summary import Row, Spread
-from self_ensemble.bench.view import rows_markdown
+from benchmarks.summary import Row, Spread
+from benchmarks.view import rows_markdown
 
 
 def row(**given: object) -> Row:

@@ -54,21 +54,23 @@ def test_the_users_own_thread_settings_win(monkeypatch, given, spin) -> None:
     assert os.environ.get("GOMP_SPINCOUNT") == spin
 
 
-def test_a_command_that_does_not_fit_into_memory_says_so_in_a_line(monkeypatch, capsys) -> None:
+def test_a_command_that_does_not_fit_into_memory_says_so_in_a_line(
+    long_folder, monkeypatch, capsys
+) -> None:
     monkeypatch.setattr(memory, "ASKED_FROM", 0)
     monkeypatch.setattr(memory, "free_bytes", lambda: 0)
-    assert main(["bench", "--random-weights", "tiny", "--shape", "8,2,4,2"]) == 2
+    assert main(["bench", "--model", str(long_folder), "--batch-size", "1"]) == 2
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith("Error: Out of memory. A pass takes about 0.00 GiB, and 0.00 GiB are")
 
 
-def test_another_error_at_run_time_is_not_hidden(monkeypatch) -> None:
+def test_another_error_at_run_time_is_not_hidden(long_folder, monkeypatch) -> None:
     def broken(num_bytes: int) -> None:
         raise RuntimeError("something else")
 
     monkeypatch.setattr("self_ensemble.decoding.batch.check_fits", broken)
     with pytest.raises(RuntimeError, match="something else"):
-        main(["bench", "--random-weights", "tiny", "--shape", "8,2,4,2"])
+        main(["bench", "--model", str(long_folder), "--batch-size", "1"])
 
 
 @pytest.mark.parametrize("where", [0, 1, 3])

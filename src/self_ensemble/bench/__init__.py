@@ -1,1 +1,1 @@
-"""Side by side measurement of this engine and its rivals."""
+"""How fast a model answers on this machine, ours beside transformers' `generate`."""

@@ -23,7 +23,7 @@ from typing import NamedTuple
 import torch
 from transformers import PreTrainedModel
 
-from self_ensemble.bench.work import FUSED, PRIOR, Walk
+from benchmarks.work import FUSED, PRIOR, Walk
 from self_ensemble.prompts.parts import PromptParts
 
 

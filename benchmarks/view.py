@@ -8,8 +8,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from self_ensemble.bench.grow import Point
-from self_ensemble.bench.summary import Row
+from benchmarks.grow import Point
+from benchmarks.summary import Row
 
 DASH = "-"
 LEGEND = (

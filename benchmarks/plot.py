@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from self_ensemble.bench.summary import Row
+from benchmarks.summary import Row
 from self_ensemble.errors import UserError
 
 OURS_COLOUR, RIVAL_COLOUR, FLOOR_COLOUR = "#1b6ca8", "#8a8f98", "#d1495b"

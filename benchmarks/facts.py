@@ -9,6 +9,8 @@ from pathlib import Path
 
 import torch
 
+from self_ensemble import errors
+
 PACKAGES = ("self-ensemble", "torch", "transformers", "numpy")
 
 
@@ -35,19 +37,21 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> str | None:
-    """The commit of this package's own checkout, with "+changes" where it has been edited.
+    """The commit of the checkout that the library comes from, with "+changes" where edited.
 
     Returns:
         None for an installed package, or without git.
     """
-    folder = Path(__file__).resolve().parent
+    folder = Path(errors.__file__).resolve().parent
     if shutil.which("git") is None:
         return None
     # A virtual environment can lie inside some other project's checkout.
-    if _git(folder, "ls-files", "--error-unmatch", "../errors.py") is None:
+    if _git(folder, "ls-files", "--error-unmatch", "errors.py") is None:
         return None
     found = _git(folder, "rev-parse", "--short=12", "HEAD")
-    changed = _git(folder, "status", "--porcelain", "--untracked-files=no", ":/src")
+    changed = _git(
+        folder, "status", "--porcelain", "--untracked-files=no", ":/src", ":/benchmarks/*.py"
+    )
     return f"{found}+changes" if found and changed else found
 
 

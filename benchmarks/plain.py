@@ -6,14 +6,13 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from self_ensemble.bench.published import ATTENTION, published_answer
-from self_ensemble.bench.rival import Rival, Walks, tokens_through
-from self_ensemble.bench.roofline import Needed, published_passes, row_passes
-from self_ensemble.bench.work import FUSED, Walk, Work, generation_config
+from benchmarks.published import ATTENTION, published_answer
+from benchmarks.rival import Rival, Walks, tokens_through
+from benchmarks.roofline import Needed, published_passes, row_passes
+from benchmarks.work import FUSED, Walk, Work, generation_config
 from self_ensemble.decoding.engine import Counters
 from self_ensemble.decoding.stopping import StopRule
 from self_ensemble.models.packed_linear import unpack_linears
-from self_ensemble.models.support import attention_backends
 
 
 @dataclass(slots=True)
@@ -29,7 +28,8 @@ def generate(work: Work, name: str, num_wordings: int) -> Rival:
     """One call of `generate` a batch, on the first wordings of every question as its rows."""
     model = work.loaded.model
     config = generation_config(work)
-    backend = attention_backends(model.config)[0]
+    # As `load_model` does; the model may still have ours.
+    backend = "sdpa" if model._supports_sdpa else "eager"
     rows = [_padded(work, batch, num_wordings, config.pad_token_id) for batch in work.batches()]
     options: dict[str, object] = {}
     if work.stop:

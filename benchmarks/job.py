@@ -11,9 +11,9 @@ import torch
 from rich.console import Console
 from rich.text import Text
 
-from self_ensemble.bench.ceilings import Ceilings
-from self_ensemble.bench.check import check_answers
-from self_ensemble.bench.document import (
+from benchmarks.ceilings import Ceilings
+from benchmarks.check import check_work
+from benchmarks.document import (
     Outcome,
     machine_line,
     make_document,
@@ -21,14 +21,14 @@ from self_ensemble.bench.document import (
     results_markdown,
     work_line,
 )
-from self_ensemble.bench.grow import GROWING, VALUES, Point, check_growth, grow
-from self_ensemble.bench.line_up import RIVALS, check_names, make_rivals
-from self_ensemble.bench.measure import measure
-from self_ensemble.bench.plot import plot_rows
-from self_ensemble.bench.random_models import random_model
-from self_ensemble.bench.summary import Row, ratios, summarise
-from self_ensemble.bench.view import LEGEND, growth_view, rows_view
-from self_ensemble.bench.work import MOST, Shape, Work, demo_work, shape_work
+from benchmarks.grow import GROWING, VALUES, Point, check_growth, grow
+from benchmarks.line_up import RIVALS, check_names, make_rivals
+from benchmarks.measure import measure
+from benchmarks.plot import plot_rows
+from benchmarks.random_models import random_model
+from benchmarks.summary import Row, ratios, summarise
+from benchmarks.view import LEGEND, growth_view, rows_view
+from benchmarks.work import MOST, Shape, Work, demo_work, shape_work
 from self_ensemble.decoding.captured import check_decode
 from self_ensemble.decoding.choose import Sampling
 from self_ensemble.errors import UserError
@@ -44,7 +44,7 @@ GIGA = 1e9
 
 @dataclass(frozen=True, slots=True)
 class BenchJob:
-    """The options of `bench`, under their long names."""
+    """The options of `python -m benchmarks`, under their long names."""
 
     model: str = "smollm2_135m_it"
     random_weights: str | None = None
@@ -68,7 +68,6 @@ class BenchJob:
     device: str = "auto"
     dtype: str = "auto"
     threads: int | None = None
-    aliases: Path | None = None
     plot: Path | None = None
     write_results: Path | None = None
 
@@ -115,7 +114,7 @@ def measure_all(job: BenchJob, loaded: LoadedModel, report: Callable[[str], None
         raise UserError("--decode compiled cannot compile packed layers. Add --plain-layers.")
     work = replace(_work(job, loaded), packs_layers=not job.plain_layers, decode=job.decode)
     report("comparing answers with the oracle")
-    check = check_answers(work, num_questions=job.check_questions, attention=job.attention)
+    check = check_work(work, num_questions=job.check_questions, attention=job.attention)
     ceilings = Ceilings(loaded.device, loaded.dtype)
     ceilings.measure()
 
@@ -202,7 +201,6 @@ def _load(job: BenchJob) -> LoadedModel:
         device=job.device,
         dtype=job.dtype,
         attention=job.attention,
-        aliases=job.aliases,
         packed=False,  # the rivals run on plain layers; ours packs them
     )
 

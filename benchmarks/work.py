@@ -15,8 +15,8 @@ from typing import NamedTuple
 import torch
 from transformers import GenerationConfig
 
+from benchmarks.random_models import id_tokenizer
 from self_ensemble.asking import Request, Settings
-from self_ensemble.bench.random_models import id_tokenizer
 from self_ensemble.ensemble import AnyMethod, Ensemble
 from self_ensemble.errors import UserError
 from self_ensemble.models.load import LoadedModel

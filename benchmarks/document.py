@@ -6,13 +6,13 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from self_ensemble.bench.ceilings import Ceilings
-from self_ensemble.bench.check import Check
-from self_ensemble.bench.facts import commit, hardware, versions
-from self_ensemble.bench.grow import Point, memory_growth
-from self_ensemble.bench.summary import Row, ratios
-from self_ensemble.bench.view import ratio_lines, rows_markdown
-from self_ensemble.bench.work import Work
+from benchmarks.ceilings import Ceilings
+from benchmarks.check import Checked
+from benchmarks.facts import commit, hardware, versions
+from benchmarks.grow import Point, memory_growth
+from benchmarks.summary import Row, ratios
+from benchmarks.view import ratio_lines, rows_markdown
+from benchmarks.work import Work
 from self_ensemble.ensemble import Ensemble
 
 
@@ -31,7 +31,7 @@ class Outcome:
     """
 
     work: Work
-    check: Check
+    check: Checked
     ceilings: Ceilings
     rows: list[Row]
     stop_rows: list[Row]

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from self_ensemble.bench.ceilings import Ceilings
-from self_ensemble.bench.measure import Measured
-from self_ensemble.bench.roofline import ModelSizes, floor_seconds, num_bytes, num_flops
-from self_ensemble.bench.work import Work
+from benchmarks.ceilings import Ceilings
+from benchmarks.measure import Measured
+from benchmarks.roofline import ModelSizes, floor_seconds, num_bytes, num_flops
+from benchmarks.work import Work
 
 
 class Spread(NamedTuple):

@@ -4,12 +4,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from self_ensemble.bench.ceilings import Ceilings
-from self_ensemble.bench.line_up import make_rivals
-from self_ensemble.bench.measure import measure, measure_once
-from self_ensemble.bench.memory import bytes_per_question
-from self_ensemble.bench.summary import Row, summarise
-from self_ensemble.bench.work import Shape, Work, shape_work
+from benchmarks.ceilings import Ceilings
+from benchmarks.line_up import make_rivals
+from benchmarks.measure import measure, measure_once
+from benchmarks.memory import bytes_per_question
+from benchmarks.summary import Row, summarise
+from benchmarks.work import Shape, Work, shape_work
 from self_ensemble.errors import UserError, unknown_name
 
 VALUES = {

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Sequence
 
-from self_ensemble.bench.ours import ours
-from self_ensemble.bench.plain import generate, published
-from self_ensemble.bench.rival import Rival
-from self_ensemble.bench.work import Work
+from benchmarks.ours import ours
+from benchmarks.plain import generate, published
+from benchmarks.rival import Rival
+from benchmarks.work import Work
 from self_ensemble.errors import unknown_name
 from self_ensemble.methods import KINDS, resolve_methods
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 
+from benchmarks.rival import Rival, Walks, tokens_through
+from benchmarks.roofline import Needed, packed_passes, prefix_pass
+from benchmarks.work import FUSED, PRIOR, Walk, Work
 from self_ensemble.asking import Answer, Request, Unanswered
-from self_ensemble.bench.rival import Rival, Walks, tokens_through
-from self_ensemble.bench.roofline import Needed, packed_passes, prefix_pass
-from self_ensemble.bench.work import FUSED, PRIOR, Walk, Work
 from self_ensemble.decoding.prefill import encode_prefix
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError

@@ -4,11 +4,11 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from self_ensemble.bench.ceilings import Ceilings, seconds
-from self_ensemble.bench.memory import peak_bytes
-from self_ensemble.bench.rival import Rival, Walks
-from self_ensemble.bench.roofline import Needed
-from self_ensemble.bench.work import Work, model_as_it_was
+from benchmarks.ceilings import Ceilings, seconds
+from benchmarks.memory import peak_bytes
+from benchmarks.rival import Rival, Walks
+from benchmarks.roofline import Needed
+from benchmarks.work import Work, model_as_it_was
 
 
 @dataclass(frozen=True, slots=True)

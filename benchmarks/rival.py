@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from self_ensemble.bench.roofline import Needed
-from self_ensemble.bench.work import Walk
+from benchmarks.roofline import Needed
+from benchmarks.work import Walk
 from self_ensemble.decoding.engine import Counters
 
 Walks = list[tuple[Walk, ...]]

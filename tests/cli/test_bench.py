@@ -163,9 +163,19 @@ def test_an_oracle_that_is_not_finite_is_refused(model, answered) -> None:
 
 
 @pytest.mark.usefixtures("two_questions")
+def test_no_token_ends_an_answer(model) -> None:
+    unpack_linears(model.model)
+    model.model.lm_head.weight.zero_()
+    # All answers are now the first token, again and again.
+    model.tokenizer.eos_token = model.tokenizer.convert_ids_to_tokens(0)
+    check, _ = measure_speed(model, [resolve_method("avg")], num_questions=2, batch_size=2)
+    assert check.num_tokens == 36
+
+
+@pytest.mark.usefixtures("two_questions")
 def test_the_model_is_as_it_was_afterwards(model) -> None:
     own, weights = model.model.generation_config, model.model.lm_head.weight.clone()
-    measure_speed(model, [resolve_method("avg")], num_questions=2, batch_size=2)
+    measure_speed(model, [], num_questions=2, batch_size=2)
     assert model.model.generation_config is own
     assert type(model.model.lm_head) is PackedLinear
     assert torch.equal(model.model.lm_head.weight, weights)

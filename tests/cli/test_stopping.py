@@ -21,7 +21,10 @@ sys.meta_path.insert(0, Finder())
 from self_ensemble.__main__ import run
 run()
 """
-LOADED = ["typer", "rich.console", "torch", "transformers.models.auto.modeling_auto"]
+LOADED = [
+    *("typer", "rich.console", "torch", "transformers.models.auto.modeling_auto"),
+    "transformers.models.llama.modeling_llama",  # while the model is read
+]
 
 
 def stopped(module: str, number: int, command: list[str], times: int = 1) -> None:
@@ -35,7 +38,7 @@ def stopped(module: str, number: int, command: list[str], times: int = 1) -> Non
 @pytest.mark.parametrize("module", LOADED)
 def test_ctrl_c_while_libraries_load_is_one_line(module, questions, tiny_folder, tmp_path) -> None:
     command = ["generate", "--dataset", str(questions), "--model", str(tiny_folder),
-               "--output-dir", str(tmp_path)]  # fmt: skip
+               "--num-paraphrases", "1", "--output-dir", str(tmp_path)]  # fmt: skip
     stopped(module, signal.SIGINT, command)
 
 

@@ -11,46 +11,16 @@ import json
 import os
 import random
 import shutil
-import signal
-import sys
-import tempfile
 from collections.abc import Callable, Iterator
-from functools import cache
 from itertools import count
 from pathlib import Path
-from typing import Any
 
-import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM
 
-# Imported here, so that forks find them loaded.
-from self_ensemble.cli import confidence_job, jobs  # noqa: F401
-from self_ensemble.cli.main import main
-from tests.conftest import _config, _tokenizer
 from tests.faults.campaign import Campaign, Fault, Verdict
-from tests.faults.commands import Ended, compare, left_in, run_forked
+from tests.faults.commands import compare, left_in
+from tests.faults.half_runs import base, expected, run, write_rows
 
-NUM_QUESTIONS = 8
-RULE = """
-import torch
-
-import own_tables
-from own_helpers.scaling import scale
-
-SHARPNESS = 2.0
-
-
-def mine(logits, weights):
-    return scale(logits).mean(dim=-2) * SHARPNESS + own_tables.OFFSET[0]
-"""
-HELPERS = {
-    "own_helpers/__init__.py": "",
-    "own_helpers/scaling.py": "FACTOR = 1.5\n\n\ndef scale(x):\n    return x * FACTOR\n",
-    "own_tables.py": "import json\nfrom pathlib import Path\n\n"
-    "OFFSET = json.loads(Path(__file__).with_name('offset.json').read_text())\n",
-    "offset.json": "[0.0]\n",
-}
 OPTIONS = (
     "--seed 1", "--num-shots 2", "--max-new-tokens 4", "--num-paraphrases 1", "--dtype bfloat16",
     "--attention eager", "--stop x", "--temperature 0.5", "--chat-template off",
@@ -60,91 +30,13 @@ OPTIONS = (
 # What a refusal names, beside the changed thing itself: a file that cannot be read any more.
 UNREADABLE = ("Cannot read", "do not fit", "is not valid JSON", "chat template")
 
-# Changes something in a place; returns what was done, arguments to add, and what a refusal may
-# name.
-Change = Callable[[random.Random, Path], tuple[str, tuple[str, ...], tuple[str, ...]]]
-
-_PLACE = tempfile.TemporaryDirectory(prefix="changes-")
-
-
-def arguments(place: Path, command: str) -> list[str]:
-    asking = [
-        command, "--dataset", str(place / "bridges.jsonl"), "--model", str(place / "tiny"),
-        "--paraphrases", str(place / "wordings.jsonl"), "--num-shots", "1", "--batch-size", "3",
-        "--num-paraphrases", "2", "--max-new-tokens", "3", "--chat-template", "on", "--json",
-        "--output-dir", str(place / "out"),
-    ]  # fmt: skip
-    if command == "generate":
-        asking += ["--method", "own_rule:mine,flex_attention,weighted_avg"]
-        return [*asking, "--weights", str(place / "trust.jsonl")]
-    return [*asking, "--estimator", "logprob,sampling", "--num-samples", "4"]
+# What was done, arguments to add, and what a refusal may name.
+Changed = tuple[str, tuple[str, ...], tuple[str, ...]]
+# Changes something in a place.
+Change = Callable[[random.Random, Path], Changed]
 
 
-@cache
-def base(command: str) -> Path:
-    """A place with all that a run needs, and the first half of one among its results."""
-    place = Path(_PLACE.name) / command
-    tokenizer = _tokenizer(adds_bos=False)
-    torch.manual_seed(0)
-    config = _config("llama", 2, 1, None, tokenizer)
-    AutoModelForCausalLM.from_config(config).save_pretrained(place / "tiny")
-    tokenizer.save_pretrained(place / "tiny")
-    rows = [{"uuid": f"q{n}", "question": f"Who built bridge {n}?"} for n in range(NUM_QUESTIONS)]
-    write_rows(place / "bridges.jsonl", [row | {"answers": ["Paris"]} for row in rows])
-    write_rows(
-        place / "wordings.jsonl",
-        [row | {"paraphrases": [f"Bridge {n} was built by?"]} for n, row in enumerate(rows)],
-    )
-    write_rows(
-        place / "trust.jsonl",
-        [{"uuid": f"q{n}", "weights": [0.5, 0.1 * n + 0.1]} for n in range(NUM_QUESTIONS)],
-    )
-    (place / "rules" / "own_helpers").mkdir(parents=True)
-    for name, content in {"own_rule.py": RULE, **HELPERS}.items():
-        (place / "rules" / name).write_text(content)
-    stopped = run(place, command, before=stop_after_a_batch)
-    assert stopped.code == 130, stopped
-    return place
-
-
-@cache
-def expected(command: str) -> dict[str, object]:
-    """What an undisturbed run leaves."""
-    place = Path(shutil.copytree(base(command), f"{base(command)}-whole"))
-    shutil.rmtree(place / "out")
-    whole = run(place, command)
-    assert whole.code == 0, whole
-    return left_in(place / "out")
-
-
-def run(
-    place: Path, command: str, *more: str, before: Callable[[], object] = lambda: None
-) -> Ended:
-    def begin() -> None:
-        # Modules are small and changed within a second, which bytecode files would not notice.
-        sys.dont_write_bytecode = True
-        sys.path.insert(0, str(place / "rules"))
-        before()
-
-    return run_forked(lambda: main([*arguments(place, command), *more]), place, begin)
-
-
-def stop_after_a_batch() -> None:
-    """Send this process the signal of Ctrl-C once a first shard is there."""
-
-    def notice(event: str, details: tuple[Any, ...]) -> None:
-        if event == "os.rename" and "shard-" in os.fspath(details[1]):
-            signal.raise_signal(signal.SIGINT)
-
-    sys.addaudithook(notice)
-
-
-def write_rows(path: Path, rows: list[dict[str, object]]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-
-
-def change_tensor(rng: random.Random, place: Path) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+def change_tensor(rng: random.Random, place: Path) -> Changed:
     path = place / "tiny" / "model.safetensors"
     tensors, before = load_file(path), path.stat()
     name = rng.choice(sorted(tensors))
@@ -155,7 +47,7 @@ def change_tensor(rng: random.Random, place: Path) -> tuple[str, tuple[str, ...]
     return f"element {element} of {name}", (), ("identity.weights.model.safetensors",)
 
 
-def change_byte(rng: random.Random, place: Path) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+def change_byte(rng: random.Random, place: Path) -> Changed:
     path = rng.choice(sorted((place / "tiny").iterdir()))
     content = bytearray(path.read_bytes())
     number = rng.randrange(len(content))
@@ -164,7 +56,7 @@ def change_byte(rng: random.Random, place: Path) -> tuple[str, tuple[str, ...], 
     return f"byte {number} of {path.name}", (), ("identity.", "tiny", *UNREADABLE)
 
 
-def change_key(rng: random.Random, place: Path) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+def change_key(rng: random.Random, place: Path) -> Changed:
     name, part = rng.choice(
         [("config.json", "identity.config"), ("config.json", "identity.config"),
          ("generation_config.json", "identity.generation_config"),
@@ -190,9 +82,7 @@ def other_value(rng: random.Random, value: object) -> object:
     return rng.choice([None, "gelu", "<pad>", "x", [1, 2]])
 
 
-def change_tokenizer(
-    rng: random.Random, place: Path
-) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+def change_tokenizer(rng: random.Random, place: Path) -> Changed:
     path = place / "tiny" / "tokenizer.json"
     state = json.loads(path.read_text())
     kind = rng.choice(["vocabulary", "merge", "normalizer", "prefix space", "template"])
@@ -214,7 +104,7 @@ def change_tokenizer(
     return f"{kind} of tokenizer.json", (), ("identity.tokenizer.", "identity.config")
 
 
-def change_rule(rng: random.Random, place: Path) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+def change_rule(rng: random.Random, place: Path) -> Changed:
     name, old, new, named = rng.choice(
         [
             ("own_rule.py", "2.0", "3.0", "rule.modules.own_rule"),
@@ -234,7 +124,7 @@ def change_rule(rng: random.Random, place: Path) -> tuple[str, tuple[str, ...], 
     return f"{name}: {old!r} -> {new!r}", (), (named,)
 
 
-def change_data(rng: random.Random, place: Path) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+def change_data(rng: random.Random, place: Path) -> Changed:
     name = rng.choice(["bridges.jsonl", "wordings.jsonl", "trust.jsonl"])
     path = place / name
     rows = [json.loads(line) for line in path.read_text().splitlines()]
@@ -251,7 +141,7 @@ def change_data(rng: random.Random, place: Path) -> tuple[str, tuple[str, ...], 
     return f"{key} of a row of {name}", (), named
 
 
-def shuffle_data(rng: random.Random, place: Path) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+def shuffle_data(rng: random.Random, place: Path) -> Changed:
     name = rng.choice(["bridges.jsonl", "wordings.jsonl", "trust.jsonl"])
     lines = (place / name).read_text().splitlines(keepends=True)
     rng.shuffle(lines)
@@ -259,16 +149,14 @@ def shuffle_data(rng: random.Random, place: Path) -> tuple[str, tuple[str, ...],
     return f"the order of {name}", (), ("questions_sha256", "prompt_sha256")
 
 
-def change_option(rng: random.Random, place: Path) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+def change_option(rng: random.Random, place: Path) -> Changed:
     option = rng.choice(OPTIONS)
     name, value = option.split()
     field = name.removeprefix("--").replace("-", "_")
     return option, (name, value), (field, name, "questions_sha256", "prompt_sha256")
 
 
-def change_nothing(
-    rng: random.Random, place: Path
-) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+def change_nothing(rng: random.Random, place: Path) -> Changed:
     kind = rng.choice(["README", "time", "moved", "spelling"])
     if kind == "README":
         (place / "tiny" / "README.md").write_text("A model.")

@@ -16,7 +16,7 @@ from matplotlib.text import Text
 from self_ensemble.errors import UserError
 from self_ensemble.report.reliability_plot import reliability_figure, write_reliability_plot
 from self_ensemble.scoring.calibration_table import CalibrationRow, calibration_table
-from self_ensemble.scoring.files import calibration_folders
+from self_ensemble.scoring.folders import calibration_folders
 from self_ensemble.scoring.lemmas import simplemma_lemmatiser
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "scoring"))

@@ -13,7 +13,8 @@ from self_ensemble.scoring.calibration_table import (
     CalibrationTable,
     calibration_table,
 )
-from self_ensemble.scoring.files import calibration_folders, read_confidences, result_folders
+from self_ensemble.scoring.files import read_confidences
+from self_ensemble.scoring.folders import calibration_folders, result_folders
 from self_ensemble.scoring.lemmas import simplemma_lemmatiser
 from self_ensemble.scoring.score_table import score_table
 

@@ -6,7 +6,8 @@ import pytest
 from result_files import answers_file, record, write_file
 
 from self_ensemble.errors import UserError
-from self_ensemble.scoring.files import ResultRow, read_rows, result_folders
+from self_ensemble.scoring.files import ResultRow, read_rows
+from self_ensemble.scoring.folders import result_folders
 from self_ensemble.scoring.lemmas import simplemma_lemmatiser
 from self_ensemble.scoring.score_table import ScoreRow, ScoreTable, score_table
 from self_ensemble.scoring.scores import accuracy_by_question, score_rows, seconds_per_question

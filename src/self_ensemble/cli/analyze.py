@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from self_ensemble.scoring.calibration_table import CalibrationTable
-    from self_ensemble.scoring.files import ResultFolder
+    from self_ensemble.scoring.folders import ResultFolder
 
 # Imports inside the functions: scipy, pyarrow and rich would make every `--help` wait.
 
@@ -134,7 +134,7 @@ def analyze(
 
 def _analyze_scores(choice: _Choice, baseline: str | None, outputs: _Outputs) -> None:
     from self_ensemble.report.tables import csv_text, json_document, markdown_text, score_view
-    from self_ensemble.scoring.files import result_folders
+    from self_ensemble.scoring.folders import result_folders
     from self_ensemble.scoring.lemmas import lemmatiser_named
     from self_ensemble.scoring.score_table import score_table
     from self_ensemble.scoring.words import borders_named
@@ -164,7 +164,7 @@ def _analyze_calibration(
     )
     from self_ensemble.scoring.calibration import DEFAULT_NUM_BINS
     from self_ensemble.scoring.calibration_table import calibration_table
-    from self_ensemble.scoring.files import calibration_folders
+    from self_ensemble.scoring.folders import calibration_folders
     from self_ensemble.scoring.lemmas import lemmatiser_named
 
     folders = calibration_folders(choice.output_dir, choice.dataset, choice.model)

@@ -27,7 +27,7 @@ def demo(
     from self_ensemble.report.tables import score_view
     from self_ensemble.results.disk import read_table
     from self_ensemble.results.paths import result_path
-    from self_ensemble.scoring.files import result_folders
+    from self_ensemble.scoring.folders import result_folders
     from self_ensemble.scoring.lemmas import lemmatiser_named
     from self_ensemble.scoring.score_table import score_table
 

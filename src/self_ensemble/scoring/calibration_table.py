@@ -19,11 +19,11 @@ from self_ensemble.scoring import calibration
 from self_ensemble.scoring.calibration import Floats, Levels
 from self_ensemble.scoring.files import (
     ConfidenceRow,
-    ResultFolder,
     ResultRow,
     read_confidences,
     read_rows,
 )
+from self_ensemble.scoring.folders import ResultFolder
 from self_ensemble.scoring.lemmas import Lemmatiser
 from self_ensemble.scoring.scores import is_right
 from self_ensemble.scoring.statistics import Estimate

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from self_ensemble.errors import unknown_name
-from self_ensemble.scoring.files import ResultFolder, read_rows
+from self_ensemble.scoring.files import read_rows
+from self_ensemble.scoring.folders import ResultFolder
 from self_ensemble.scoring.lemmas import Lemmatiser
 from self_ensemble.scoring.scores import (
     FileScores,

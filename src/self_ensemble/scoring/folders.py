@@ -1,0 +1,171 @@
+"""Folders of results: which result and confidence files there are, and which are not finished."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from self_ensemble.errors import UserError, unknown_name
+from self_ensemble.questions.reading import name_of
+
+
+class ResultFolder(NamedTuple):
+    """The results of one model on one data set.
+
+    Attributes:
+        path: The folder, `<output-dir>/<dataset>/<model>`.
+        names: Finished result files, as the path inside the folder without `.feather`.
+        unfinished: Runs that have begun and have no result file yet.
+        confidences: Finished confidence files, named like `names`.
+        unfinished_confidences: Begun confidence runs that have no file yet.
+    """
+
+    path: Path
+    names: tuple[str, ...]
+    unfinished: tuple[str, ...]
+    confidences: tuple[str, ...] = ()
+    unfinished_confidences: tuple[str, ...] = ()
+
+    @property
+    def dataset(self) -> str:
+        return self.path.parent.name
+
+    @property
+    def model(self) -> str:
+        return self.path.name
+
+
+def result_folders(
+    output_dir: Path, dataset: str | None = None, model: str | None = None
+) -> tuple[ResultFolder, ...]:
+    """Find the folders with results, of one data set or model or of all.
+
+    Args:
+        output_dir: Where the results are.
+        dataset: Name of a data set or path of the user's own file; None for all.
+        model: Name of the model's folder; None for all.
+
+    Raises:
+        UserError: A folder is missing, or there is no finished result file in any.
+    """
+    models = _model_folders(output_dir, dataset, model)
+    found = [folder for folder in map(_result_folder, models) if folder.names or folder.unfinished]
+    if not any(folder.names for folder in found):
+        waiting = [name for folder in found for name in folder.unfinished]
+        raise UserError(
+            f"There is no finished result file in {_place(models, output_dir)}."
+            f"{_not_finished(waiting)} Run `self-ensemble generate`."
+        )
+    return tuple(found)
+
+
+def calibration_folders(
+    output_dir: Path, dataset: str | None = None, model: str | None = None
+) -> tuple[ResultFolder, ...]:
+    """Find the folders with results or confidences; the arguments are those of `result_folders`.
+
+    Raises:
+        UserError: A folder is missing, or there is neither a result nor a confidence file in any.
+    """
+    models = _model_folders(output_dir, dataset, model)
+    found = [_result_folder(path) for path in models]
+    filled = tuple(folder for folder in found if folder.names or folder.confidences)
+    if not filled:
+        waiting = [
+            name for folder in found for name in folder.unfinished + folder.unfinished_confidences
+        ]
+        raise UserError(
+            "There is no finished confidence or result file in "
+            f"{_place(models, output_dir)}.{_not_finished(waiting)} "
+            "Run `self-ensemble confidence` or `self-ensemble generate`."
+        )
+    return filled
+
+
+def _model_folders(output_dir: Path, dataset: str | None, model: str | None) -> list[Path]:
+    if not output_dir.is_dir():
+        raise UserError(f"There is no results folder {output_dir}. Give it with --output-dir.")
+    datasets = _folders(output_dir)
+    if dataset is not None:
+        datasets = [_named("dataset", dataset, _names_of(dataset), datasets)]
+    models = [folder for parent in datasets for folder in _folders(parent)]
+    if model is None:
+        return models
+    stored = _named("model", model, (model,), models).name
+    return [folder for folder in models if folder.name == stored]
+
+
+def _names_of(dataset: str) -> tuple[str, ...]:
+    """What the results of a data set may be called: itself, or its file or folder."""
+    path = Path(dataset)
+    return dataset, path.stem, name_of(path), path.resolve().name
+
+
+def _place(models: Sequence[Path], output_dir: Path) -> Path:
+    return models[0] if len(models) == 1 else output_dir
+
+
+def _not_finished(names: Sequence[str]) -> str:
+    return f" Not finished yet: {', '.join(names)}." if names else ""
+
+
+def _folders(parent: Path) -> list[Path]:
+    return sorted(path for path in parent.iterdir() if path.is_dir())
+
+
+def _named(kind: str, given: str, names: Sequence[str], folders: Iterable[Path]) -> Path:
+    by_name = {folder.name: folder for folder in folders}
+    for name in names:
+        if name in by_name:
+            return by_name[name]
+    if not by_name:
+        raise UserError(f"There are no results yet for {kind} {given!r}: the folder is empty.")
+    raise unknown_name(kind, given, by_name)
+
+
+def _result_folder(path: Path) -> ResultFolder:
+    names, runs = set(), set()
+    for inside, folders, files in _walk(path):
+        runs |= {(inside / f).as_posix().removesuffix(".run") for f in folders if _is_run(f)}
+        # A run's own shards are feather files as well.
+        folders[:] = [f for f in folders if not _is_run(f)]
+        names |= {
+            (inside / f).as_posix().removesuffix(".feather")
+            for f in files
+            if f.endswith(".feather") and not f.startswith(".")
+        }
+    # Files of chosen wordings (diversity/...) after those of all.
+    by_depth = sorted(names, key=lambda name: (name.count("/"), name))
+    waiting = sorted(runs - names)
+    return ResultFolder(
+        path,
+        names=tuple(name for name in by_depth if not _is_confidence(name)),
+        unfinished=tuple(name for name in waiting if not _is_confidence(name)),
+        confidences=tuple(name for name in by_depth if _is_confidence(name)),
+        unfinished_confidences=tuple(name for name in waiting if _is_confidence(name)),
+    )
+
+
+def _is_run(name: str) -> bool:
+    return name.endswith(".run")
+
+
+def _walk(path: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """The folders in a folder, links followed, each once: path inside, folders, files."""
+
+    def refuse(error: OSError) -> None:
+        raise UserError(f"Cannot look into {error.filename}: {error.strerror}.") from error
+
+    seen = set()
+    for root, folders, files in os.walk(path, onerror=refuse, followlinks=True):
+        if os.path.realpath(root) in seen:
+            folders.clear()
+            continue
+        seen.add(os.path.realpath(root))
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield Path(root).relative_to(path), folders, files
+
+
+def _is_confidence(name: str) -> bool:
+    """Whether `results.paths.confidence_path` makes this name."""
+    return name == "confidence" or name.startswith("confidence-")

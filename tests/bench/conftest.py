@@ -1,13 +1,15 @@
 """A tiny random model, and work for it, that all tests of the benchmark share."""
 
+from dataclasses import replace
+
 import pytest
 import torch
+from tests.engine.asking import ready
 
 from benchmarks import work as work_module
 from benchmarks.random_models import random_model
 from benchmarks.work import Shape, Work, shape_work
 from self_ensemble.decoding import batch
-from self_ensemble.models.aliases import ModelSource
 from self_ensemble.models.load import LoadedModel
 
 SHAPE = Shape(prefix=11, num_wordings=3, segment=5, new_tokens=6)
@@ -35,11 +37,7 @@ def talking(tiny_model, tiny_tokenizer) -> LoadedModel:
     """A tiny model with a tokenizer for text, whose every other token ends an answer."""
     model = tiny_model("llama")
     model.generation_config.eos_token_id = list(range(0, len(tiny_tokenizer), 2))
-    return LoadedModel(
-        name="tiny", model=model, tokenizer=tiny_tokenizer,
-        source=ModelSource("tiny", "folder", "."), revision="", device=torch.device("cpu"),
-        dtype=torch.float32, attention="sdpa", has_chat_template=False, context_length=4096,
-    )  # fmt: skip
+    return replace(ready(model, tiny_tokenizer), context_length=4096)
 
 
 @pytest.fixture

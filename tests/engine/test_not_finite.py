@@ -263,7 +263,8 @@ def test_answer_raises_with_the_words_of_the_error_row(loaded):
     assert str(alone.value) == error
     with pytest.raises(UserError, match="Question 2: Token 1 of the answer"):
         asked.answer_many(QUESTIONS)
-    assert str(asked.answer(QUESTIONS[0])) is not None
+    # The questions beside it have answers.
+    assert texts([asked.answer(QUESTIONS[0])]) == texts(asked.run(requests())["avg"][:1])
 
 
 def test_an_error_has_no_text_that_could_be_taken_for_an_answer():

@@ -4,15 +4,12 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-import torch
+from tests.engine.asking import PREFIX, ready
 
 from self_ensemble.asking import Settings
 from self_ensemble.ensemble import Ensemble
-from self_ensemble.models.aliases import ModelSource
 from self_ensemble.models.load import LoadedModel
 from self_ensemble.weighting.candidates import Candidates
-
-PREFIX = "Q: Is the old bridge made of stone?\nA: Seven of them are.\n\n"
 
 
 @pytest.fixture(scope="session")
@@ -20,18 +17,7 @@ def loaded(tiny_model, tiny_tokenizer) -> Callable[..., LoadedModel]:
     """Factory with the arguments of `tiny_model`; a model of its own at each call."""
 
     def make(family: str = "llama", **options: int | None) -> LoadedModel:
-        return LoadedModel(
-            name="tiny",
-            model=tiny_model(family, **options),
-            tokenizer=tiny_tokenizer,
-            source=ModelSource("tiny", "folder", "."),
-            revision="",
-            device=torch.device("cpu"),
-            dtype=torch.float32,
-            attention="sdpa",
-            has_chat_template=True,
-            context_length=512,
-        )
+        return ready(tiny_model(family, **options), tiny_tokenizer)
 
     return make
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from tests.engine.asking import PREFIX
 
 from self_ensemble.asking import Request, Settings
 from self_ensemble.decoding.forced import forced_steps
@@ -10,7 +11,6 @@ from self_ensemble.decoding.reference import next_logits_alone
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.request_layout import Streams, request_layouts
 
-PREFIX = "Q: Is the old bridge made of stone?\nA: Seven of them are.\n\n"
 QUESTIONS = (
     ("Who wrote the play?", "Which one of them wrote the play about the prince?", "Writer?"),
     ("The river is wide?", "River: wide?", "Is the river of the old town slow and wide?"),

@@ -97,6 +97,10 @@ def test_compiled_flex_prefill_equals_each_wording_alone(
     flex_logits = _prefill(asked, QUESTIONS, **weights)[3]
     other = ensemble(loaded(family, num_heads, num_kv_heads, window), attention="eager")
     torch.testing.assert_close(flex_logits, _prefill(other, QUESTIONS, **weights)[3], **TOLERANCE)
+    # A token that no prompt has is not in the padding either.
+    asked.model.model.get_input_embeddings().weight[0] = torch.nan
+    again = _prefill(asked, QUESTIONS, **weights)[3]
+    assert torch.equal(again[:, 1:], flex_logits[:, 1:])
 
 
 @pytest.mark.parametrize("backend", ["sdpa", "eager"])

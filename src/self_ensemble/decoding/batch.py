@@ -197,7 +197,8 @@ class Batch:
             positions,
             self.cache.prefix[0][0].shape[0] if self.cache.prefix else 0,
         )
-        return pad(token_ids, (0, more)), positions
+        # A token of this pass: padding lies in a block of the others', and 0 x nan is nan.
+        return pad(token_ids, (0, more), value=int(token_ids[0])), positions
 
     def _forward(
         self,

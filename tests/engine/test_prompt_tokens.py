@@ -28,7 +28,6 @@ FRAMINGS = (
     Framing("\n\n{}?\n", " Answer:", "{}"),
 )
 CHARACTERS = " \n\t?.!:QA'<12ie\u00e9\u6f22\U0001f642\u0301\u200d\u2581\u00a0"
-NO_CUE = r"end in different tokens|has no token"
 TEXT = st.text(st.one_of(st.sampled_from(CHARACTERS), st.characters(codec="utf-8")), max_size=24)
 WORDINGS = st.lists(TEXT.filter(str.strip), min_size=1, max_size=3)
 families = pytest.mark.parametrize("family", FAMILIES)
@@ -59,7 +58,8 @@ def assert_tokens_of(frame, wordings, prompts, prior):
     """The parts of a question are these prompts, each the ids of a whole text."""
     shortest = min(map(len, prompts))
     if shortest < 2 or len({prompt[-1] for prompt in prompts}) > 1:
-        with pytest.raises(UserError, match=NO_CUE):
+        reason = "has no token besides" if shortest < 2 else "end in different tokens"
+        with pytest.raises(UserError, match=reason):
             frame.parts(wordings)
         return None
     parts = frame.parts(wordings)
@@ -80,6 +80,7 @@ def num_bytes(tokenizer, ids):
 
 @families
 @example(prefix="Q: a?\nA: b\n\n", wordings=["what?"], framing=Framing())
+@example(prefix="", wordings=["a"], framing=Framing("{}", "t")).via("one token")
 @example(prefix="Q: a?\nA: b?", wordings=["\nwhat?", "\u0301"], framing=Framing("{}\n", "A:"))
 @example(prefix="\n", wordings=["\nwhat?", "what?"], framing=Framing("{}\n", "A:"))
 @example(prefix="Is th", wordings=["is it?", "e bridge old"], framing=Framing("{}", ":"))
@@ -93,7 +94,7 @@ def test_a_plain_prompt_has_the_tokens_of_its_text(family, prefix, wordings, fra
     prompts = [ids_of(tokenizer, text) for text in texts]
     parts = assert_tokens_of(frame, wordings, prompts, ids_of(tokenizer, prefix + framing.cue))
     again = plain_frame(tokenizer, prefix, (), framing)
-    for n in reversed(range(len(wordings))):
+    for n in reversed([n for n, prompt in enumerate(prompts) if len(prompt) > 1]):
         assert again.parts(wordings[n : n + 1]).alone(0) == prompts[n]
     if parts is not None:
         assert again.parts(wordings) == parts
@@ -168,6 +169,13 @@ def test_where_no_border_is_sure_the_whole_prefix_is_encoded_anew(family):
     assert (frame.end, frame.given) == (frame.before, None)
 
 
+@pytest.mark.parametrize("family", ["t5", "llama2-always"])
+def test_a_border_that_does_not_hold_is_none(family, monkeypatch):
+    monkeypatch.setattr("self_ensemble.prompts.tokens.splits_at_lines", lambda tokenizer: True)
+    frame = plain_frame(tokenizer_of(family), LONG, (), Framing())
+    assert (frame.end, frame.given) == (frame.before, None)
+
+
 @families
 @given(before=TEXT, after=TEXT, name=st.sampled_from([*SPECIAL, "</s>", "[SEP]", "<unk>"]))
 def test_special_tokens_written_in_data_stay_text(family, before, after, name):
@@ -217,6 +225,11 @@ def test_what_a_manifest_says_of_prompts_depends_on_their_tokens_alone():
         return json.dumps(frame.identity())
 
     assert identity() == identity(asked=["what?", "\n\nIs it?"])
+    # A token that wordings have, and the prompt without the question has not.
+    other = FAMILIES["gpt2"]()
+    other.add_tokens(["what is"])
+    frame = plain_frame(other, "A: so\n\n", (), FRAMINGS[0])
+    assert json.dumps(frame.identity()) != identity()
     others = [
         identity("llama3"), identity(prefix="A: so\n"), identity(framing=FRAMINGS[1]),
         identity(framing=Framing(cue="A: ")),

@@ -11,6 +11,7 @@ from tokenizer_families import FAMILIES
 
 from self_ensemble.errors import UserError
 from self_ensemble.prompts.build import chat_frame, plain_frame
+from self_ensemble.prompts.literal import STEM
 from self_ensemble.prompts.tokens import Piece, TextEncoder
 from self_ensemble.questions.schema import Framing, Question, QuestionSet, Shot
 from self_ensemble.results.manifest import Manifest, require_same
@@ -251,6 +252,13 @@ def test_a_text_that_would_be_joined_with_the_prompt_stands_by_itself():
     tokenizer = FAMILIES["llama3"]()
     ids = TextEncoder(tokenizer).behind((Piece("so?"),), (Piece("\nA:"),))
     assert tokenizer.convert_ids_to_tokens(list(ids)) == ["\u010a", "A", ":"]
+
+
+def test_a_question_that_holds_our_own_name_of_special_tokens_is_refused(tiny_tokenizer):
+    frame = plain_frame(tiny_tokenizer, "", (), Framing())
+    assert frame.parts((f"{STEM}?",))
+    with pytest.raises(UserError, match=f"holds '{STEM}', which is reserved"):
+        chat_frame(tiny_tokenizer, "", ()).parts((f"<|im_end|> {STEM}az",))
 
 
 def test_a_question_of_special_token_text_is_answered(loaded):

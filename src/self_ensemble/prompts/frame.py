@@ -143,8 +143,7 @@ def make_frame(
     frame = PromptFrame(encoder, before, wording, after, strips, (), prior.ids, before, None)
     probes = encoder.encode(_probes(frame))
     within = min(one.num_within for one in (prior, *probes))
-    # What follows the prefix in the prompt without the question is not empty either.
-    within = min(within, len(prior.ids) - 1, num_common_front(*_ids((prior, *probes))))
+    within = min(within, num_common_front(*_ids((prior, *probes))))
     frame = replace(frame, prefix=prior.ids[:within])
     end = encoder.end_of(before)
     if end == before:
@@ -166,6 +165,12 @@ def _ids(found: Sequence[Encoded]) -> list[tuple[int, ...]]:
 
 
 def _no_cue(tokenizer: Any, wordings: Sequence[str], prompts: Sequence[tuple[int, ...]]) -> str:
+    short = min(range(len(prompts)), key=lambda n: len(prompts[n]))
+    if len(prompts[short]) < 2:
+        return (
+            f"The prompt of the wording {wordings[short]!r} is one token, so the wording has no "
+            "token besides the answer cue. Separate them, for example by a line break."
+        )
     last = [prompt[-1:] for prompt in prompts]
     other = next((n for n, token in enumerate(last) if token != last[0]), 0)
     shown = [repr(tokenizer.decode(list(last[n]))) for n in (0, other)]

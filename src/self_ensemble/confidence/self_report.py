@@ -14,6 +14,7 @@ from self_ensemble.asking import Request, Settings
 from self_ensemble.decoding.choose import Sampling
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError
+from self_ensemble.isolation import REMEDY
 from self_ensemble.models.load import LoadedModel
 from self_ensemble.prompts.build import plain_frame
 from self_ensemble.questions.schema import Framing, Shot
@@ -29,7 +30,9 @@ EXAMPLES = (
 
 
 TOO_LONG = "The question with its proposed answer is too long for the model to be asked about."
-NOT_FINITE = "The model gives nan or infinity where it is asked whether its answer is true."
+NOT_FINITE = (
+    f"The model gives nan or infinity where it is asked whether its answer is true. {REMEDY}"
+)
 
 
 class TrueOrFalse:

@@ -18,6 +18,7 @@ from typing import Protocol
 from self_ensemble.asking import Answer, Request, Settings, Unanswered
 from self_ensemble.decoding.choose import Sampling
 from self_ensemble.ensemble import Ensemble
+from self_ensemble.isolation import REMEDY
 from self_ensemble.models.load import LoadedModel
 from self_ensemble.prompts.build import plain_frame
 from self_ensemble.questions.schema import Question
@@ -33,8 +34,7 @@ MIN_QUALITY = -3.0
 
 
 NO_RECOVERY = (
-    "The model gives nan or infinity where it leads a wording back to the original. Load it with "
-    "--dtype float32, or get another copy of it."
+    f"The model gives nan or infinity where it leads a wording back to the original. {REMEDY}"
 )
 
 

@@ -23,6 +23,7 @@ from torch import Tensor
 from transformers.utils import logging
 
 from self_ensemble.asking import Answer
+from self_ensemble.decoding.current_pass import current_pass
 from self_ensemble.decoding.prefill import prefill
 from self_ensemble.decoding.reference import next_logits_alone, next_logits_fused
 from self_ensemble.errors import UserError
@@ -123,6 +124,7 @@ def test_what_few_families_have_works_in_every_way_to_decode(family, options, ti
     asked = requests(QUESTIONS, WEIGHTS)
     expected = ensemble(loaded, methods, max_new_tokens=NUM_TOKENS).run(asked)
     found = ensemble(loaded, methods, max_new_tokens=NUM_TOKENS, **options).run(asked)
+    assert current_pass() is None
     for name, answers in expected.items():
         assert_equal(found[name], [(list(one.token_ids), list(one.logprobs)) for one in answers])
     if family == "gpt_oss":

@@ -40,6 +40,7 @@ def decode(request):
         ("raises_without_words", "raised Unprintable"),
         ("raises_a_users_error", "raised ValueError: first line"),
         ("deep_in_torch", "raised RuntimeError: "),
+        ("deep_in_a_library", "raised JSONDecodeError: "),
     ],
 )
 def test_what_a_rule_raises_names_rule_line_and_questions(model, rule, message, decode):
@@ -183,6 +184,11 @@ def test_a_module_that_cannot_be_used_is_one_line(tmp_path, monkeypatch, kind):
     with pytest.raises(UserError, match=message):
         resolve_method(f"broken_{kind}:rule")
     sys.modules.pop(f"broken_{kind}", None)
+
+
+def test_a_name_that_cannot_be_imported_has_no_place_in_a_file():
+    with pytest.raises(UserError, match=r"Cannot load the fusion rule '.rules:mean' \(TypeError"):
+        resolve_method(".rules:mean")
 
 
 @pytest.mark.parametrize("name", ["math:gcd", "operator:matmul", "torch:mean", "builtins:print"])

@@ -253,6 +253,16 @@ def test_what_every_prompt_has_is_blamed_before_a_wording(loaded):
         assert "for every prompt" in one.error
 
 
+def test_a_model_that_gives_nan_for_every_prompt_is_looked_at_once(loaded):
+    model = loaded("llama")
+    model.model.lm_head.weight[5] = math.nan
+    asked = ensemble(model)
+    found = asked.run(requests())
+    assert all(isinstance(one, Unanswered) for rows in found.values() for one in rows)
+    # The prefix, all questions, and what they have in common.
+    assert asked.counters.forwards == 3
+
+
 def test_answer_raises_with_the_words_of_the_error_row(loaded):
     model = loaded("llama")
     asked = ensemble(model, "avg")

@@ -54,6 +54,19 @@ def test_the_user_names_the_columns(write_jsonl: Writer) -> None:
     assert (loaded.uuid, loaded.wordings, loaded.answers) == ("3", ("one?", "two?"), ("a",))
 
 
+def test_a_column_that_the_user_gave_a_role_has_no_other(write_jsonl: Writer) -> None:
+    rows = [{"question": f"{name}?", "id": "x"} for name in ("a", "b")]
+    loaded = load(write_jsonl("m.jsonl", rows), columns="answers=id")
+    assert [question.answers for question in loaded] == [("x",), ("x",)]
+    assert "x" not in {question.uuid for question in loaded}
+
+
+def test_a_column_with_a_point_in_its_name_comes_before_a_path(write_jsonl: Writer) -> None:
+    row = {"question": "a?", "answer": {"aliases": ["x"]}, "answer.aliases": ["y"]}
+    path = write_jsonl("m.jsonl", [row])
+    assert load(path, columns="answers=answer.aliases")[0].answers == ("y",)
+
+
 @pytest.mark.parametrize(
     ("row", "columns", "message"),
     [

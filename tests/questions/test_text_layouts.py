@@ -87,6 +87,8 @@ def test_whole_numbers_that_pandas_made_floats_of_are_whole_again(tmp_path: Path
     pd.DataFrame({"question": ["a?", "b?"], "answer": [1945, None]}).to_csv(path, index=False)
     assert "1945.0" in path.read_text()
     assert [q.answers for q in load(path)] == [("1945",), ()]
+    path.write_text("question,answer\na?,1945.0\nb?,2.0\n")
+    assert [q.answers for q in load(path)] == [("1945.0",), ("2.0",)]
     path.write_text("question,answer\na?,1945.0\nb?,2.5\nc?,\n")
     assert [q.answers for q in load(path)] == [("1945.0",), ("2.5",), ()]
 

@@ -29,6 +29,9 @@ from transformers import (
 
 from self_ensemble.models.aliases import packaged_model
 
+# Commands are forked off the tests, and OpenMP's threads do not survive a fork.
+torch.set_num_threads(1)
+
 HEAD_DIM = 16
 NUM_LAYERS = 3
 SENTENCES = [

@@ -2,10 +2,11 @@
 
 import os
 import random
+import re
 import shutil
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
 from pathlib import Path
 
@@ -21,23 +22,28 @@ from tests.faults.commands import Workplace, compare, left_in, run_forked
 from tests.faults.operations import Interfere, at, interfere
 
 PAGE = 4096
+# Changes the victim, or one of the files of its folder; may take from those of another run.
+Damage = Callable[[random.Random, Path, list[Path], Path], str]
 # Renames until all shards are on the disk: manifests, then a shard a batch and result.
 ALL_SHARDS = {"generate": 2 + 2 * 3, "confidence": 1 + 3, "paraphrase": 1 + 3}
+TREES = [
+    *((name, "finished") for name in (*ALL_SHARDS, "learn-weights")),
+    *((name, "interrupted") for name in ALL_SHARDS),
+]
 
 
-def injections(draws: random.Random, folder: Path) -> Iterator[Fault]:
+def injections(
+    draws: random.Random, folder: Path, damages: Sequence[Damage] | None = None
+) -> Iterator[Fault]:
     """Damage one file of a finished or interrupted run, read it, repair it; without end."""
     place = Workplace.make()
-    kinds = [(name, "finished") for name in place.commands]
-    kinds += [(name, "interrupted") for name in ALL_SHARDS]
     while True:
-        draws.shuffle(kinds)
-        for name, state in kinds:
+        for name, state in draws.sample(TREES, len(TREES)):
             out = folder / "damaged"
             shutil.copytree(_tree(place, name, state), out)
             files = sorted(path for path in out.rglob("*") if path.is_file())
             victim = draws.choice(files)
-            damage = draws.choice(DAMAGES)
+            damage = draws.choice(damages or DAMAGES)
             what = damage(draws, victim, files, _tree(place, name, state, "--seed", "1"))
             unnoticed = damage is exchange or what.endswith("without its metadata")
             what = f"{name}, {state}: {victim.relative_to(out)} {what}"
@@ -108,7 +114,29 @@ def change_rows(draws: random.Random, victim: Path, files: list[Path], other: Pa
     return f"has line {line} not at all or twice"
 
 
-DAMAGES = (flip, flip, flip, cut, zero, delete, rename, exchange, change_rows)
+def change_value(draws: random.Random, victim: Path, files: list[Path], other: Path) -> str:
+    """Another letter in a text: the file parses as well as before, and only a checksum tells."""
+    if victim.suffix != ".feather":
+        content = victim.read_bytes()
+        # Behind a colon stands a value, not a key.
+        places = [found.start(1) for found in re.finditer(rb': "[^"\\]*?([A-Za-z])', content)]
+        if not places:
+            return flip(draws, victim, files, other)
+        place = draws.choice(places)
+        letter = b"x" if content[place : place + 1] != b"x" else b"y"
+        victim.write_bytes(content[:place] + letter + content[place + 1 :])
+        return f"has another letter at byte {place}"
+    table = feather.read_table(victim, memory_map=False)
+    name = draws.choice([field.name for field in table.schema if pa.types.is_string(field.type)])
+    column, row = table.column_names.index(name), draws.randrange(len(table))
+    values = table[name].to_pylist()
+    values[row] = f"{values[row]}x"
+    field = table.schema.field(name)
+    feather.write_feather(table.set_column(column, field, pa.array(values, field.type)), victim)
+    return f"has another {name} in row {row}"
+
+
+DAMAGES = (flip, cut, zero, delete, rename, exchange, change_rows, change_value)
 
 
 def _met(place: Workplace, name: str, out: Path, *, unnoticed: bool) -> tuple[Verdict, str]:

@@ -232,3 +232,12 @@ def _tokenizer(*, adds_bos: bool) -> PreTrainedTokenizerBase:
         additional_special_tokens=["<|im_start|>"],
         chat_template=CHAT_TEMPLATE,
     )
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory, tiny_model, tiny_tokenizer: PreTrainedTokenizerBase) -> Path:
+    """A model folder that `--model` takes."""
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    tiny_model("llama").save_pretrained(folder)
+    tiny_tokenizer.save_pretrained(folder)
+    return folder

@@ -8,21 +8,51 @@ if TYPE_CHECKING:
     from self_ensemble.asking import Request as Request
     from self_ensemble.asking import Settings as Settings
     from self_ensemble.ensemble import Ensemble as Ensemble
+    from self_ensemble.errors import Stopped as Stopped
     from self_ensemble.errors import UserError as UserError
+    from self_ensemble.jobs.analyze import analyze as analyze
+    from self_ensemble.jobs.confidence import ConfidenceOptions as ConfidenceOptions
+    from self_ensemble.jobs.confidence import estimate_confidence as estimate_confidence
+    from self_ensemble.jobs.generate import GenerateOptions as GenerateOptions
+    from self_ensemble.jobs.generate import generate as generate
+    from self_ensemble.jobs.inputs import DataOptions as DataOptions
+    from self_ensemble.jobs.inputs import ModelOptions as ModelOptions
+    from self_ensemble.jobs.learn_weights import LearnOptions as LearnOptions
+    from self_ensemble.jobs.learn_weights import learn_weights as learn_weights
+    from self_ensemble.jobs.paraphrase import ParaphraseOptions as ParaphraseOptions
+    from self_ensemble.jobs.paraphrase import paraphrase as paraphrase
+    from self_ensemble.jobs.progress import Progress as Progress
+    from self_ensemble.jobs.results import Results as Results
     from self_ensemble.models.load import LoadedModel as LoadedModel
     from self_ensemble.models.load import load_model as load_model
+    from self_ensemble.questions.files import questions_from_rows as questions_from_rows
     from self_ensemble.questions.load import load_questions as load_questions
 
 __version__ = "0.1.0"
 
 _WHERE = {
     "Answer": "asking",
-    "Ensemble": "ensemble",
     "Request": "asking",
     "Settings": "asking",
-    "LoadedModel": "models.load",
+    "Ensemble": "ensemble",
+    "Stopped": "errors",
     "UserError": "errors",
+    "analyze": "jobs.analyze",
+    "ConfidenceOptions": "jobs.confidence",
+    "estimate_confidence": "jobs.confidence",
+    "GenerateOptions": "jobs.generate",
+    "generate": "jobs.generate",
+    "DataOptions": "jobs.inputs",
+    "ModelOptions": "jobs.inputs",
+    "LearnOptions": "jobs.learn_weights",
+    "learn_weights": "jobs.learn_weights",
+    "ParaphraseOptions": "jobs.paraphrase",
+    "paraphrase": "jobs.paraphrase",
+    "Progress": "jobs.progress",
+    "Results": "jobs.results",
+    "LoadedModel": "models.load",
     "load_model": "models.load",
+    "questions_from_rows": "questions.files",
     "load_questions": "questions.load",
 }
 __all__ = ["__version__", *sorted(_WHERE)]

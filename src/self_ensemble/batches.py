@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
 from self_ensemble.decoding.memory import is_out_of_memory
-from self_ensemble.errors import UserError
+from self_ensemble.errors import Stopped, UserError
 from self_ensemble.results.interrupt import finish_batch_on_signal
 
 T = TypeVar("T")
@@ -21,17 +21,15 @@ class BatchProgress(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a run ended.
+    """What a run has done.
 
     Attributes:
         num_questions: Questions answered now; error rows do not count.
         seconds: Wall-clock time of the batches.
-        signal_exit_code: 130 or 143 if the user stopped the run, else 0.
     """
 
     num_questions: int
     seconds: float
-    signal_exit_code: int
 
 
 def run_batches(
@@ -55,6 +53,7 @@ def run_batches(
         on_shrink: Called with the size that did not fit and the one that is tried instead.
 
     Raises:
+        Stopped: By a signal, after a whole batch.
         UserError: A batch does not fit into memory and may not shrink, or one entry does not fit.
     """
     total, spent, start = 0, 0.0, 0
@@ -79,5 +78,5 @@ def run_batches(
             spent += progress.seconds
             on_batch(progress)
             if interruption.received is not None:
-                return Outcome(total, spent, interruption.exit_code)
-    return Outcome(total, spent, 0)
+                raise Stopped(interruption.exit_code)
+    return Outcome(total, spent)

@@ -1,4 +1,4 @@
-"""The one error that a user can cause, and where what other libraries raise becomes one."""
+"""The errors that a user can cause, and where what other libraries raise becomes one."""
 
 import difflib
 from collections.abc import Iterable, Iterator
@@ -11,6 +11,18 @@ class UserError(ValueError):
     The message is one line: what was given, what was expected, what to do. The command line
     prints it without a traceback and exits with 2.
     """
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal ended a run between two batches; what was done is kept, and can be gone on with.
+
+    Attributes:
+        exit_code: What the shell expects: 130 after SIGINT, 143 after SIGTERM.
+    """
+
+    def __init__(self, exit_code: int) -> None:
+        super().__init__(exit_code)
+        self.exit_code = exit_code
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:

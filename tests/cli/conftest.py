@@ -1,18 +1,8 @@
 from pathlib import Path
 
 import pytest
-from transformers import PreTrainedTokenizerBase
 
 from tests.cli.commands import question_rows, write_rows
-
-
-@pytest.fixture(scope="session")
-def tiny_folder(tmp_path_factory, tiny_model, tiny_tokenizer: PreTrainedTokenizerBase) -> Path:
-    """A model folder that `--model` takes."""
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    tiny_model("llama").save_pretrained(folder)
-    tiny_tokenizer.save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="session")

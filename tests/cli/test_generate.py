@@ -8,14 +8,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from rich.console import Console
 
 from self_ensemble.asking import Request, Settings
-from self_ensemble.cli.filling import fill
 from self_ensemble.cli.main import main
 from self_ensemble.decoding import batch, memory
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.finite_rows import held_back
+from self_ensemble.jobs.filling import fill
+from self_ensemble.jobs.progress import SILENT
 from self_ensemble.models.load import load_model
 from self_ensemble.prompts.build import plain_frame
 from self_ensemble.questions.load import load_questions
@@ -257,6 +257,6 @@ def test_a_batch_that_does_not_fit_is_halved_and_answers_are_the_same(
             files=held_back({"avg": file}, len(questions.questions)),
         )  # fmt: skip
         fill([file], questions.questions, answer, batch_size=8, may_shrink=True,
-             console=Console(quiet=True), doing="answering")  # fmt: skip
+             progress=SILENT, doing="answering")  # fmt: skip
     expected = result(output, "ensemble_avg-3")
     assert list(pd.read_feather(target)["generation"]) == list(expected["generation"])

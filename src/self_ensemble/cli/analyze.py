@@ -28,7 +28,7 @@ class _Choice:
     Attributes:
         output_dir: Folder of all results.
         dataset: Name of a data set or path of the user's own file; None for all.
-        model: Name of the model's folder; None for all.
+        model: Alias, hub id or path of a model; None for all.
         lemmatiser: Name of the lemmatiser.
         words: How words of scripts without blanks are found: characters or icu.
         confidence: Coverage of the intervals.
@@ -122,9 +122,7 @@ def analyze(
     if not calibration and (num_bins is not None or plot is not None):
         option = "--plot" if num_bins is None else "--num-bins"
         raise UserError(f"{option} is an option of --calibration. Add that, or drop {option}.")
-    choice = _Choice(
-        output_dir, dataset, _folder_name(output_dir, model), lemmatiser, words, confidence
-    )
+    choice = _Choice(output_dir, dataset, model, lemmatiser, words, confidence)
     outputs = _Outputs(csv_file, markdown_file, as_json)
     if calibration:
         _analyze_calibration(choice, num_bins, plot, outputs)
@@ -133,21 +131,19 @@ def analyze(
 
 
 def _analyze_scores(choice: _Choice, baseline: str | None, outputs: _Outputs) -> None:
+    from self_ensemble.cli.console import ConsoleProgress
+    from self_ensemble.jobs.analyze import analyze
     from self_ensemble.report.tables import csv_text, json_document, markdown_text, score_view
-    from self_ensemble.scoring.folders import result_folders
-    from self_ensemble.scoring.lemmas import lemmatiser_named
-    from self_ensemble.scoring.score_table import score_table
-    from self_ensemble.scoring.words import borders_named
 
-    folders = result_folders(choice.output_dir, choice.dataset, choice.model)
-    _tell_notes(folders)
-    table = score_table(
-        folders,
-        lemmatiser_named(choice.lemmatiser),
-        lemmatiser_name=choice.lemmatiser,
+    table = analyze(
+        choice.dataset,
+        choice.model,
+        output_dir=choice.output_dir,
         baseline=baseline,
+        lemmatiser=choice.lemmatiser,
+        words=choice.words,
         confidence=choice.confidence,
-        borders=borders_named(choice.words),
+        progress=ConsoleProgress(),
     )
     _write(outputs, csv_text(table), markdown_text(table))
     _show(outputs, score_view(table), json_document(table))
@@ -156,44 +152,36 @@ def _analyze_scores(choice: _Choice, baseline: str | None, outputs: _Outputs) ->
 def _analyze_calibration(
     choice: _Choice, num_bins: int | None, plot: Path | None, outputs: _Outputs
 ) -> None:
+    from self_ensemble.cli.console import ConsoleProgress
+    from self_ensemble.jobs.analyze import calibrate
     from self_ensemble.report.calibration import (
         calibration_view,
         csv_text,
         json_document,
         markdown_text,
     )
+    from self_ensemble.results.paths import model_folder_name
     from self_ensemble.scoring.calibration import DEFAULT_NUM_BINS
-    from self_ensemble.scoring.calibration_table import calibration_table
     from self_ensemble.scoring.folders import calibration_folders
-    from self_ensemble.scoring.lemmas import lemmatiser_named
 
-    folders = calibration_folders(choice.output_dir, choice.dataset, choice.model)
-    _tell_notes(folders)
+    model = None if choice.model is None else model_folder_name(choice.model)
+    folders = calibration_folders(choice.output_dir, choice.dataset, model)
     if plot is not None:
         _check_plot(plot, folders)
-    table = calibration_table(
-        folders,
-        lemmatiser_named(choice.lemmatiser),
-        lemmatiser_name=choice.lemmatiser,
+    table = calibrate(
+        choice.dataset,
+        choice.model,
+        output_dir=choice.output_dir,
         num_bins=DEFAULT_NUM_BINS if num_bins is None else num_bins,
+        lemmatiser=choice.lemmatiser,
         confidence=choice.confidence,
+        progress=ConsoleProgress(),
     )
     _write(outputs, csv_text(table), markdown_text(table))
     _show(outputs, calibration_view(table), json_document(table))
     # Standard output is one JSON document where that was asked for.
     for line in _plot(table, plot, folders):
         typer.echo(line, err=outputs.as_json)
-
-
-def _tell_notes(folders: Sequence["ResultFolder"]) -> None:
-    """Refuse files under another's name, and say which cannot be checked."""
-    from self_ensemble.results.standing import note_on
-
-    for folder in folders:
-        for name in (*folder.names, *folder.confidences):
-            note = note_on(folder.path / f"{name}.feather")
-            if note is not None:
-                typer.echo(note, err=True)
 
 
 def _check_plot(plot: Path, folders: Sequence["ResultFolder"]) -> None:
@@ -241,19 +229,6 @@ def _show(outputs: _Outputs, view: "RenderableType", document: dict[str, object]
     if outputs.as_json:
         typer.echo(json.dumps(document, ensure_ascii=False, allow_nan=False))
         return
-    from rich.console import Console
+    from self_ensemble.cli.console import page_console
 
-    console = Console()
-    # A file or a pipe has no width; rich would assume 80 columns.
-    if not console.is_terminal:
-        console = Console(width=120)
-    console.print(view)
-
-
-def _folder_name(output_dir: Path, model: str | None) -> str | None:
-    """Name the folder that `generate` gave to the model's results."""
-    if model is None:
-        return None
-    from self_ensemble.results.paths import result_path
-
-    return result_path(output_dir, "any", model, "origin", 1, None).parent.name
+    page_console().print(view)

@@ -1,7 +1,10 @@
 """`self-ensemble confidence`: how sure the model is of each wording."""
 
+import json
+from math import isnan
 from pathlib import Path
-from typing import Annotated
+from statistics import fmean
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,6 +12,9 @@ from self_ensemble.cli import options
 from self_ensemble.cli.options import METHOD, one_of
 from self_ensemble.errors import UserError
 from self_ensemble.results.paths import ESTIMATORS
+
+if TYPE_CHECKING:
+    from self_ensemble.jobs.results import Results
 
 
 def confidence(
@@ -70,7 +76,6 @@ def confidence(
     confidence-NAME.feather, which `generate --weights NAME` and `analyze --calibration` read.
     A stopped or killed run goes on when started again. Exit code 3: some rows could not be asked.
     """
-    one_of("chat template setting", chat_template, ["auto", "on", "off"])
     options.at_least("--max-new-tokens", max_new_tokens, 1)
     options.at_least("--num-samples", num_samples, 1)
     estimators = options.parse_names(estimator)
@@ -88,29 +93,77 @@ def confidence(
     chosen = options.parse_indices(indices)
     num_wordings = options.wordings_per_question(num_paraphrases, num_manual, num_auto)
     # Here, not above: torch would make every `--help` wait.
-    from self_ensemble.cli.confidence_job import ConfidenceJob, run_confidence_job
-    from self_ensemble.cli.setup import DataOptions, ModelOptions
+    from self_ensemble.cli.console import ConsoleProgress
+    from self_ensemble.jobs.confidence import ConfidenceOptions
+    from self_ensemble.jobs.confidence import estimate_confidence as run
+    from self_ensemble.jobs.inputs import DataOptions, ModelOptions
 
-    return run_confidence_job(
-        ConfidenceJob(
-            DataOptions(
-                dataset, data, paraphrases, max_samples, offset, num_shots, num_manual, num_auto,
-                seed, columns, encoding, split, answers_separator,
-            ),
-            ModelOptions(model, attention, device, dtype, trust_remote_code, aliases),
-            estimators=estimators,
+    found = run(
+        DataOptions(
+            dataset, data, paraphrases, max_samples, offset, num_shots, num_manual, num_auto,
+            seed, columns, encoding, split, answers_separator,
+        ),
+        model=ModelOptions(model, attention, device, dtype, trust_remote_code, aliases),
+        estimators=estimators,
+        output_dir=output_dir,
+        options=ConfidenceOptions(
             num_samples=100 if num_samples is None else num_samples,
             temperature=0.6 if temperature is None else temperature,
             top_p=0.9 if top_p is None else top_p,
+            seed=seed,
             num_paraphrases=num_wordings,
             indices=chosen,
             chat_template=chat_template,
             max_new_tokens=max_new_tokens,
             stop=options.parse_stop(stop),
             batch_size=options.parse_batch_size(batch_size),
-            output_dir=output_dir,
             overwrite=overwrite,
             repair=repair,
-            as_json=as_json,
-        )
+        ),
+        progress=ConsoleProgress(as_json=as_json),
     )  # fmt: skip
+    _report(found, as_json=as_json)
+    return 3 if found.failed else 0
+
+
+def _report(found: "Results", *, as_json: bool) -> None:
+    """Show what each estimator says on average, and where it is written."""
+    values = {name: [row["confidence"] for row in found.rows(name)] for name in found.files}
+    means = {}
+    for name, of_rows in values.items():
+        known = [value for value in of_rows if not isnan(value)]
+        means[name] = fmean(known) if known else None
+    per_question = found.seconds_per_question
+    if as_json:
+        document = {
+            "files": {name: str(path) for name, path in found.files.items()},
+            "mean_confidence": means,
+            "errors": len(found.failed),
+            "seconds_per_question": per_question,
+            "counters": dict(found.counters),
+        }
+        typer.echo(json.dumps(document))
+        return
+    from rich import box
+    from rich.table import Table
+
+    from self_ensemble.cli.console import count, page_console
+
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("estimator")
+    table.add_column("wordings", justify="right")
+    table.add_column("mean confidence", justify="right")
+    table.add_column("file")
+    for name, mean in means.items():
+        shown = "-" if mean is None else f"{mean:.3f}"
+        table.add_row(name, str(len(values[name])), shown, found.files[name].name)
+    page = page_console()
+    page.print(table)
+    page.print(f"in {found.folder}", soft_wrap=True, highlight=False)
+    if per_question is not None:
+        done = count(found.outcome.num_questions, "question")
+        page.print(f"{done}, {per_question:.2f} s per question.", highlight=False)
+    if found.failed:
+        failed = count(len(found.failed), "question")
+        page.print(f"{failed} could not be asked or answered; see column 'error'.")
+    page.print("How far they can be trusted: self-ensemble analyze --calibration", highlight=False)

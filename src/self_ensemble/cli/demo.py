@@ -21,42 +21,38 @@ def demo(
 ) -> int:
     """Answer the bundled questions with every method and compare the methods."""
     # Here, not above: torch would make every `--help` wait.
-    from self_ensemble.cli.jobs import Job, run_job
-    from self_ensemble.cli.setup import DataOptions, ModelOptions, page_console
+    from self_ensemble.cli.console import ConsoleProgress, page_console
+    from self_ensemble.cli.generate import report
+    from self_ensemble.jobs.generate import GenerateOptions, generate
+    from self_ensemble.jobs.inputs import DataOptions
     from self_ensemble.report.examples import choose_examples, example_view, make_examples
     from self_ensemble.report.tables import score_view
-    from self_ensemble.results.disk import read_table
-    from self_ensemble.results.paths import result_path
     from self_ensemble.scoring.folders import result_folders
     from self_ensemble.scoring.lemmas import lemmatiser_named
     from self_ensemble.scoring.score_table import score_table
 
-    job = Job(
+    progress = ConsoleProgress()
+    results = generate(
         DataOptions("demo", max_samples=max_samples),
-        ModelOptions(model),
-        methods=("all",),
+        model=model,
+        methods=["all"],
         output_dir=output_dir,
-        overwrite=overwrite,
-        repair=repair,
+        options=GenerateOptions(overwrite=overwrite, repair=repair),
+        progress=progress,
     )
-    code = run_job(job)
-    if code not in (0, 3):
-        return code
+    report(results, progress, as_json=False)
     console = page_console()
-    paths = {
-        method: result_path(output_dir, "demo", model, method, job.num_paraphrases, None)
-        for method in ("per_prompt", *SHOWN)
-    }
-    rows = {method: read_table(path).to_pylist() for method, path in paths.items()}
+    rows = {method: results.rows(method) for method in ("per_prompt", *SHOWN)}
     lemmatiser = lemmatiser_named("simplemma")
     fused = {method: rows[method] for method in SHOWN}
     for example in choose_examples(make_examples(rows["per_prompt"], fused, lemmatiser)):
         console.print()
         console.print(example_view(example))
-    folder = paths["per_prompt"].parent
     table = score_table(
-        result_folders(output_dir, "demo", folder.name), lemmatiser, lemmatiser_name="simplemma"
+        result_folders(output_dir, "demo", results.folder.name),
+        lemmatiser,
+        lemmatiser_name="simplemma",
     )
     console.print()
     console.print(score_view(table))
-    return code
+    return 3 if results.failed else 0

@@ -1,13 +1,18 @@
 """`self-ensemble generate`: answer a data set and keep the results."""
 
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from self_ensemble.cli import options
-from self_ensemble.cli.options import METHOD, one_of
+from self_ensemble.cli.options import METHOD
 from self_ensemble.cli.show_questions import questions_json, questions_page
+
+if TYPE_CHECKING:
+    from self_ensemble.cli.console import ConsoleProgress
+    from self_ensemble.jobs.results import Results
 
 
 def generate(
@@ -97,19 +102,17 @@ def generate(
     Rows are on disk batch by batch: a stopped or killed run goes on when started again.
     Exit code 3: some rows could not be asked; they are kept as error rows.
     """
-    one_of("positions", positions, ["aligned", "contiguous"])
-    one_of("fusion point", fusion_point, ["cue", "last_segment"])
-    one_of("way to decode", decode, ["tree", "captured", "compiled"])
-    one_of("chat template setting", chat_template, ["auto", "on", "off"])
     options.at_least("--max-new-tokens", max_new_tokens, 1)
     options.check_templates(manual_read_each_other, dataset, paraphrases)
     options.at_least("--show-questions", show_questions, 1)
     chosen = options.parse_indices(indices)
     num_wordings = options.wordings_per_question(num_paraphrases, num_manual, num_auto)
     # Here, not above: torch would make every `--help` wait.
-    from self_ensemble.cli.jobs import Job, run_job
-    from self_ensemble.cli.setup import DataOptions, ModelOptions
+    from self_ensemble.cli.console import ConsoleProgress
     from self_ensemble.decoding.fusion import CONTRAST
+    from self_ensemble.jobs.generate import GenerateOptions
+    from self_ensemble.jobs.generate import generate as run
+    from self_ensemble.jobs.inputs import DataOptions, ModelOptions
     from self_ensemble.weighting.sources import PUBLISHED
 
     questions = DataOptions(
@@ -120,11 +123,13 @@ def generate(
         page = questions_json if as_json else questions_page
         typer.echo(page(questions.load(), show_questions))
         return 0
-    return run_job(
-        Job(
-            questions,
-            ModelOptions(model, attention, device, dtype, trust_remote_code, aliases),
-            methods=options.parse_names(method),
+    progress = ConsoleProgress(as_json=as_json)
+    results = run(
+        questions,
+        model=ModelOptions(model, attention, device, dtype, trust_remote_code, aliases),
+        methods=options.parse_names(method),
+        output_dir=output_dir,
+        options=GenerateOptions(
             num_paraphrases=num_wordings,
             indices=chosen,
             manual_read_each_other=manual_read_each_other,
@@ -138,11 +143,42 @@ def generate(
             stop=options.parse_stop(stop),
             temperature=temperature,
             top_p=top_p,
+            seed=seed,
             decode=decode,
             batch_size=options.parse_batch_size(batch_size),
-            output_dir=output_dir,
             overwrite=overwrite,
             repair=repair,
-            as_json=as_json,
+        ),
+        progress=progress,
+    )
+    report(results, progress, as_json=as_json)
+    return 3 if results.failed else 0
+
+
+def report(results: "Results", progress: "ConsoleProgress", *, as_json: bool) -> None:
+    """Say where the results are, and what was done."""
+    num_errors, per_question = len(results.failed), results.seconds_per_question
+    if as_json:
+        summary = {
+            "files": {name: str(path) for name, path in results.files.items()},
+            "answered": results.outcome.num_questions,
+            "errors": num_errors,
+            "seconds_per_question": per_question,
+            "backend": results.backend,
+            "counters": dict(results.counters),
+        }
+        typer.echo(json.dumps(summary))
+        return
+    from self_ensemble.cli.console import count
+
+    progress.say(f"Results: {', '.join(path.name for path in results.files.values())}")
+    progress.say(f"  in {results.folder}")
+    if per_question is not None:
+        progress.say(
+            f"{count(results.outcome.num_questions, 'question')}, "
+            f"{count(len(results.files), 'method')}, {per_question:.2f} s per question for all "
+            f"of them, attention backend {results.backend}."
         )
-    )  # fmt: skip
+    if num_errors:
+        failed = count(num_errors, "question")
+        progress.say(f"{failed} could not be asked or answered; see the column 'error'.")

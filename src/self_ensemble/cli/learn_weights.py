@@ -1,12 +1,17 @@
 """`self-ensemble learn-weights`: one weight per wording, fitted on a small labelled dev set."""
 
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from self_ensemble.cli import options
-from self_ensemble.cli.options import METHOD, RESULT, one_of
+from self_ensemble.cli.options import METHOD, RESULT
+
+if TYPE_CHECKING:
+    from self_ensemble.cli.console import ConsoleProgress
+    from self_ensemble.jobs.learn_weights import LearnedResult
 
 
 def learn_weights(
@@ -69,30 +74,69 @@ def learn_weights(
     The weights make the right answers most likely when the wordings are pooled as weighted_avg
     does. Use them on other questions: generate --weights learned refuses the ones learned from.
     """
-    one_of("grouping", by, ["index", "template"])
-    one_of("chat template setting", chat_template, ["auto", "on", "off"])
     num_wordings = options.wordings_per_question(num_paraphrases, num_manual, num_auto)
+    options.at_least("--max-samples", max_samples, 1)
     # Here, not above: torch would make every `--help` wait.
-    from self_ensemble.cli.learn_weights_job import LearnJob, run_learn_job
-    from self_ensemble.cli.setup import DataOptions, ModelOptions
+    from self_ensemble.cli.console import ConsoleProgress
+    from self_ensemble.jobs.inputs import DataOptions, ModelOptions
+    from self_ensemble.jobs.learn_weights import LearnOptions
+    from self_ensemble.jobs.learn_weights import learn_weights as run
 
-    return run_learn_job(
-        LearnJob(
-            DataOptions(
-                dataset, data, paraphrases, max_samples, offset, num_shots, num_manual, num_auto,
-                seed, columns, encoding, split, answers_separator,
-            ),
-            ModelOptions(model, attention, device, dtype, trust_remote_code, aliases),
+    progress = ConsoleProgress(as_json=as_json)
+    found = run(
+        DataOptions(
+            dataset, data, paraphrases, max_samples, offset, num_shots, num_manual, num_auto,
+            seed, columns, encoding, split, answers_separator,
+        ),
+        model=ModelOptions(model, attention, device, dtype, trust_remote_code, aliases),
+        output=output,
+        output_dir=output_dir,
+        options=LearnOptions(
             by=by,
             num_paraphrases=num_wordings,
             indices=options.parse_indices(indices),
             folds=folds,
+            seed=seed,
             chat_template=chat_template,
             batch_size=options.parse_batch_size(batch_size),
-            output=output,
-            output_dir=output_dir,
             overwrite=overwrite,
             repair=repair,
-            as_json=as_json,
-        )
+        ),
+        progress=progress,
     )  # fmt: skip
+    _report(found, progress, as_json=as_json)
+    return 0
+
+
+def _report(found: "LearnedResult", progress: "ConsoleProgress", *, as_json: bool) -> None:
+    """Show what a file of learned weights holds, whether it is new or was there already."""
+    document, learned, held_out = found.document, found.learned, found.held_out
+    num_questions, left_out = len(document["dev_uuids"]), document["left_out"]
+    if as_json:
+        summary = {
+            "file": str(found.path),
+            "by": document["by"],
+            "weights": learned.weights,
+            "questions": num_questions,
+            "left_out": len(left_out),
+            "nll": learned.nll,
+            "nll_uniform": learned.nll_uniform,
+            "cross_validation": document["cross_validation"],
+        }
+        typer.echo(json.dumps(summary))
+        return
+    from self_ensemble.cli.console import count, page_console
+    from self_ensemble.report.learned_weights import likelihood_table, weights_table
+
+    page = page_console()
+    page.print(weights_table(document["indices"], learned))
+    page.print(likelihood_table(learned, held_out, num_questions))
+    if not held_out.favours_learned:
+        page.print(
+            "On questions that they were not fitted on, learned weights are not clearly better "
+            "than equal ones."
+        )
+    for uuid, reason in list(left_out.items())[:1]:
+        not_asked = count(len(left_out), "question")
+        progress.say(f"{not_asked} could not be asked; the first is {uuid}: {reason}")
+    progress.say(f"Weights: {found.path}")

@@ -18,7 +18,7 @@ from self_ensemble.cli.generate import generate
 from self_ensemble.cli.learn_weights import learn_weights
 from self_ensemble.cli.mask import mask
 from self_ensemble.cli.paraphrase import paraphrase
-from self_ensemble.errors import UserError
+from self_ensemble.errors import Stopped, UserError
 
 # Options of published scripts are written with underscores; both forms work.
 app = typer.Typer(
@@ -84,6 +84,8 @@ def main(arguments: list[str]) -> int:
         sys.stdout.flush()
     except typer.Exit as error:
         return error.exit_code
+    except Stopped as stopped:
+        return stopped.exit_code
     except (typer.Abort, KeyboardInterrupt):
         return _refuse("Stopped.", 130)
     except BrokenPipeError:

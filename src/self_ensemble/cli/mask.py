@@ -168,7 +168,7 @@ def mask(
         raise UserError(f"Got more than {LONGEST:,} tokens in all. Give smaller numbers.")
     # Here, not above: torch would make every `--help` wait.
     from self_ensemble.cli.mask_job import Drawing, MaskJob, draw_lengths, draw_wordings
-    from self_ensemble.cli.setup import DataOptions, ModelOptions
+    from self_ensemble.jobs.inputs import DataOptions, ModelOptions
 
     drawing = Drawing(generated, positions, fusion_point, segment_weights)
     if source == "--lengths":

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
-from self_ensemble.cli.setup import DataOptions, ModelOptions, message_console, prompt_frame
+from self_ensemble.cli.console import ConsoleProgress
 from self_ensemble.decoding.engine import Engine
 from self_ensemble.decoding.self_check import check_isolation
 from self_ensemble.errors import UserError
+from self_ensemble.jobs.inputs import DataOptions, ModelOptions, prompt_frame
 from self_ensemble.models.support import why_no_longer
 from self_ensemble.packing.layout import Layout, build_layout
 from self_ensemble.prompts.parts import PromptParts
@@ -88,7 +89,7 @@ def draw_wordings(job: MaskJob, echo: Callable[[str], None]) -> bool:
         UserError: The wordings cannot be had, or do not fit into the model.
     """
     question_set, title, wordings, readable = _wordings(job)
-    loaded = job.model.load(message_console(as_json=False))
+    loaded = job.model.load(ConsoleProgress())
     parts = prompt_frame(job.chat_template, loaded, question_set).parts(wordings)
     layout = job.drawing.layout(parts, readable)
     sequence = packed_sequence(layout, len(parts.prefix), job.drawing.num_generated)

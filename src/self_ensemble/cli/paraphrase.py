@@ -1,8 +1,10 @@
 """`self-ensemble paraphrase`: N new wordings of every question, checked and kept in a file."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -137,34 +139,37 @@ def paraphrase(
             _refuse_ignored("--human without --check answer asks no model", {"--model": model})
     _check_entailment(check, nli_model, nli_threshold)
     # Here, not above: torch would make every `--help` wait.
-    from self_ensemble.cli.paraphrase_job import ParaphraseJob, run_paraphrase_job, show_file
-    from self_ensemble.cli.setup import DataOptions, ModelOptions
+    from self_ensemble.cli.console import ConsoleProgress
+    from self_ensemble.jobs.inputs import DataOptions, ModelOptions
+    from self_ensemble.jobs.paraphrase import ParaphraseOptions
+    from self_ensemble.jobs.paraphrase import paraphrase as run
 
     if dataset is None:
-        return show_file(output, show)
-    return run_paraphrase_job(
-        ParaphraseJob(
-            data=DataOptions(
-                dataset=dataset,
-                data=data,
-                max_samples=max_samples,
-                offset=offset,
-                num_shots=num_shots,
-                seed=seed,
-                columns=columns,
-                encoding=encoding,
-                split=split,
-                answers_separator=answers_separator,
-            ),
-            model=ModelOptions(
-                model=model or "smollm2_135m_it",
-                attention=attention,
-                device=device,
-                dtype=dtype,
-                trust_remote_code=trust_remote_code,
-                aliases=aliases,
-            ),
-            output=output,
+        return _show_file(output, show)
+    progress = ConsoleProgress(as_json=as_json)
+    wordings = run(
+        DataOptions(
+            dataset=dataset,
+            data=data,
+            max_samples=max_samples,
+            offset=offset,
+            num_shots=num_shots,
+            seed=seed,
+            columns=columns,
+            encoding=encoding,
+            split=split,
+            answers_separator=answers_separator,
+        ),
+        output,
+        model=ModelOptions(
+            model=model or "smollm2_135m_it",
+            attention=attention,
+            device=device,
+            dtype=dtype,
+            trust_remote_code=trust_remote_code,
+            aliases=aliases,
+        ),
+        options=ParaphraseOptions(
             num=num if human else num or 5,
             human=human,
             check=check,
@@ -173,13 +178,50 @@ def paraphrase(
             tries=16 if tries is None else tries,
             temperature=0.7 if temperature is None else temperature,
             top_p=0.9 if top_p is None else top_p,
+            seed=seed,
             batch_size=opt.parse_batch_size(batch_size),
             overwrite=overwrite,
             repair=repair,
-            as_json=as_json,
-            show=show,
-        )
+        ),
+        progress=progress,
     )
+    seconds = wordings.seconds
+    if as_json:
+        line = {
+            "files": [str(file) for file in wordings.files],
+            **asdict(wordings.summary),
+            "seconds": None if seconds is None else round(seconds, 3),
+        }
+        typer.echo(json.dumps(line))
+    else:
+        from self_ensemble.report.wordings import summary_lines
+
+        _show(wordings.rows()[:show])
+        progress.say(f"Wordings: {', '.join(str(file) for file in wordings.files)}")
+        for text in summary_lines(wordings.summary, num if human else num or 5, seconds):
+            progress.say(text)
+    return 3 if wordings.summary.errors else 0
+
+
+def _show_file(path: Path, num_shown: int) -> int:
+    """Show the first questions of a finished file; returns the exit code."""
+    from self_ensemble.wordings.run import Output, read_rows
+
+    store = Output.of(path).store
+    if not store.exists():
+        raise UserError(f"{store} does not exist. Give --dataset to make it, or another --output.")
+    _show(read_rows(store)[:num_shown])
+    return 0
+
+
+def _show(rows: Sequence[Mapping[str, Any]]) -> None:
+    from self_ensemble.cli.console import page_console
+    from self_ensemble.report.wordings import wordings_view
+
+    console = page_console()
+    for row in rows:
+        console.print(wordings_view(row))
+        console.print()
 
 
 def _check_entailment(check: str, nli_model: str | None, nli_threshold: float | None) -> None:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -80,6 +80,41 @@ def load_file(
         shots=shots,
         instruction=INSTRUCTION,
         source=f"{path} (sha256 {table.sha256})",
+    )
+
+
+def questions_from_rows(
+    rows: Sequence[Mapping[str, object]],
+    *,
+    name: str = "questions",
+    num_shots: int = 0,
+    seed: int = 0,
+    options: FileOptions = PLAIN,
+) -> QuestionSet:
+    """Make a data set of rows that are in memory already, as a JSON Lines file would hold them.
+
+    Args:
+        rows: Such as `{"question": ..., "paraphrases": [...], "answers": [...]}`.
+        name: What the data set is called, and the folder of its results.
+        num_shots: Rows set aside as few-shot examples.
+        seed: Seed of their choice.
+        options: Which columns, and what stands between answers.
+
+    Raises:
+        UserError: There are no rows, a row cannot be used, or they are too few for the examples.
+    """
+    if not rows:
+        raise UserError("Got no questions. Give at least one row.")
+    numbered = [Row(f"row {number}", dict(row)) for number, row in enumerate(rows)]
+    shots, questions = set_aside(
+        unique_questions(numbered, options), num_shots=num_shots, seed=seed, source=name
+    )
+    return QuestionSet(
+        name=name,
+        questions=questions,
+        shots=shots,
+        instruction=INSTRUCTION,
+        source=f"{len(rows)} rows in memory",
     )
 
 

@@ -63,13 +63,13 @@ def _rejected(row: Mapping[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-def summary_lines(summary: Summary, num: int | None, seconds: float) -> Sequence[str]:
+def summary_lines(summary: Summary, num: int | None, seconds: float | None) -> Sequence[str]:
     """What a run came to, in a few lines.
 
     Args:
         summary: Counts over the whole file.
         num: Wordings asked for; None if all that pass are kept.
-        seconds: Time of this run; nan if it did nothing.
+        seconds: Time of this run; None if it did nothing.
     """
     share = summary.survived / summary.candidates if summary.candidates else math.nan
     lines = [
@@ -85,6 +85,6 @@ def summary_lines(summary: Summary, num: int | None, seconds: float) -> Sequence
         lines.append(f"Questions with fewer than {num} wordings: {few}.")
     if summary.errors:
         lines.append(f"Questions that could not be reworded: {summary.errors} (column 'error').")
-    if not math.isnan(seconds):
+    if seconds is not None:
         lines.append(f"{seconds:.1f} s.")
     return lines

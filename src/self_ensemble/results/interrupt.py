@@ -1,6 +1,7 @@
 """Ctrl-C and SIGTERM let the batch in work finish; the second one stops at once."""
 
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ class Interruption:
 
 @contextmanager
 def finish_batch_on_signal() -> Iterator[Interruption]:
-    """Watch for SIGINT and SIGTERM while the block runs; main thread only.
+    """Watch for SIGINT and SIGTERM while the block runs; in another thread none comes.
 
     Yields:
         The place to look after each batch. `received` stays set after the block.
@@ -36,6 +37,9 @@ def finish_batch_on_signal() -> Iterator[Interruption]:
         KeyboardInterrupt: At the second signal, wherever the program is.
     """
     interruption = Interruption()
+    if threading.current_thread() is not threading.main_thread():
+        yield interruption
+        return
 
     def note(number: int, frame: FrameType | None) -> None:
         if interruption.received is not None:

@@ -123,7 +123,12 @@ def check_name(path: Path, made_with: Mapping[str, object]) -> None:
 def result_folder(output_dir: Path, dataset_name: str, model_name: str) -> Path:
     """Where all files of one model on one data set lie."""
     dataset = folder_name(dataset_name, "a data set called")
-    return output_dir / dataset / folder_name(_model_folder(model_name), "a model called")
+    return output_dir / dataset / model_folder_name(model_name)
+
+
+def model_folder_name(model_name: str) -> str:
+    """The folder of a model's results: of a hub id without its slash, of a path the last part."""
+    return folder_name(_model_folder(model_name), "a model called")
 
 
 def folder_name(name: str, what: str) -> str:

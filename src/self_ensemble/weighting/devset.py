@@ -25,13 +25,11 @@ class DevSet:
         questions: The questions that could be asked, in order.
         candidates: One entry for each of them.
         left_out: Why the others could not be asked, by uuid.
-        signal_exit_code: 130 or 143 if the user stopped it; then it is not whole. Else 0.
     """
 
     questions: tuple[Question, ...]
     candidates: tuple[Candidates, ...]
     left_out: dict[str, str]
-    signal_exit_code: int
 
 
 def ask_dev_set(
@@ -58,6 +56,7 @@ def ask_dev_set(
         top_k: Most probable tokens that are kept of each wording at each position.
 
     Raises:
+        Stopped: By a signal.
         UserError: No question can be asked.
     """
     left_out: dict[str, str] = {}
@@ -89,7 +88,7 @@ def ask_dev_set(
         num_errors = sum(question.uuid in left_out for question in batch)
         return BatchProgress(len(batch), num_errors, time.perf_counter() - started)
 
-    outcome = run_batches(
+    run_batches(
         questions, run_batch, batch_size=batch_size, may_shrink=may_shrink, on_batch=on_batch
     )
     if not found and left_out:
@@ -99,7 +98,6 @@ def ask_dev_set(
         tuple(question for question in questions if question.uuid in found),
         tuple(found[question.uuid] for question in questions if question.uuid in found),
         left_out,
-        outcome.signal_exit_code,
     )
 
 

@@ -12,7 +12,7 @@ from self_ensemble.errors import UserError
 from self_ensemble.questions.schema import Question, QuestionSet
 from self_ensemble.results.disk import read_bytes
 from self_ensemble.results.manifest import Manifest
-from self_ensemble.results.paths import learned_weights_path
+from self_ensemble.results.paths import model_folder_name
 from self_ensemble.weighting.groups import By, group_of
 
 KIND = "learned weights"
@@ -44,11 +44,6 @@ class LearnedWeights:
     dataset: str
     model_folder: str
     dev_uuids: tuple[str, ...]
-
-
-def model_folder(model: str) -> str:
-    """Name of a model's folder among the results."""
-    return learned_weights_path(Path(), "any", model).parent.name
 
 
 def learned_fields(learned: LearnedWeights) -> dict[str, object]:
@@ -136,7 +131,7 @@ def learned_weights_for(
     learned = read_learned(path)
     for what, theirs, ours in (
         ("data set", learned.dataset, question_set.name),
-        ("model", learned.model_folder, model_folder(model)),
+        ("model", learned.model_folder, model_folder_name(model)),
         ("wordings", _listed(learned.indices), _listed(chosen)),
     ):
         if theirs != ours:

@@ -10,11 +10,11 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import torch
-from rich.console import Console
 
 from self_ensemble.batches import BatchProgress, Outcome
-from self_ensemble.cli.filling import fill, leave_out_finished
-from self_ensemble.errors import UserError
+from self_ensemble.cli.console import ConsoleProgress
+from self_ensemble.errors import Stopped, UserError
+from self_ensemble.jobs.filling import fill, leave_out_finished
 from self_ensemble.questions.schema import Question
 from self_ensemble.results.manifest import Manifest
 from self_ensemble.results.plan import RowPlan
@@ -35,13 +35,13 @@ def run(
 ) -> tuple[list[Batch], Outcome]:
     """Fill files named after their stems; the batches that were put into them, and the end."""
     batches: list[Batch] = []
-    console = Console(stderr=True)
+    progress = ConsoleProgress()
     with ExitStack() as closing:
         files = {
             path.stem: closing.enter_context(ResultFile.open(path, Manifest({}), PLAN))
             for path in paths
         }
-        unfinished = leave_out_finished(files, console)
+        unfinished = leave_out_finished(files, progress)
 
         def run_batch(batch: Sequence[Question]) -> BatchProgress:
             uuids = [question.uuid for question in batch]
@@ -53,7 +53,7 @@ def run(
 
         outcome = fill(
             unfinished.values(), QUESTIONS, run_batch,
-            batch_size=batch_size, may_shrink=may_shrink, console=console, doing="asking",
+            batch_size=batch_size, may_shrink=may_shrink, progress=progress, doing="asking",
         )  # fmt: skip
     return batches, outcome
 
@@ -75,7 +75,7 @@ def test_a_run_that_goes_on_does_nothing_twice(tmp_path, capsys) -> None:
     with pytest.raises(UserError, match="stopped"):
         run([path], before_batch=fail_at("q5"))
     assert capsys.readouterr().err == ""
-    assert run([path], 3) == ([["q4", "q5", "q6"]], Outcome(3, 1.0, 0))
+    assert run([path], 3) == ([["q4", "q5", "q6"]], Outcome(3, 1.0))
     assert capsys.readouterr().err == "Going on after 4 of 7 questions.\n"
     assert written(path) == ALL
 
@@ -86,7 +86,7 @@ def test_a_finished_file_is_named_and_left_out_and_the_others_are_filled(tmp_pat
     assert run(paths, 4)[0] == [ALL[:4], ALL[4:]]
     assert capsys.readouterr().err == "Finished already: b.\n"
     assert [written(path) for path in paths] == [ALL] * 3
-    assert run(paths) == ([], Outcome(0, 0.0, 0))
+    assert run(paths) == ([], Outcome(0, 0.0))
     assert capsys.readouterr().err == "Finished already: a, b, c.\n"
 
 
@@ -106,14 +106,19 @@ def test_a_signal_ends_a_run_after_a_whole_batch_and_leaves_the_file_unfinished(
 ) -> None:
     path = tmp_path / "a.feather"
 
+    asked: list[Batch] = []
+
     def interrupt(batch: Batch) -> None:
+        asked.append(batch)
         if "q2" in batch:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    batches, outcome = run([path], before_batch=interrupt)
-    assert (batches, outcome) == ([["q0", "q1"], ["q2", "q3"]], Outcome(4, 2.0, 143))
+    with pytest.raises(Stopped) as stopped:
+        run([path], before_batch=interrupt)
+    assert (asked, stopped.value.exit_code) == ([["q0", "q1"], ["q2", "q3"]], 143)
     assert "Run the same command again to go on." in capsys.readouterr().err
     assert not path.exists()
+    assert run([path], 7)[0] == [["q4", "q5", "q6"]]
 
 
 def test_a_batch_that_does_not_fit_is_halved_and_no_question_is_lost(tmp_path, capsys) -> None:

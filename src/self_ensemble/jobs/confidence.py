@@ -1,0 +1,213 @@
+"""Estimate how sure the model is of its answers: what `self-ensemble confidence` does."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from self_ensemble.asking import Settings
+from self_ensemble.confidence.estimators import ESTIMATORS
+from self_ensemble.confidence.run import ConfidenceRun
+from self_ensemble.confidence.self_report import TrueOrFalse
+from self_ensemble.decoding.choose import Sampling
+from self_ensemble.ensemble import Ensemble
+from self_ensemble.errors import UserError
+from self_ensemble.finite_rows import held_back
+from self_ensemble.jobs.filling import fill, leave_out_finished
+from self_ensemble.jobs.inputs import (
+    CHAT_TEMPLATE,
+    Data,
+    LateModel,
+    Model,
+    Questions,
+    check_choice,
+    default_batch_size,
+    prompt_frame,
+)
+from self_ensemble.jobs.progress import SILENT, Progress
+from self_ensemble.jobs.results import Results
+from self_ensemble.models.aliases import DEFAULT_MODEL
+from self_ensemble.results.disk import check_writable
+from self_ensemble.results.manifest import Manifest
+from self_ensemble.results.paths import confidence_path, result_folder
+from self_ensemble.results.plan import RowPlan
+from self_ensemble.results.schema import CONFIDENCE_SCHEMA
+from self_ensemble.results.store import ResultFile
+from self_ensemble.run import (
+    MAY_DIFFER,
+    WordingChoice,
+    fewest_wordings_message,
+    manifest_fields,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ConfidenceOptions:
+    """How confidences are estimated.
+
+    Attributes:
+        num_samples: Answers that `sampling` draws of each wording.
+        temperature: Of these draws.
+        top_p: Their nucleus.
+        seed: Of these draws.
+        num_paraphrases: Wordings per question, N, the original included.
+        indices: These wordings instead.
+        chat_template: "auto", "on" or "off".
+        max_new_tokens: Longest answer, in tokens; None for the data set's.
+        stop: Strings that end an answer; None for the data set's.
+        batch_size: Questions at once; None lets it shrink to what fits.
+        overwrite: Start anew over old results.
+        repair: Set aside what is damaged, and make it again.
+    """
+
+    num_samples: int = 100
+    temperature: float = 0.6
+    top_p: float = 0.9
+    seed: int = 0
+    num_paraphrases: int = 5
+    indices: tuple[int, ...] | None = None
+    chat_template: str = "off"
+    max_new_tokens: int | None = None
+    stop: tuple[str, ...] | None = None
+    batch_size: int | None = None
+    overwrite: bool = False
+    repair: bool = False
+
+
+STANDARD = ConfidenceOptions()
+
+
+def estimate_confidence(
+    questions: Questions,
+    *,
+    model: Model = DEFAULT_MODEL,
+    estimators: Sequence[str] = ("sampling",),
+    output_dir: Path | str = "results",
+    options: ConfidenceOptions = STANDARD,
+    progress: Progress = SILENT,
+) -> Results:
+    """Estimate how sure the model is of its answer to each wording.
+
+    Each estimator writes one file beside the results, which `generate` reads as weights and
+    `analyze` compares with what was right. A run that was stopped goes on when it is called again.
+
+    Args:
+        questions: As `generate`.
+        model: As `generate`.
+        estimators: "sampling", "logprob", "margin", "entropy", "agreement", "p_true", or "all".
+        output_dir: Folder of all results.
+        options: Everything else.
+        progress: Who is told how it goes.
+
+    Returns:
+        The files and what was done.
+
+    Raises:
+        UserError: Something given cannot be used; what was done before is kept.
+        Stopped: By Ctrl-C or SIGTERM, after a whole batch.
+
+    Example:
+        >>> import self_ensemble as se
+        >>> found = se.estimate_confidence(
+        ...     se.DataOptions("demo", max_samples=1), estimators=["logprob"], output_dir=folder,
+        ...     options=se.ConfidenceOptions(num_paraphrases=2),
+        ... )
+        >>> [0 < row["confidence"] <= 1 for row in found.rows("logprob")]
+        [True, True]
+    """
+    check_choice("chat template setting", options.chat_template, CHAT_TEMPLATE)
+    names = _names(estimators)
+    sampling = Sampling(options.temperature, options.top_p, options.seed)
+    data, late = Data.of(questions), LateModel.of(model)
+    question_set, output_dir = data.question_set, Path(output_dir)
+    choice = WordingChoice(options.num_paraphrases, options.indices)
+    problem = fewest_wordings_message(question_set, choice)
+    if problem is not None:
+        raise UserError(problem)
+    if "agreement" in names and len(choice.chosen()) < 2:
+        raise UserError("The estimator agreement compares wordings. Ask two or more.")
+    if "sampling" in names and sampling.temperature == 0.0:
+        raise UserError("Got --temperature 0, at which all samples are equal. Give more than 0.")
+    check_writable(result_folder(output_dir, question_set.name, late.name).parent)
+    loaded = late.load(progress)
+    ensemble = Ensemble(
+        loaded,
+        "per_prompt",
+        frame=prompt_frame(options.chat_template, loaded, question_set),
+        settings=Settings(
+            max_new_tokens=options.max_new_tokens or question_set.max_new_tokens,
+            stop=question_set.stop if options.stop is None else options.stop,
+        ),
+    )
+    made_with = manifest_fields(ensemble, question_set, {})
+    uuids = tuple(question.uuid for question in question_set.questions)
+    with ExitStack() as closing:
+        files = {
+            name: closing.enter_context(
+                ResultFile.open(
+                    confidence_path(output_dir, question_set.name, late.name, name),
+                    Manifest(made_with | _manifest_fields(name, options, data, ensemble)),
+                    RowPlan(CONFIDENCE_SCHEMA, uuids, choice.chosen()),
+                    may_differ=MAY_DIFFER,
+                    overwrite=options.overwrite,
+                    repair=options.repair,
+                )
+            )
+            for name in names
+        }
+        unfinished = leave_out_finished(files, progress)
+        run = ConfidenceRun(
+            ensemble,
+            choice,
+            held_back(unfinished, len(question_set.questions)),
+            options.num_samples,
+            sampling,
+            TrueOrFalse(loaded) if "p_true" in unfinished else None,
+        )
+        outcome = fill(
+            unfinished.values(),
+            question_set.questions,
+            run.run_batch,
+            batch_size=options.batch_size or default_batch_size(loaded),
+            may_shrink=options.batch_size is None,
+            progress=progress,
+            doing="exploring",
+        )
+    return Results(
+        {name: file.path for name, file in files.items()},
+        question_set.name,
+        outcome,
+        ensemble.engine.backend_name,
+        run.counters(),
+    )
+
+
+def _names(estimators: Sequence[str]) -> tuple[str, ...]:
+    for name in estimators:
+        check_choice("estimator", name, [*ESTIMATORS, "all"])
+    asked = [one for name in estimators for one in (ESTIMATORS if name == "all" else [name])]
+    if not asked:
+        raise UserError(f"No estimator given. Choose from: {', '.join(ESTIMATORS)}, all.")
+    return tuple(dict.fromkeys(asked))
+
+
+def _manifest_fields(
+    estimator: str, options: ConfidenceOptions, data: Data, ensemble: Ensemble
+) -> dict[str, object]:
+    """The options that what an estimator finds depends on."""
+    sampled = estimator == "sampling"
+    return {
+        "estimator": estimator,
+        "num_paraphrases": options.num_paraphrases,
+        "indices": options.indices,
+        "num_shots": data.options.num_shots,
+        "num_manual": data.options.num_manual,
+        "num_auto": data.options.num_auto,
+        "chat_template": options.chat_template,
+        "max_new_tokens": ensemble.settings.max_new_tokens,
+        "stop": ensemble.settings.stop,
+        "num_samples": options.num_samples if sampled else None,
+        "temperature": options.temperature if sampled else None,
+        "top_p": options.top_p if sampled else None,
+        "seed": options.seed if sampled else None,
+    }

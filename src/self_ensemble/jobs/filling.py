@@ -1,0 +1,81 @@
+"""Result files being filled: what is on disk is left out, a stopped run goes on later."""
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+
+from self_ensemble.batches import BatchProgress, Outcome, run_batches
+from self_ensemble.errors import Stopped
+from self_ensemble.jobs.progress import Progress
+from self_ensemble.questions.schema import Question
+from self_ensemble.results.store import ResultFile
+
+
+def leave_out_finished(
+    files: Mapping[str, ResultFile], progress: Progress
+) -> dict[str, ResultFile]:
+    """The files that are not finished yet; says which are, and what was repaired."""
+    say_repaired(files.values(), progress)
+    finished = [name for name, file in files.items() if file.finished]
+    if finished:
+        progress.say(f"Finished already: {', '.join(finished)}.")
+    return {name: file for name, file in files.items() if name not in finished}
+
+
+def say_repaired(files: Iterable[ResultFile], progress: Progress) -> None:
+    """Say what a repair has set aside."""
+    for file in files:
+        for line in file.repaired:
+            progress.warn(line)
+
+
+def fill(
+    files: Collection[ResultFile],
+    questions: Sequence[Question],
+    run_batch: Callable[[Sequence[Question]], BatchProgress],
+    *,
+    batch_size: int,
+    may_shrink: bool,
+    progress: Progress,
+    doing: str,
+) -> Outcome:
+    """Put every question that a file lacks into the files, batch by batch.
+
+    Args:
+        files: Open, unfinished files.
+        questions: All questions of the files, in their order.
+        run_batch: Puts the rows of some questions into all of the files.
+        batch_size: Questions per batch.
+        may_shrink: Whether a batch that does not fit into memory is tried again at half the
+            size; rows do not depend on it.
+        progress: Who is told.
+        doing: What is done to the questions, for a progress bar.
+
+    Returns:
+        What was done; the files are finished.
+
+    Raises:
+        Stopped: By a signal, after a whole batch.
+        UserError: As `run_batches`, or a file cannot be finished.
+    """
+    if not files:
+        return Outcome(0, 0.0)
+    done = frozenset.intersection(*(file.done for file in files))
+    if done:
+        progress.say(f"Going on after {len(done)} of {len(questions)} questions.")
+    with progress.working(doing, len(questions), len(done)) as on_batch:
+        try:
+            outcome = run_batches(
+                [question for question in questions if question.uuid not in done],
+                run_batch,
+                batch_size=batch_size,
+                may_shrink=may_shrink,
+                on_batch=on_batch,
+                on_shrink=lambda size, smaller: progress.say(
+                    f"{size} questions at once do not fit into memory; going on with {smaller}."
+                ),
+            )
+        except Stopped:
+            progress.say("Stopped after a whole batch. Run the same command again to go on.")
+            raise
+    for file in files:
+        file.finish()
+    return outcome

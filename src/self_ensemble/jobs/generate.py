@@ -1,0 +1,377 @@
+"""Answer a data set with one or several methods: what `self-ensemble generate` does."""
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, fields
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+from self_ensemble.asking import Settings
+from self_ensemble.decoding.captured import check_decode
+from self_ensemble.decoding.choose import Sampling
+from self_ensemble.decoding.fusion import CONTRAST
+from self_ensemble.decoding.user_rule import own_function
+from self_ensemble.ensemble import Ensemble
+from self_ensemble.errors import UserError
+from self_ensemble.finite_rows import held_back
+from self_ensemble.identity.values import code_identity
+from self_ensemble.jobs.filling import fill, leave_out_finished
+from self_ensemble.jobs.inputs import (
+    CHAT_TEMPLATE,
+    Data,
+    LateModel,
+    Model,
+    Questions,
+    check_choice,
+    default_batch_size,
+    prompt_frame,
+)
+from self_ensemble.jobs.progress import SILENT, Progress
+from self_ensemble.jobs.results import Results
+from self_ensemble.methods import Method, resolve_methods
+from self_ensemble.models.aliases import DEFAULT_MODEL
+from self_ensemble.questions.schema import QuestionSet
+from self_ensemble.results.disk import check_writable
+from self_ensemble.results.manifest import Manifest
+from self_ensemble.results.paths import result_folder, result_path
+from self_ensemble.results.store import ResultFile
+from self_ensemble.run import (
+    MAY_DIFFER,
+    Weights,
+    WordingChoice,
+    answer_batch,
+    fewest_wordings_message,
+    manifest_fields,
+    row_plan,
+    sha256_of,
+)
+from self_ensemble.weighting.sources import file_suffix, require_fitting, weights_from
+
+
+@dataclass(frozen=True, slots=True)
+class GenerateOptions:
+    """How questions are answered; the options of the command line, under their long names.
+
+    Attributes:
+        num_paraphrases: Wordings per question, N, the original included.
+        indices: These wordings instead.
+        manual_read_each_other: Whether MyriadLAMA's manual wordings read the earlier ones.
+        weights: Source of the weights of the weighted methods: an estimator's name, "learned", a
+            file or a column.
+        segment_weights: Weights inside attention: "uniform", "none", or such a source.
+        contrast_strength: How far `contrast` moves away from the prompt without the question.
+        positions: "aligned" or "contiguous".
+        fusion_point: "cue" or "last_segment".
+        chat_template: "auto", "on" or "off".
+        max_new_tokens: Longest answer, in tokens; None for the data set's.
+        stop: Strings that end an answer; None for the data set's.
+        temperature: 0 is greedy.
+        top_p: Nucleus.
+        seed: Of what is sampled.
+        decode: "tree", "captured" or "compiled".
+        batch_size: Questions at once; None lets it shrink to what fits.
+        overwrite: Start anew over old results.
+        repair: Set aside what is damaged, and make it again.
+    """
+
+    num_paraphrases: int = 5
+    indices: tuple[int, ...] | None = None
+    manual_read_each_other: bool = False
+    weights: str | None = None
+    segment_weights: str = "uniform"
+    contrast_strength: float = CONTRAST
+    positions: str = "aligned"
+    fusion_point: str = "cue"
+    chat_template: str = "off"
+    max_new_tokens: int | None = None
+    stop: tuple[str, ...] | None = None
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+    decode: str = "tree"
+    batch_size: int | None = None
+    overwrite: bool = False
+    repair: bool = False
+
+    @property
+    def own_segment_weights(self) -> str | None:
+        """Source of the weights inside attention, where they are neither uniform nor none."""
+        return None if self.segment_weights in ("uniform", "none") else self.segment_weights
+
+    def weights_of(self, method: Method) -> str | None:
+        """Source of the weights that a method reads."""
+        if method.kind == "fused":
+            return self.own_segment_weights
+        return self.weights if method.may_read_weights else None
+
+    def check(self) -> None:
+        """Refuse what cannot be, before anything is loaded.
+
+        Raises:
+            UserError: A value is none of those above.
+        """
+        check_choice("positions", self.positions, ("aligned", "contiguous"))
+        check_choice("fusion point", self.fusion_point, ("cue", "last_segment"))
+        check_choice("chat template setting", self.chat_template, CHAT_TEMPLATE)
+        check_decode(self.decode, Sampling(self.temperature, self.top_p, self.seed))
+
+
+STANDARD = GenerateOptions()
+# Options that only the fused stream notices.
+FUSED_ONLY = ("segment_weights", "positions", "fusion_point", "manual_read_each_other")
+# What the manifest records by what came of it, or not at all: it changes no answer.
+NOT_IN_MANIFEST = {
+    "weights", "contrast_strength", "max_new_tokens", "stop", "decode", "overwrite", "repair",
+}  # fmt: skip
+
+
+def generate(
+    questions: Questions,
+    *,
+    model: Model = DEFAULT_MODEL,
+    methods: Sequence[str] = ("flex_attention",),
+    output_dir: Path | str = "results",
+    options: GenerateOptions = STANDARD,
+    progress: Progress = SILENT,
+) -> Results:
+    """Answer every question of a data set with one or several methods, from one prefill each.
+
+    Rows are on disk batch by batch: a run that was stopped or killed goes on when it is called
+    again, and one that is finished is only read.
+
+    Args:
+        questions: A data set's name ("webqa", "myriadlama", "demo"), the path of a file, rows
+            such as `{"question": ..., "paraphrases": [...], "answers": [...]}`, or more exactly
+            `DataOptions` or a `QuestionSet`.
+        model: Alias, hub id, folder, .gguf file, `ModelOptions`, or a model that is loaded.
+        methods: "flex_attention", "avg", "max", "vote", "origin", ..., "all", or "module:rule".
+        output_dir: Folder of all results.
+        options: Everything else.
+        progress: Who is told how it goes.
+
+    Returns:
+        The result files and what was done.
+
+    Raises:
+        UserError: Something given cannot be used; what was done before is kept.
+        Stopped: By Ctrl-C or SIGTERM, after a whole batch.
+
+    Example:
+        >>> import self_ensemble as se
+        >>> rows = [{
+        ...     "question": "What is the capital of France?",
+        ...     "paraphrases": ["France's capital is which city?"],
+        ...     "answers": ["Paris"],
+        ... }]
+        >>> results = se.generate(
+        ...     rows, methods=["flex_attention", "avg"], output_dir=folder,
+        ...     options=se.GenerateOptions(num_paraphrases=2, max_new_tokens=5),
+        ... )
+        >>> [row["prediction"] for row in results.rows("avg")]
+        ['The answer is Paris.']
+    """
+    options.check()
+    data, late = Data.of(questions), LateModel.of(model)
+    output_dir = Path(output_dir)
+    job = _Job(data, late, output_dir, _methods(methods, options), options)
+    job.refuse_ignored()
+    choice, weights, segment_weights = job.choice(), None, None
+    if options.weights is not None:
+        weights = job.weights(options.weights, choice)
+    if options.own_segment_weights is not None:
+        segment_weights = job.weights(options.own_segment_weights, choice)
+    question_set = data.question_set
+    folder = result_folder(output_dir, question_set.name, late.name)
+    check_writable(folder.parent)
+    loaded = late.load(progress)
+    ensemble = Ensemble(
+        loaded,
+        job.methods,
+        settings=job.settings(),
+        frame=prompt_frame(options.chat_template, loaded, question_set),
+        decode=options.decode,
+    )
+    made_with = manifest_fields(ensemble, question_set, {})
+    for source in {options.weights, options.own_segment_weights} - {None}:
+        require_fitting(
+            str(source), question_set, made_with, output_dir=output_dir, model=late.name
+        )
+    with ExitStack() as closing:
+        files = {
+            method.name: closing.enter_context(
+                job.open(made_with, method, choice, weights, segment_weights)
+            )
+            for method in job.methods
+        }
+        unfinished = leave_out_finished(files, progress)
+        ensemble.methods = tuple(m for m in ensemble.methods if m.name in unfinished)
+        outcome = fill(
+            unfinished.values(),
+            question_set.questions,
+            partial(
+                answer_batch,
+                ensemble=ensemble,
+                choice=choice,
+                files=held_back(unfinished, len(question_set.questions)),
+                weights=weights,
+                segment_weights=segment_weights,
+            ),
+            batch_size=options.batch_size or default_batch_size(loaded),
+            may_shrink=options.batch_size is None,
+            progress=progress,
+            doing="answering",
+        )
+    return Results(
+        {name: file.path for name, file in files.items()},
+        question_set.name,
+        outcome,
+        ensemble.engine.backend_name,
+        asdict(ensemble.counters),
+    )
+
+
+def _methods(names: Sequence[str], options: GenerateOptions) -> tuple[Method, ...]:
+    methods = resolve_methods(
+        names,
+        has_weights=options.weights is not None,
+        contrast_strength=options.contrast_strength,
+    )
+    if options.indices is not None and "all" in names:
+        return tuple(method for method in methods if method.kind != "original")
+    return methods
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What follows from the options, before the model is there."""
+
+    data: Data
+    model: LateModel
+    output_dir: Path
+    methods: tuple[Method, ...]
+    options: GenerateOptions
+
+    @property
+    def question_set(self) -> QuestionSet:
+        return self.data.question_set
+
+    def refuse_ignored(self) -> None:
+        """An option that would change nothing is refused: it would seem to have been measured."""
+        options = self.options
+        if not any(method.kind == "fused" for method in self.methods):
+            for name in FUSED_ONLY:
+                if getattr(options, name) != getattr(STANDARD, name):
+                    option = "--" + name.replace("_", "-")
+                    raise UserError(
+                        f"{option} is for flex_attention, which is not among the methods. "
+                        "Leave it out, or add the method."
+                    )
+        if options.weights is not None and not any(
+            method.may_read_weights for method in self.methods
+        ):
+            raise UserError(
+                "--weights is for weighted methods, and none is among the methods. Leave it out, "
+                "or add weighted_avg or weighted_max; inside attention it is --segment-weights."
+            )
+        if options.contrast_strength != STANDARD.contrast_strength and not any(
+            method.reads_prior for method in self.methods
+        ):
+            raise UserError(
+                "--contrast-strength is for contrast, which is not among the methods. Leave it "
+                "out, or add the method."
+            )
+        if options.top_p != 1.0 and options.temperature == 0.0:
+            raise UserError("--top-p needs sampling. Give --temperature above 0 as well.")
+
+    def choice(self) -> WordingChoice:
+        """Which wordings are asked."""
+        options, kinds = self.options, {method.kind for method in self.methods}
+        if options.indices is not None and "original" in kinds:
+            raise UserError(
+                "Method 'origin' asks the original wording and takes no --indices. "
+                "Run it without --indices."
+            )
+        if kinds == {"original"}:
+            return WordingChoice(1)
+        choice = WordingChoice(
+            options.num_paraphrases, options.indices, options.manual_read_each_other
+        )
+        problem = fewest_wordings_message(self.question_set, choice)
+        if problem is not None:
+            raise UserError(problem)
+        return choice
+
+    def weights(self, source: str, choice: WordingChoice) -> Weights:
+        return weights_from(
+            source,
+            self.question_set,
+            choice.chosen(),
+            output_dir=self.output_dir,
+            model=self.model.name,
+        )
+
+    def settings(self) -> Settings:
+        """How answers are made; what the user leaves open is the data set's."""
+        options = self.options
+        return Settings(
+            max_new_tokens=options.max_new_tokens or self.question_set.max_new_tokens,
+            stop=self.question_set.stop if options.stop is None else options.stop,
+            positions=cast(Any, options.positions),
+            fusion_point=cast(Any, options.fusion_point),
+            segment_weights=cast(
+                Any, "given" if options.own_segment_weights else options.segment_weights
+            ),
+            sampling=Sampling(options.temperature, options.top_p, options.seed),
+        )
+
+    def open(
+        self,
+        made_with: Mapping[str, object],
+        method: Method,
+        choice: WordingChoice,
+        weights: Weights | None,
+        segment_weights: Weights | None,
+    ) -> ResultFile:
+        """The file of a method: new, gone on with, or finished."""
+        options = self.options
+        path = result_path(
+            self.output_dir, self.question_set.name, self.model.name, method.name,
+            options.num_paraphrases, options.indices, file_suffix(options.weights_of(method)),
+        )  # fmt: skip
+        fields = {**made_with, **self.manifest_fields(method, weights, segment_weights)}
+        # Through JSON, so that what is compared on resume is what was written.
+        manifest = Manifest(json.loads(json.dumps(fields, default=str)))
+        return ResultFile.open(
+            path, manifest, row_plan(method, self.question_set, choice),
+            may_differ=MAY_DIFFER, overwrite=options.overwrite, repair=options.repair,
+        )  # fmt: skip
+
+    def manifest_fields(
+        self, method: Method, weights: Weights | None, segment_weights: Weights | None
+    ) -> dict[str, object]:
+        """The options that the answers of a method depend on."""
+        options, settings = self.options, self.settings()
+        given = {one.name: getattr(options, one.name) for one in fields(options)}
+        found: dict[str, object] = {
+            "method": method.name,
+            **{name: value for name, value in given.items() if name not in NOT_IN_MANIFEST},
+            **self.data.options.manifest_fields(),
+            "trust_remote_code": self.model.trust_remote_code,
+            "max_new_tokens": settings.max_new_tokens,
+            "stop": settings.stop,
+            "weights_sha256": sha256_of(weights) if method.may_read_weights else None,
+            "contrast_strength": options.contrast_strength if method.reads_prior else None,
+            "decode": None if options.decode == "tree" else options.decode,
+        }
+        if method.kind == "fused":
+            found["segment_weights_sha256"] = sha256_of(segment_weights)
+        else:
+            found |= dict.fromkeys(FUSED_ONLY)
+        if method.kind == "original":
+            # It asks the same wording whatever the others ask.
+            found |= dict.fromkeys(("num_paraphrases", "indices"))
+        if method.rule is not None and ":" in method.name:
+            found["rule"] = code_identity(own_function(method.rule))
+        return found

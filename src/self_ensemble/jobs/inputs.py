@@ -1,0 +1,187 @@
+"""What every job is given: questions and a model, by name or as objects."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from self_ensemble.errors import unknown_name
+from self_ensemble.jobs.progress import Progress
+from self_ensemble.models.aliases import DEFAULT_MODEL
+from self_ensemble.models.load import LoadedModel, load_model
+from self_ensemble.prompts.build import chat_frame, plain_frame
+from self_ensemble.prompts.frame import PromptFrame
+from self_ensemble.questions.files import questions_from_rows
+from self_ensemble.questions.load import load_questions
+from self_ensemble.questions.schema import QuestionSet
+
+CHAT_TEMPLATE = ("auto", "on", "off")
+
+
+@dataclass(frozen=True, slots=True)
+class DataOptions:
+    """Which questions; the fields are arguments of `load_questions`."""
+
+    dataset: str
+    data: Path | None = None
+    paraphrases: Path | None = None
+    max_samples: int | None = None
+    offset: int = 0
+    num_shots: int = 5
+    num_manual: int | None = None
+    num_auto: int = 0
+    seed: int = 0
+    columns: str | None = None
+    encoding: str | None = None
+    split: str | None = None
+    answers_separator: str | None = None
+
+    def load(self) -> QuestionSet:
+        """Load the questions.
+
+        Raises:
+            UserError: As `load_questions`.
+        """
+        return load_questions(
+            self.dataset,
+            data_dir=self.data,
+            max_samples=self.max_samples,
+            offset=self.offset,
+            num_shots=self.num_shots,
+            seed=self.seed,
+            num_manual=self.num_manual,
+            num_auto=self.num_auto,
+            paraphrases=self.paraphrases,
+            columns=self.columns,
+            encoding=self.encoding,
+            split=self.split,
+            answers_separator=self.answers_separator
+            and self.answers_separator.replace("\\n", "\n").replace("\\t", "\t"),
+        )
+
+    def manifest_fields(self) -> dict[str, object]:
+        """What a manifest says of the choice; the questions themselves are compared by content."""
+        names = ("paraphrases", "max_samples", "num_shots", "num_manual", "num_auto")
+        return {name: getattr(self, name) for name in names}
+
+
+@dataclass(frozen=True, slots=True)
+class ModelOptions:
+    """Which model and where it runs; the fields are arguments of `load_model`."""
+
+    model: str = DEFAULT_MODEL
+    attention: str = "auto"
+    device: str = "auto"
+    dtype: str = "auto"
+    trust_remote_code: bool = False
+    aliases: Path | None = None
+
+    def load(self, progress: Progress) -> LoadedModel:
+        """Load the model.
+
+        Raises:
+            UserError: As `load_model`.
+        """
+        with progress.loading(self.model) as on_bytes:
+            model = load_model(
+                self.model,
+                device=self.device,
+                dtype=self.dtype,
+                attention=self.attention,
+                trust_remote_code=self.trust_remote_code,
+                aliases=self.aliases,
+                on_bytes=on_bytes,
+            )
+        progress.loaded(model)
+        return model
+
+
+# A name or path, options, the questions themselves, or rows as a file holds them.
+Questions = str | Path | DataOptions | QuestionSet | Sequence[Mapping[str, object]]
+Model = str | Path | ModelOptions | LoadedModel
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """The questions of a job, loaded, and how they were chosen."""
+
+    question_set: QuestionSet
+    options: DataOptions
+
+    @classmethod
+    def of(cls, questions: Questions) -> "Data":
+        """Load questions, whatever they are given as.
+
+        Raises:
+            UserError: They cannot be used.
+        """
+        if isinstance(questions, QuestionSet):
+            return cls(questions, DataOptions(questions.name, num_shots=len(questions.shots)))
+        if isinstance(questions, str | Path):
+            questions = DataOptions(str(questions))
+        if isinstance(questions, DataOptions):
+            return cls(questions.load(), questions)
+        question_set = questions_from_rows(questions)
+        return cls(question_set, DataOptions(question_set.name, num_shots=0))
+
+
+@dataclass(frozen=True, slots=True)
+class LateModel:
+    """The model of a job: named at once, loaded once everything else has been checked.
+
+    Attributes:
+        given: What the user gave.
+        name: What it is called in the names of folders.
+    """
+
+    given: ModelOptions | LoadedModel
+    name: str
+
+    @property
+    def trust_remote_code(self) -> bool:
+        """Whether code that comes with the model may run; a model that is loaded has run it."""
+        return isinstance(self.given, ModelOptions) and self.given.trust_remote_code
+
+    @classmethod
+    def of(cls, model: Model) -> "LateModel":
+        """A model, whatever it is given as."""
+        if isinstance(model, LoadedModel):
+            return cls(model, model.name)
+        options = model if isinstance(model, ModelOptions) else ModelOptions(str(model))
+        return cls(options, options.model)
+
+    def load(self, progress: Progress) -> LoadedModel:
+        """The model, ready to be asked.
+
+        Raises:
+            UserError: It cannot be loaded.
+        """
+        return self.given if isinstance(self.given, LoadedModel) else self.given.load(progress)
+
+
+def prompt_frame(chat_template: str, model: LoadedModel, question_set: QuestionSet) -> PromptFrame:
+    """The prompt of a data set, plain or in the model's chat template."""
+    if uses_chat_template(chat_template, model):
+        return chat_frame(model.tokenizer, question_set.instruction, question_set.shots)
+    return plain_frame(
+        model.tokenizer, question_set.instruction, question_set.shots, question_set.framing
+    )
+
+
+def uses_chat_template(chat_template: str, model: LoadedModel) -> bool:
+    """Whether "auto", "on" or "off" means the chat template, of this model."""
+    return chat_template == "on" or (chat_template == "auto" and model.has_chat_template)
+
+
+def default_batch_size(model: LoadedModel) -> int:
+    """Questions per batch where the user names none: 16 on a CPU, 64 on an accelerator."""
+    return 16 if model.device.type == "cpu" else 64
+
+
+def check_choice(kind: str, given: str, known: Sequence[str]) -> None:
+    """Refuse a value that is not in the list, with the nearest one.
+
+    Raises:
+        UserError: It is not.
+    """
+    if given not in known:
+        raise unknown_name(kind, given, known)

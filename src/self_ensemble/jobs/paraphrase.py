@@ -1,0 +1,265 @@
+"""Draw wordings of questions and keep the good ones: what `self-ensemble paraphrase` does."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from self_ensemble.asking import Settings
+from self_ensemble.decoding.choose import Sampling
+from self_ensemble.ensemble import Ensemble
+from self_ensemble.errors import UserError
+from self_ensemble.finite_rows import FiniteRows
+from self_ensemble.jobs.filling import fill, say_repaired
+from self_ensemble.jobs.inputs import (
+    Data,
+    LateModel,
+    Model,
+    ModelOptions,
+    Questions,
+    check_choice,
+    default_batch_size,
+)
+from self_ensemble.jobs.progress import SILENT, Progress
+from self_ensemble.models.aliases import DEFAULT_MODEL
+from self_ensemble.models.load import LoadedModel
+from self_ensemble.prompts.build import plain_frame
+from self_ensemble.questions.schema import Question, QuestionSet
+from self_ensemble.results.manifest import Manifest
+from self_ensemble.run import sha256_of
+from self_ensemble.wordings.checks import AnswerCheck
+from self_ensemble.wordings.draw import Check, Rewriter, human_pools
+from self_ensemble.wordings.entailment import load_entailment
+from self_ensemble.wordings.pool import Pool
+from self_ensemble.wordings.rows import Summary, summarise
+from self_ensemble.wordings.run import Output, read_rows, reword_batch, wordings_manifest
+
+CHECKS = ("none", "answer", "nli")
+
+
+@dataclass(frozen=True, slots=True)
+class ParaphraseOptions:
+    """How wordings are made and chosen.
+
+    Attributes:
+        num: Wordings to keep of each question; None keeps all that pass (with `human`).
+        human: Put the wordings that the data set has through the gate, and draw none.
+        check: "none", "answer" (same answer) or "nli" (entailment in both directions).
+        nli_model: Entailment model, for "nli".
+        nli_threshold: Least probability of entailment.
+        tries: Rounds of drawing at most.
+        temperature: Of the draws.
+        top_p: Their nucleus.
+        seed: Of the draws.
+        batch_size: Questions at once; None lets it shrink to what fits.
+        overwrite: Start anew over old results.
+        repair: Set aside what is damaged, and make it again.
+    """
+
+    num: int | None = 5
+    human: bool = False
+    check: str = "none"
+    nli_model: str | None = None
+    nli_threshold: float = 0.5
+    tries: int = 16
+    temperature: float = 0.7
+    top_p: float = 0.9
+    seed: int = 0
+    batch_size: int | None = None
+    overwrite: bool = False
+    repair: bool = False
+
+    def refuse_impossible(self) -> None:
+        """Refuse what cannot be, before anything is loaded.
+
+        Raises:
+            UserError: A value is none of those above.
+        """
+        check_choice("check", self.check, CHECKS)
+        if self.num is None and not self.human:
+            raise UserError("Got no number of wordings to keep, which only --human may leave out.")
+        if self.check == "nli" and self.nli_model is None:
+            raise UserError("--check nli needs an entailment model. Name one with --nli-model.")
+        if not self.human and self.temperature == 0:
+            raise UserError("Got --temperature 0: all draws would be alike. Give more than 0.")
+
+
+STANDARD = ParaphraseOptions()
+
+
+@dataclass(frozen=True, slots=True)
+class Wordings:
+    """A finished file of wordings.
+
+    Attributes:
+        files: What was named, and the feather file beside it with the same content.
+        summary: What is in it.
+        seconds: How long it took; None where it was finished already.
+    """
+
+    files: tuple[Path, ...]
+    summary: Summary
+    seconds: float | None
+
+    @property
+    def path(self) -> Path:
+        """The file that was named; `DataOptions(paraphrases=...)` takes it."""
+        return self.files[0]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A row for each question: wordings kept, wordings refused and why."""
+        return read_rows(self.files[-1])
+
+
+def paraphrase(
+    questions: Questions,
+    output: Path | str,
+    *,
+    model: Model = DEFAULT_MODEL,
+    options: ParaphraseOptions = STANDARD,
+    progress: Progress = SILENT,
+) -> Wordings:
+    """Reword every question, refuse what is no good, and keep the rest in a file.
+
+    A run that was stopped goes on when it is called again.
+
+    Args:
+        questions: As `generate`; only the original wordings, unless `options.human`.
+        output: File for the wordings, .jsonl or .feather.
+        model: As `generate`.
+        options: Everything else.
+        progress: Who is told how it goes.
+
+    Returns:
+        The files, and what is in them.
+
+    Raises:
+        UserError: Something given cannot be used; what was done before is kept.
+        Stopped: By Ctrl-C or SIGTERM, after a whole batch.
+
+    Example:
+        >>> import self_ensemble as se
+        >>> wordings = se.paraphrase(
+        ...     se.DataOptions("demo", max_samples=1), folder / "wordings.jsonl",
+        ...     options=se.ParaphraseOptions(human=True, num=2),
+        ... )
+        >>> len(wordings.rows()[0]["paraphrases"])
+        2
+    """
+    options.refuse_impossible()
+    data, late = Data.of(questions), LateModel.of(model)
+    question_set = data.question_set
+    named = Output.of(Path(output), [Path(data.options.dataset)])
+    if options.human and all(len(question.wordings) < 2 for question in question_set.questions):
+        raise UserError(
+            f"No question of {question_set.name} has another wording than its original, so there "
+            "is nothing for --human to take. Leave it out to draw wordings."
+        )
+    maker = _maker(data, late, options, progress)
+    uuids = [question.uuid for question in question_set.questions]
+    with named.open(
+        maker.manifest, uuids, overwrite=options.overwrite, repair=options.repair
+    ) as file:
+        say_repaired([file], progress)
+        seconds = None
+        if file.finished:
+            progress.say("Finished already.")
+        else:
+            seconds = fill(
+                [file],
+                question_set.questions,
+                partial(
+                    reword_batch,
+                    make_pools=maker.pools,
+                    num=options.num,
+                    file=FiniteRows(file, len(question_set.questions), "wordings"),
+                ),
+                batch_size=options.batch_size or maker.batch_size,
+                may_shrink=options.batch_size is None,
+                progress=progress,
+                doing="rewording",
+            ).seconds
+        for line in named.export(repair=options.repair):
+            progress.warn(line)
+    files = tuple(dict.fromkeys([named.named, named.store]))
+    return Wordings(files, summarise(read_rows(named.store)), seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class _Maker:
+    """What makes the candidates of questions, and what they depend on."""
+
+    pools: Callable[[Sequence[Question]], list[Pool]]
+    manifest: Manifest
+    batch_size: int
+
+
+def _maker(data: Data, late: LateModel, options: ParaphraseOptions, progress: Progress) -> _Maker:
+    sampling = Sampling(options.temperature, options.top_p, options.seed)
+    needs_model = not options.human or options.check == "answer"
+    model = late.load(progress) if needs_model else None
+    answering = None
+    check: Check | None = None
+    nli: dict[str, object] | None = None
+    if options.check == "answer":
+        assert model is not None
+        answering = _answering(model, data.question_set)
+        check = AnswerCheck(answering)
+    elif options.check == "nli":
+        assert options.nli_model is not None  # `refuse_impossible`
+        with progress.loading(options.nli_model):
+            check = load_entailment(options.nli_model, options.nli_threshold, _device(late, model))
+            nli = check.identity()
+    fields: dict[str, object] = {
+        "num": options.num,
+        "human": options.human,
+        "check": options.check,
+        "nli_model": options.nli_model,
+        "max_samples": data.options.max_samples,
+        "offset": data.options.offset,
+        "num_shots": data.options.num_shots,
+        "seed": options.seed,
+        "batch_size": options.batch_size,
+        "check_prompt_sha256": None
+        if answering is None
+        else sha256_of(answering.frame.identity()),
+        "nli_threshold": options.nli_threshold if options.check == "nli" else None,
+    }
+    if options.human:
+        backend = None if answering is None else answering.engine.backend_name
+        manifest = wordings_manifest(
+            data.question_set, model, backend, fields, human=True, nli=nli
+        )
+        return _Maker(partial(human_pools, check=check), manifest, 16)
+    assert model is not None
+    rewriter = Rewriter(
+        model, num=options.num or 0, tries=options.tries, sampling=sampling, check=check
+    )
+    fields |= {"tries": options.tries, **asdict(sampling)}
+    manifest = wordings_manifest(
+        data.question_set, model, rewriter.backend, fields, human=False, nli=nli
+    )
+    # Twice: most of a round's samples end early, and the few that go on fill no batch.
+    return _Maker(rewriter.draw, manifest, 2 * default_batch_size(model))
+
+
+def _device(late: LateModel, model: LoadedModel | None) -> str:
+    """Where the entailment model goes: to the other model, else where that would go."""
+    if model is not None:
+        return str(model.device)
+    if isinstance(late.given, ModelOptions) and late.given.device != "auto":
+        return late.given.device
+    return "cpu"
+
+
+def _answering(model: LoadedModel, question_set: QuestionSet) -> Ensemble:
+    """The ensemble that answers for `--check answer`, as `generate --method origin` does."""
+    return Ensemble(
+        model,
+        "origin",
+        frame=plain_frame(
+            model.tokenizer, question_set.instruction, question_set.shots, question_set.framing
+        ),
+        settings=Settings(max_new_tokens=question_set.max_new_tokens, stop=question_set.stop),
+    )

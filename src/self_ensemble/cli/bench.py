@@ -38,15 +38,16 @@ def bench(
     asked_size = options.parse_batch_size(batch_size)
     # Here, not above: torch would make every `--help` wait.
     from self_ensemble.bench.speed import measure_speed
-    from self_ensemble.cli.setup import ModelOptions, default_batch_size, message_console
+    from self_ensemble.cli.console import ConsoleProgress
+    from self_ensemble.jobs.inputs import ModelOptions, default_batch_size
     from self_ensemble.methods import resolve_methods
 
     methods = resolve_methods(options.parse_names(method), has_weights=False)
-    console = message_console(as_json=as_json)
-    loaded = ModelOptions(model, "auto", device, dtype, trust_remote_code, aliases).load(console)
+    progress = ConsoleProgress(as_json=as_json)
+    loaded = ModelOptions(model, "auto", device, dtype, trust_remote_code, aliases).load(progress)
     size = asked_size or default_batch_size(loaded)
     number = questions or size
-    with console.status("measuring ...") as status:
+    with progress.console.status("measuring ...") as status:
         check, seconds = measure_speed(
             loaded, methods, num_questions=number, batch_size=size,
             report=lambda line: status.update(f"{line} ..."),

@@ -224,7 +224,6 @@ def test_weights_by_template_serve_known_relations(facts, tiny_folder, tmp_path,
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--max-samples", "201"], "Got --max-samples 201"),
         (["--max-samples", "0"], "--max-samples"),
         (["--by", "templat"], "Did you mean 'template'?"),
         (["--by", "template"], "is not asked in a relation's manual templates"),

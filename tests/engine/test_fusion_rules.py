@@ -191,7 +191,7 @@ def test_contrast_is_its_formula(question, strength):
 def test_a_strength_of_contrast_that_changes_nothing_more_is_refused(strength):
     with pytest.raises(UserError, match="Give a number from 0 to 1,000,000"):
         resolve_methods(["contrast"], has_weights=False, contrast_strength=strength)
-    with pytest.raises(UserError, match="Got contrast strength"):
+    with pytest.raises(UserError, match="Got --contrast-strength"):
         contrast(torch.zeros(3, 4), torch.ones(3), strength)
 
 

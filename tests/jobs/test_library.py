@@ -10,7 +10,13 @@ import pytest
 import self_ensemble as se
 from self_ensemble.cli.main import main
 from self_ensemble.jobs.progress import Silent
-from tests.cli.commands import arguments, question_rows, result, write_rows
+from tests.cli.commands import (
+    arguments,
+    many_question_rows,
+    question_rows,
+    result,
+    write_rows,
+)
 
 OPTIONS = se.GenerateOptions(num_paraphrases=3, max_new_tokens=4)
 METHODS = ["flex_attention", "avg"]
@@ -140,3 +146,8 @@ def test_what_a_result_does_not_hold_is_refused(tmp_path, tiny_folder) -> None:
 def test_scoring_imports_no_torch() -> None:
     code = "import sys; from self_ensemble import analyze; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_weights_are_not_learned_on_so_many_that_none_are_left_to_evaluate() -> None:
+    with pytest.raises(se.UserError, match=r"Got 210 questions\. Weights are learned on at most"):
+        se.learn_weights(many_question_rows(21), model="nowhere")

@@ -15,8 +15,8 @@ import torch
 from transformers import AutoModelForCausalLM
 
 # Imported here, so that forks find them loaded.
-from self_ensemble.cli import confidence_job, jobs  # noqa: F401
 from self_ensemble.cli.main import main
+from self_ensemble.jobs import confidence, generate  # noqa: F401
 from tests.conftest import _config, _tokenizer
 from tests.faults.commands import Ended, left_in, run_forked
 

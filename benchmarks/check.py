@@ -13,9 +13,9 @@ import torch
 from benchmarks.ours import answered, make_ready
 from benchmarks.plain import generate
 from benchmarks.work import Work, model_as_it_was
-from self_ensemble.asking import Answer
+from self_ensemble.asking.methods import Method, resolve_method
+from self_ensemble.asking.request import Answer
 from self_ensemble.bench.check import CHECKED, check_answers
-from self_ensemble.methods import Method, resolve_method
 from self_ensemble.models.load import LoadedModel
 from self_ensemble.models.packed_linear import unpack_linears
 

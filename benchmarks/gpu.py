@@ -29,7 +29,7 @@ from benchmarks.random_models import SIZES, random_model
 from benchmarks.summary import Row, ratios, summarise
 from benchmarks.view import rows_view
 from benchmarks.work import Shape, Work, shape_work
-from self_ensemble.decoding.captured import DECODE
+from self_ensemble.captured.decode import DECODE
 from self_ensemble.errors import UserError
 from self_ensemble.models.load import LoadedModel
 

@@ -29,12 +29,12 @@ from benchmarks.random_models import random_model
 from benchmarks.summary import Row, ratios, summarise
 from benchmarks.view import LEGEND, growth_view, rows_view
 from benchmarks.work import MOST, Shape, Work, demo_work, shape_work
-from self_ensemble.decoding.captured import check_decode
-from self_ensemble.decoding.choose import Sampling
+from self_ensemble.captured.decode import check_decode
 from self_ensemble.errors import UserError
 from self_ensemble.models.load import LoadedModel, load_model
 from self_ensemble.models.packed_linear import can_pack
 from self_ensemble.results.disk import write_atomically
+from self_ensemble.walking.choose import Sampling
 
 STOP = ("\n",)
 # The lengths of WebQuestions prompts with 5 examples, for models that cannot read text.

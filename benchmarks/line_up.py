@@ -6,8 +6,8 @@ from benchmarks.ours import ours
 from benchmarks.plain import generate, published
 from benchmarks.rival import Rival
 from benchmarks.work import Work
+from self_ensemble.asking.methods import KINDS, resolve_methods
 from self_ensemble.errors import unknown_name
-from self_ensemble.methods import KINDS, resolve_methods
 
 PLAIN = ("published", "generate_one", "generate_five")
 OURS = ("flex_attention", "avg", "per_prompt", "vote", "all")

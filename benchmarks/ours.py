@@ -5,12 +5,12 @@ from collections.abc import Iterator, Sequence
 from benchmarks.rival import Rival, Walks, tokens_through
 from benchmarks.roofline import Needed, packed_passes, prefix_pass
 from benchmarks.work import FUSED, PRIOR, Walk, Work
-from self_ensemble.asking import Answer, Request, Unanswered
-from self_ensemble.decoding.prefill import encode_prefix
+from self_ensemble.asking.methods import Method
+from self_ensemble.asking.request import Answer, Request, Unanswered
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError
-from self_ensemble.methods import Method
 from self_ensemble.models.packed_linear import pack_linears, unpack_linears
+from self_ensemble.passes.prefill import encode_prefix
 
 
 def ours(

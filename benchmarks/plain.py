@@ -10,9 +10,9 @@ from benchmarks.published import ATTENTION, published_answer
 from benchmarks.rival import Rival, Walks, tokens_through
 from benchmarks.roofline import Needed, published_passes, row_passes
 from benchmarks.work import FUSED, Walk, Work, generation_config
-from self_ensemble.decoding.engine import Counters
-from self_ensemble.decoding.stopping import StopRule
 from self_ensemble.models.packed_linear import unpack_linears
+from self_ensemble.passes.engine import Counters
+from self_ensemble.walking.stopping import StopRule
 
 
 @dataclass(slots=True)

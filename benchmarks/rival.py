@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks.roofline import Needed
 from benchmarks.work import Walk
-from self_ensemble.decoding.engine import Counters
+from self_ensemble.passes.engine import Counters
 
 Walks = list[tuple[Walk, ...]]
 

@@ -7,13 +7,13 @@ import pandas as pd
 import pytest
 
 from self_ensemble import Ensemble, LoadedModel, Request, load_model, load_questions
-from self_ensemble.asking import Settings
+from self_ensemble.asking.methods import KINDS
+from self_ensemble.asking.request import Settings
 from self_ensemble.cli.main import main
-from self_ensemble.decoding.fusion import avg
-from self_ensemble.decoding.reference import greedy_fused, greedy_tied
-from self_ensemble.methods import KINDS
+from self_ensemble.oracle.reference import greedy_fused, greedy_tied
 from self_ensemble.prompts.build import chat_frame, plain_frame
 from self_ensemble.questions.schema import Framing
+from self_ensemble.walking.fusion import avg
 
 pytestmark = pytest.mark.model
 FRANCE = (

@@ -4,9 +4,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from self_ensemble.asking import Answer as Answer
-    from self_ensemble.asking import Request as Request
-    from self_ensemble.asking import Settings as Settings
+    from self_ensemble.asking.request import Answer as Answer
+    from self_ensemble.asking.request import Request as Request
+    from self_ensemble.asking.request import Settings as Settings
     from self_ensemble.ensemble import Ensemble as Ensemble
     from self_ensemble.errors import Stopped as Stopped
     from self_ensemble.errors import UserError as UserError
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _WHERE = {
-    "Answer": "asking",
-    "Request": "asking",
-    "Settings": "asking",
+    "Answer": "asking.request",
+    "Request": "asking.request",
+    "Settings": "asking.request",
     "Ensemble": "ensemble",
     "Stopped": "errors",
     "UserError": "errors",

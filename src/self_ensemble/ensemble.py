@@ -5,28 +5,29 @@ from functools import partial
 
 import torch
 
-from self_ensemble.asking import Answer, Outcome, Request, Settings, Unanswered
-from self_ensemble.decoding.captured import check_decode, check_model, decode_captured
-from self_ensemble.decoding.choose import Sampling
-from self_ensemble.decoding.engine import Counters, Engine
-from self_ensemble.decoding.loop import decode
-from self_ensemble.decoding.prefill import Prefix
-from self_ensemble.decoding.stopping import StopRule
-from self_ensemble.decoding.user_rule import RuleError
+from self_ensemble.asking.exploring import Explored, Explorer
+from self_ensemble.asking.isolation import Found, ask_apart
+from self_ensemble.asking.layout import Streams, original_only, relative_weights
+from self_ensemble.asking.methods import Method, resolve_method
+from self_ensemble.asking.outcomes import OutcomeMaker
+from self_ensemble.asking.prefilling import Prefiller
+from self_ensemble.asking.request import Answer, Outcome, Request, Settings, Unanswered
+from self_ensemble.asking.tracks import by_method, make_tracks, passes
+from self_ensemble.captured.decode import check_decode, check_model, decode_captured
+from self_ensemble.captured.pool import StepPool
 from self_ensemble.errors import UserError
-from self_ensemble.exploring import Explored, Explorer
-from self_ensemble.isolation import Found, ask_apart
-from self_ensemble.methods import Method, resolve_method
 from self_ensemble.models.load import LoadedModel
 from self_ensemble.models.sanity import check_prompt
 from self_ensemble.models.support import choose_backend
-from self_ensemble.outcomes import OutcomeMaker
-from self_ensemble.prefilling import Prefiller
+from self_ensemble.passes.engine import Counters, Engine
+from self_ensemble.passes.prefill import Prefix
 from self_ensemble.prompts.build import plain_frame
 from self_ensemble.prompts.frame import PromptFrame
 from self_ensemble.questions.schema import Framing
-from self_ensemble.request_layout import Streams, original_only, relative_weights
-from self_ensemble.tracks import by_method, make_tracks, passes
+from self_ensemble.walking.choose import Sampling
+from self_ensemble.walking.loop import decode
+from self_ensemble.walking.stopping import StopRule
+from self_ensemble.walking.user_rule import RuleError
 
 AnyMethod = str | Method | Callable[..., object]
 
@@ -85,6 +86,7 @@ class Ensemble:
         check_model(decode, model)
         self.decode = decode
         self.engine = Engine(model, backend)
+        self.steps = StepPool()
         self.stop = StopRule.of(model, self.settings.stop, self.settings.max_new_tokens)
         self.prefiller = Prefiller(self.engine, self.frame, self.settings)
         self.outcomes = OutcomeMaker(self.stop, self.prefiller.next_is_finite)
@@ -244,7 +246,7 @@ class Ensemble:
             else:
                 compiled = self.decode == "compiled"
                 decoded = decode_captured(
-                    batch, frontier, tracks, weights, self.stop, compiled=compiled
+                    batch, frontier, tracks, weights, self.stop, self.steps, compiled=compiled
                 )
         except RuleError as error:
             batch_of = f"{keys[0]} .. {keys[-1]}" if len(keys) > 1 else keys[0]

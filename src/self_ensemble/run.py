@@ -7,12 +7,12 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from self_ensemble.asking import Answer, Outcome, Request, Unanswered
+from self_ensemble.asking.methods import Method
+from self_ensemble.asking.request import Answer, Outcome, Request, Unanswered
 from self_ensemble.batches import BatchProgress
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError
 from self_ensemble.finite_rows import FiniteRows, end_if
-from self_ensemble.methods import Method
 from self_ensemble.models.identity import identity_of, versions
 from self_ensemble.prompts.tokens import PROMPT_TOKENS
 from self_ensemble.questions.schema import Question, QuestionSet

@@ -9,8 +9,8 @@ from tests.engine.asking import ready
 from benchmarks import work as work_module
 from benchmarks.random_models import random_model
 from benchmarks.work import Shape, Work, shape_work
-from self_ensemble.decoding import batch
 from self_ensemble.models.load import LoadedModel
+from self_ensemble.passes import batch
 
 SHAPE = Shape(prefix=11, num_wordings=3, segment=5, new_tokens=6)
 

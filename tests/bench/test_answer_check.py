@@ -9,8 +9,8 @@ from benchmarks.check import CHECKED, check_work, in_float32
 from benchmarks.random_models import random_model
 from benchmarks.work import shape_work
 from conftest import SHAPE
+from self_ensemble.asking.methods import Method, resolve_method
 from self_ensemble.errors import UserError
-from self_ensemble.methods import Method, resolve_method
 
 
 def with_rule(name, rule):

@@ -9,7 +9,7 @@ from test_fixed_work import answered
 from benchmarks.line_up import RIVALS, make_rivals
 from benchmarks.published import prompt_mask
 from benchmarks.work import FUSED, Walk, demo_work, model_as_it_was
-from self_ensemble.asking import Request, Settings
+from self_ensemble.asking.request import Request, Settings
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError
 from self_ensemble.models.packed_linear import PackedLinear

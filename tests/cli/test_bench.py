@@ -9,18 +9,18 @@ from dataclasses import replace
 import pytest
 import torch
 
-from self_ensemble.asking import Request, Settings
+from self_ensemble.asking.methods import Method, resolve_method
+from self_ensemble.asking.request import Request, Settings
 from self_ensemble.bench import speed
 from self_ensemble.bench.check import CHECKED, Check, check_answers
 from self_ensemble.bench.speed import measure_speed
 from self_ensemble.cli.main import main
-from self_ensemble.decoding.stopping import StopRule
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError
-from self_ensemble.methods import Method, resolve_method
 from self_ensemble.models.load import LoadedModel, load_model
 from self_ensemble.models.packed_linear import PackedLinear, unpack_linears
 from self_ensemble.questions.load import load_questions
+from self_ensemble.walking.stopping import StopRule
 from tests.cli.commands import write_rows
 
 # The second question alone has a tilde, in its second wording.

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from self_ensemble.asking import Settings
+from self_ensemble.asking.request import Settings
 from self_ensemble.cli.main import main
 from self_ensemble.confidence.self_report import TrueOrFalse
-from self_ensemble.decoding.reference import next_logits_alone
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.models.load import load_model
+from self_ensemble.oracle.reference import next_logits_alone
 from self_ensemble.prompts.build import plain_frame
 from self_ensemble.questions.load import load_questions
 from self_ensemble.results.paths import ESTIMATORS

@@ -21,9 +21,9 @@ from self_ensemble.cli.doctor import (
     output_finding,
     package_findings,
 )
-from self_ensemble.decoding import self_check
-from self_ensemble.decoding.self_check import Difference
 from self_ensemble.errors import UserError
+from self_ensemble.oracle import self_check
+from self_ensemble.oracle.self_check import Difference
 
 app = typer.Typer()
 app.command()(doctor)

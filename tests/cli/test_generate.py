@@ -9,14 +9,14 @@ import pandas as pd
 import pytest
 import torch
 
-from self_ensemble.asking import Request, Settings
+from self_ensemble.asking.request import Request, Settings
 from self_ensemble.cli.main import main
-from self_ensemble.decoding import batch, memory
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.finite_rows import held_back
 from self_ensemble.jobs.filling import fill
 from self_ensemble.jobs.progress import SILENT
 from self_ensemble.models.load import load_model
+from self_ensemble.passes import batch, memory
 from self_ensemble.prompts.build import plain_frame
 from self_ensemble.questions.load import load_questions
 from self_ensemble.results.manifest import Manifest

@@ -6,10 +6,10 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from self_ensemble.asking import Request, Settings
+from self_ensemble.asking.methods import resolve_methods
+from self_ensemble.asking.request import Request, Settings
 from self_ensemble.cli.main import main
 from self_ensemble.ensemble import Ensemble
-from self_ensemble.methods import resolve_methods
 from self_ensemble.models.load import load_model
 from self_ensemble.prompts.build import plain_frame
 from self_ensemble.questions.load import load_questions

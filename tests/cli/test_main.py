@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from self_ensemble.cli.main import main, wait_briefly
-from self_ensemble.decoding import memory
+from self_ensemble.passes import memory
 
 COMMANDS = ["demo", "generate", "analyze", "mask", "doctor"]
 
@@ -68,7 +68,7 @@ def test_another_error_at_run_time_is_not_hidden(long_folder, monkeypatch) -> No
     def broken(num_bytes: int) -> None:
         raise RuntimeError("something else")
 
-    monkeypatch.setattr("self_ensemble.decoding.batch.check_fits", broken)
+    monkeypatch.setattr("self_ensemble.passes.batch.check_fits", broken)
     with pytest.raises(RuntimeError, match="something else"):
         main(["bench", "--model", str(long_folder), "--batch-size", "1"])
 

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from self_ensemble.asking import Answer
+from self_ensemble.asking.request import Answer
 from self_ensemble.confidence.estimators import ESTIMATORS, Evidence
 from self_ensemble.results.paths import ESTIMATORS as NAMES
 

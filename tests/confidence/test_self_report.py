@@ -5,8 +5,8 @@ import math
 import pytest
 
 from self_ensemble.confidence.self_report import EXAMPLES, TOO_LONG, TrueOrFalse, statement
-from self_ensemble.decoding.reference import next_logits_alone
 from self_ensemble.errors import UserError
+from self_ensemble.oracle.reference import next_logits_alone
 
 QUESTIONS = ["Who wrote the play?", "Is the river of the old town slow and wide?", "Stone?"]
 ANSWERS = ["William Shakespeare", "", "No, it is made of stone"]

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from self_ensemble.asking import Answer, Request, Settings
-from self_ensemble.decoding.reference import greedy_tied
+from self_ensemble.asking.request import Answer, Request, Settings
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.models.aliases import ModelSource
 from self_ensemble.models.load import LoadedModel
 from self_ensemble.models.support import choose_backend, context_length
+from self_ensemble.oracle.reference import greedy_tied
 from self_ensemble.prompts.parts import PromptParts
 
 PREFIX = "Q: Is the old bridge made of stone?\nA: Seven of them are.\n\n"

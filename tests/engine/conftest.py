@@ -6,8 +6,8 @@ import pytest
 import torch
 from asking import ready
 
-from self_ensemble.decoding import batch
 from self_ensemble.models.load import LoadedModel
+from self_ensemble.passes import batch
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -20,14 +20,14 @@ def one_thread() -> None:
 def shared_prefix() -> Iterator[None]:
     """One prefix for all questions, however short, as a CPU has long ones."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("self_ensemble.decoding.prefill.SHARED_FROM", 1)
+        patch.setattr("self_ensemble.passes.prefill.SHARED_FROM", 1)
         yield
 
 
 @pytest.fixture
 def prefix_in_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     """A copy of the prefix in every row, however long, as GPUs have it."""
-    monkeypatch.setattr("self_ensemble.decoding.prefill.SHARED_FROM", 1 << 40)
+    monkeypatch.setattr("self_ensemble.passes.prefill.SHARED_FROM", 1 << 40)
 
 
 @pytest.fixture(scope="session")

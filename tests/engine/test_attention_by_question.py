@@ -6,11 +6,11 @@ from asking import FAMILIES, METHODS, QUESTIONS, ensemble, requests, tokens
 from hypothesis import given
 from hypothesis import strategies as st
 
-from self_ensemble.decoding import attention, packed_pass
-from self_ensemble.decoding.cache import rank_within
-from self_ensemble.decoding.packed_pass import PackedPass
-from self_ensemble.decoding.prefill import prefill
 from self_ensemble.packing.layout import build_layout
+from self_ensemble.passes import attention, packed_pass
+from self_ensemble.passes.cache import rank_within
+from self_ensemble.passes.packed_pass import PackedPass
+from self_ensemble.passes.prefill import prefill
 
 NEVER, ALWAYS = 0.0, 2.0
 

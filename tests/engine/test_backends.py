@@ -11,12 +11,12 @@ from transformers import (
     Qwen2MoeConfig,
 )
 
-from self_ensemble.decoding.attention import PackedPass, attention_name, sdpa
-from self_ensemble.decoding.prefill import prefill
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError
 from self_ensemble.models.support import check_supported
 from self_ensemble.packing.layout import build_layout
+from self_ensemble.passes.attention import PackedPass, attention_name, sdpa
+from self_ensemble.passes.prefill import prefill
 
 SIZES = {
     "hidden_size": 64,

@@ -16,13 +16,13 @@ from asking import (
     tokens,
 )
 
-from self_ensemble.decoding.cache import GROWTH
-from self_ensemble.decoding.reference import (
+from self_ensemble.oracle.reference import (
     greedy_fused,
     greedy_tied,
     next_logits_alone,
     next_logits_fused,
 )
+from self_ensemble.passes.cache import GROWTH
 from self_ensemble.scoring.vote import vote
 
 WINDOWED = ("qwen2", "qwen3", "mistral", "gemma2", "gemma3", "phi3")

@@ -11,15 +11,15 @@ from asking import FAMILIES, METHODS, PREFIX, QUESTIONS, ensemble, requests, tok
 from hypothesis import given
 from hypothesis import strategies as st
 
-from self_ensemble.decoding import captured
-from self_ensemble.decoding.captured import _Answers
-from self_ensemble.decoding.choose import Sampling
-from self_ensemble.decoding.lengths import FEWEST_SLOTS, slot_bucket
-from self_ensemble.decoding.prefill import encode_prefix
-from self_ensemble.decoding.step import Step, StepShape
+from self_ensemble.asking.layout import Streams, request_layouts
+from self_ensemble.captured import decode as captured
+from self_ensemble.captured.decode import _Answers
+from self_ensemble.captured.step import Step, StepShape
 from self_ensemble.errors import UserError
 from self_ensemble.models.packed_linear import pack_linears
-from self_ensemble.request_layout import Streams, request_layouts
+from self_ensemble.passes.lengths import FEWEST_SLOTS, slot_bucket
+from self_ensemble.passes.prefill import encode_prefix
+from self_ensemble.walking.choose import Sampling
 
 WINDOW = 24  # shorter than the prefix with a question
 
@@ -87,7 +87,7 @@ def test_buffers_have_the_type_of_the_prefill(loaded):
     model.model.to(torch.bfloat16)
     asked = ensemble(model, ["avg"], decode="captured")
     answers = asked.run(requests())["avg"]
-    (step,) = asked.engine.steps.steps.values()
+    (step,) = asked.steps.steps.values()
     # On a CPU keys and values of 16-bit models are widened.
     assert {buffer.dtype for buffer in step.keys + step.values} == {torch.float32}
     first = ensemble(model, ["avg"], max_new_tokens=1).run(requests())["avg"]
@@ -106,7 +106,7 @@ def test_compiled_steps_answer_as_the_tree(loaded, family, window, method):
     compiling = ensemble(model, [method], decode="compiled")
     for _ in range(2):
         assert tokens(compiling.run(requests())[method]) == tokens(tree[method])
-    (step,) = compiling.engine.steps.steps.values()
+    (step,) = compiling.steps.steps.values()
     assert step.compiled
     assert compiling.counters.captures == 1
 
@@ -140,7 +140,7 @@ def test_batches_of_any_size_and_order_share_buffers(loaded, num_questions):
         assert {name: tokens(one) for name, one in found.items()} == {
             name: tokens(one) for name, one in expected.items()
         }
-    assert capturing.counters.captures == len(capturing.engine.steps.steps) == 2
+    assert capturing.counters.captures == len(capturing.steps.steps) == 2
 
 
 def test_no_more_steps_are_captured_than_there_are_buckets(loaded):
@@ -163,7 +163,7 @@ def test_no_more_steps_are_captured_than_there_are_buckets(loaded):
         num_batches += 1
     assert len(lengths) > 20
     assert asked.counters.captures == len(buckets) < num_batches / 2
-    assert {(rows, slots) for rows, _, slots in asked.engine.steps.steps} == buckets
+    assert {(rows, slots) for rows, _, slots in asked.steps.steps} == buckets
 
 
 def _prompt_length(asked, request):
@@ -186,7 +186,7 @@ def test_a_bucket_holds_what_is_asked_and_little_of_it_is_free(num_slots):
 
 def test_the_prefix_is_held_once_for_all_rows(loaded):
     asked = same_answers(loaded("llama"), ["flex_attention"], prefix=6 * PREFIX)
-    (step,) = asked.engine.steps.steps.values()
+    (step,) = asked.steps.steps.values()
     assert len(asked.frame.prefix) > step.shape.num_slots
     assert all(buffer.shape[2] == step.shape.num_slots for buffer in step.keys + step.values)
     for mine, theirs in zip(step.prefix, asked.prefix().layers, strict=True):
@@ -230,7 +230,7 @@ def test_another_prefix_has_steps_of_its_own(loaded):
     asked.prefiller._prefix = encode_prefix(asked.engine, other)
     asked.run(requests())
     assert asked.counters.captures == 2
-    assert len(asked.engine.steps.steps) == 1
+    assert len(asked.steps.steps) == 1
     asked.prefiller._prefix = None
     assert tokens(asked.run(requests())["avg"]) == tokens(first)
 
@@ -239,7 +239,7 @@ def test_what_a_batch_left_behind_does_not_reach_the_next(loaded):
     """Even nan: it would go through a mask, because 0 x nan is nan."""
     asked = ensemble(loaded("llama"), ["avg"], decode="captured")
     first = asked.run(requests())["avg"]
-    (step,) = asked.engine.steps.steps.values()
+    (step,) = asked.steps.steps.values()
     with torch.inference_mode():
         for buffer in step.keys + step.values:
             buffer.fill_(float("nan"))
@@ -250,13 +250,13 @@ def test_steps_are_freed_where_memory_runs_out(loaded, monkeypatch):
     asked = ensemble(loaded("llama"), ["flex_attention", "avg"], decode="captured")
 
     def run(step, tokens_BK):
-        assert asked.engine.steps.steps
+        assert asked.steps.steps
         raise torch.OutOfMemoryError
 
     monkeypatch.setattr(Step, "run", run)
     with pytest.raises(torch.OutOfMemoryError):
         asked.run(requests())
-    assert not asked.engine.steps.steps
+    assert not asked.steps.steps
 
 
 @pytest.mark.parametrize(

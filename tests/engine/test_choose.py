@@ -11,9 +11,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-import self_ensemble.decoding.choose as module
-from self_ensemble.decoding.choose import Sampling, choose, largest
+import self_ensemble.walking.choose as module
 from self_ensemble.errors import UserError
+from self_ensemble.walking.choose import Sampling, choose, largest
 
 LAST_DRAW = 1.0 - 2.0**-53  # the largest that numpy draws
 

@@ -22,15 +22,15 @@ from families import (
 from torch import Tensor
 from transformers.utils import logging
 
-from self_ensemble.asking import Answer
-from self_ensemble.decoding.current_pass import current_pass
-from self_ensemble.decoding.prefill import prefill
-from self_ensemble.decoding.reference import next_logits_alone, next_logits_fused
+from self_ensemble.asking.layout import Streams, request_layouts
+from self_ensemble.asking.request import Answer
 from self_ensemble.errors import UserError
 from self_ensemble.models.devices import layer_devices
 from self_ensemble.models.packed_linear import pack_linears
 from self_ensemble.models.support import check_supported
-from self_ensemble.request_layout import Streams, request_layouts
+from self_ensemble.oracle.reference import next_logits_alone, next_logits_fused
+from self_ensemble.passes.current_pass import current_pass
+from self_ensemble.passes.prefill import prefill
 
 NUM_TOKENS = 4
 # Rounding of float32 through two layers with weights larger than usual.

@@ -6,10 +6,10 @@ import pytest
 import torch
 from asking import QUESTIONS, ensemble, tokens
 
-from self_ensemble.asking import Request
-from self_ensemble.decoding import loop
-from self_ensemble.decoding.choose import Sampling, choose
-from self_ensemble.decoding.reference import next_logits_alone
+from self_ensemble.asking.request import Request
+from self_ensemble.oracle.reference import next_logits_alone
+from self_ensemble.walking import loop
+from self_ensemble.walking.choose import Sampling, choose
 
 WARM = Sampling(temperature=0.9, top_p=0.95, seed=7)
 PROMPTS = [Request(f"p{n}", (wordings[0],)) for n, wordings in enumerate(QUESTIONS)]

@@ -9,8 +9,10 @@ from asking import STRENGTH, TIED, combine_slowly, entropy_slowly
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from self_ensemble.decoding.choose import greedy
-from self_ensemble.decoding.fusion import (
+from self_ensemble.asking.methods import resolve_methods
+from self_ensemble.errors import UserError
+from self_ensemble.walking.choose import greedy
+from self_ensemble.walking.fusion import (
     CONTRAST,
     MOST_CONTRAST,
     RULES,
@@ -18,8 +20,6 @@ from self_ensemble.decoding.fusion import (
     contrast,
     min_entropy,
 )
-from self_ensemble.errors import UserError
-from self_ensemble.methods import resolve_methods
 
 UNWEIGHTED = [name for name in TIED if name not in WEIGHTED]
 

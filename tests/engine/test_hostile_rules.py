@@ -9,11 +9,11 @@ import pytest
 import torch
 from asking import ensemble, requests, tokens
 
-from self_ensemble.asking import Answer, Unanswered
-from self_ensemble.decoding.choose import Sampling, greedy
-from self_ensemble.decoding.fusion import contrast
+from self_ensemble.asking.methods import resolve_method
+from self_ensemble.asking.request import Answer, Unanswered
 from self_ensemble.errors import UserError
-from self_ensemble.methods import resolve_method
+from self_ensemble.walking.choose import Sampling, greedy
+from self_ensemble.walking.fusion import contrast
 
 
 def line_of(function) -> int:
@@ -67,7 +67,7 @@ def test_an_interrupt_is_no_failure_of_the_rule(model):
 
 
 def test_a_bug_of_ours_beside_a_rule_is_no_failure_of_the_rule(model, monkeypatch):
-    monkeypatch.setattr("self_ensemble.decoding.loop.choose", lambda *_: 1 / 0)
+    monkeypatch.setattr("self_ensemble.walking.loop.choose", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         ensemble(model, [hostile_rules.mean]).run(requests())
 

@@ -7,10 +7,10 @@ import torch
 from asking import QUESTIONS, ensemble, requests
 from test_not_finite import ROW, WARM, WORDING, own_token, poison, texts
 
-from self_ensemble.asking import Request, Unanswered
-from self_ensemble.decoding.loop import Decoded
-from self_ensemble.isolation import EVERY, PRIOR, reason
-from self_ensemble.methods import resolve_method
+from self_ensemble.asking.isolation import EVERY, PRIOR, reason
+from self_ensemble.asking.methods import resolve_method
+from self_ensemble.asking.request import Request, Unanswered
+from self_ensemble.walking.loop import Decoded
 
 METHODS = ["flex_attention", "avg", "per_prompt", "origin"]
 

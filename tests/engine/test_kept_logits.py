@@ -8,14 +8,14 @@ from asking import METHODS, QUESTIONS, ensemble, requests, tokens
 from hypothesis import given
 from hypothesis import strategies as st
 
-from self_ensemble.decoding import kept_logits
-from self_ensemble.decoding.batch import advance
-from self_ensemble.decoding.choose import Sampling
-from self_ensemble.decoding.kept_logits import KeptLogits
-from self_ensemble.decoding.prefill import prefill
 from self_ensemble.models import packed_linear
 from self_ensemble.models.packed_linear import pack_linears
 from self_ensemble.packing.layout import build_layout
+from self_ensemble.passes import kept_logits
+from self_ensemble.passes.batch import advance
+from self_ensemble.passes.kept_logits import KeptLogits
+from self_ensemble.passes.prefill import prefill
+from self_ensemble.walking.choose import Sampling
 
 
 @pytest.fixture

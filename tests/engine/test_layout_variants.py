@@ -8,9 +8,9 @@ from asking import QUESTIONS, ensemble, tokens
 from hypothesis import given
 from packed_layouts import packed_batches
 
-from self_ensemble.asking import Request
-from self_ensemble.decoding.reference import greedy_fused
+from self_ensemble.asking.request import Request
 from self_ensemble.errors import UserError
+from self_ensemble.oracle.reference import greedy_fused
 from self_ensemble.packing.layout import build_layout
 
 FAMILIES = ["llama", "gpt2"]

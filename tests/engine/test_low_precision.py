@@ -4,8 +4,8 @@ import pytest
 import torch
 from asking import QUESTIONS, ensemble
 
-from self_ensemble.decoding.prefill import prefill
 from self_ensemble.packing.layout import build_layout
+from self_ensemble.passes.prefill import prefill
 
 
 def prefilled(asked):

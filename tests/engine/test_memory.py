@@ -6,12 +6,13 @@ import pytest
 import torch
 from asking import METHODS, ensemble, requests, tokens
 
-from self_ensemble.decoding import batch, captured, memory
-from self_ensemble.decoding.cache import RowCache
-from self_ensemble.decoding.lengths import rounded_length
-from self_ensemble.decoding.memory import check_fits, free_bytes, pass_bytes, scores_bytes
-from self_ensemble.decoding.prefill import prefill
+from self_ensemble.captured import decode as captured
 from self_ensemble.packing.layout import build_layout
+from self_ensemble.passes import batch, memory
+from self_ensemble.passes.cache import RowCache
+from self_ensemble.passes.lengths import rounded_length
+from self_ensemble.passes.memory import check_fits, free_bytes, pass_bytes, scores_bytes
+from self_ensemble.passes.prefill import prefill
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "gemma3", "qwen3"])
@@ -126,7 +127,7 @@ def test_buffers_of_a_captured_step_count_when_they_are_set_up(loaded):
         patch.setattr(captured, "check_fits", said.append)
         asked.run(requests())
         asked.run(requests())
-    (step,) = asked.engine.steps.steps.values()
+    (step,) = asked.steps.steps.values()
     held = sum(buffer.nbytes for buffer in [*step.keys, *step.values])
     num_tokens = step.shape.num_rows * step.shape.num_streams
     taken = pass_bytes(asked.model.model.config, torch.float32, num_tokens, num_tokens)

@@ -4,9 +4,9 @@ import pytest
 from asking import METHODS, ready, requests, tokens
 from tokenizer_families import gpt2
 
-from self_ensemble.asking import Settings
-from self_ensemble.decoding.reference import greedy_fused, greedy_tied
+from self_ensemble.asking.request import Settings
 from self_ensemble.ensemble import Ensemble
+from self_ensemble.oracle.reference import greedy_fused, greedy_tied
 from self_ensemble.questions.schema import Framing
 
 # A line break and a space after it change how the line break before them is read.

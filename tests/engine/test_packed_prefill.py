@@ -5,9 +5,9 @@ import torch
 from asking import QUESTIONS, ensemble
 from transformers import DynamicCache
 
-from self_ensemble.decoding.cache import GROWTH
-from self_ensemble.decoding.prefill import prefill
 from self_ensemble.packing.layout import build_layout
+from self_ensemble.passes.cache import GROWTH
+from self_ensemble.passes.prefill import prefill
 
 # float32 sums in another order; logits of these models are around 10.
 TOLERANCE = {"rtol": 1e-3, "atol": 1e-3}

@@ -4,12 +4,12 @@ import pytest
 import torch
 from asking import PREFIX, QUESTIONS, ensemble, requests, tokens, with_prior
 
-from self_ensemble.asking import Request
-from self_ensemble.decoding.fusion import contrast
-from self_ensemble.decoding.prefill import prefill
-from self_ensemble.decoding.reference import greedy_tied, next_logits_alone
-from self_ensemble.methods import resolve_methods
+from self_ensemble.asking.methods import resolve_methods
+from self_ensemble.asking.request import Request
+from self_ensemble.oracle.reference import greedy_tied, next_logits_alone
 from self_ensemble.packing.layout import build_layout
+from self_ensemble.passes.prefill import prefill
+from self_ensemble.walking.fusion import contrast
 
 # float32 sums in another order; logits of these models are around 10.
 TOLERANCE = {"rtol": 1e-3, "atol": 1e-3}

@@ -3,7 +3,7 @@
 import pytest
 from asking import METHODS, QUESTIONS, WEIGHTS, ensemble, ready, requests, tokens
 
-from self_ensemble.asking import Request
+from self_ensemble.asking.request import Request
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError
 

@@ -5,8 +5,8 @@ from asking import PREFIX, ensemble, requests, tokens
 from hypothesis import given
 from hypothesis import strategies as st
 
-from self_ensemble.decoding import batch
-from self_ensemble.decoding.lengths import flat_bucket, rounded_length
+from self_ensemble.passes import batch
+from self_ensemble.passes.lengths import flat_bucket, rounded_length
 
 
 def test_passes_have_rounded_lengths_and_padding_is_counted_apart(loaded, monkeypatch):

@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, DeepseekV3Config, JetMoeConfig
 
-from self_ensemble.decoding.packed_pass import PackedPass
-from self_ensemble.decoding.partial_attention import HIDDEN, fused_part, merged, plain_part
-from self_ensemble.decoding.prefill import prefill
-from self_ensemble.decoding.reference import greedy_fused, greedy_tied
 from self_ensemble.errors import UserError
+from self_ensemble.oracle.reference import greedy_fused, greedy_tied
 from self_ensemble.packing.layout import build_layout
+from self_ensemble.passes.packed_pass import PackedPass
+from self_ensemble.passes.partial_attention import HIDDEN, fused_part, merged, plain_part
+from self_ensemble.passes.prefill import prefill
 
 NEVER = 1 << 40
 SIZES = {
@@ -43,7 +43,7 @@ def test_answers_are_those_of_a_prefix_in_every_row(
     once = ensemble(model, attention=attention)
     found = once.run(requests())
     assert once.prefix().readable_apart
-    monkeypatch.setattr("self_ensemble.decoding.prefill.SHARED_FROM", NEVER)
+    monkeypatch.setattr("self_ensemble.passes.prefill.SHARED_FROM", NEVER)
     copied = ensemble(model, attention=attention)
     expected = copied.run(requests())
     for method in METHODS:
@@ -55,7 +55,7 @@ def test_answers_are_those_of_a_prefix_in_every_row(
 
 @pytest.mark.parametrize("in_rows", [False, True])
 def test_a_longer_prefix_takes_no_memory_of_a_batch(loaded, monkeypatch, in_rows):
-    monkeypatch.setattr("self_ensemble.decoding.prefill.SHARED_FROM", NEVER if in_rows else 1)
+    monkeypatch.setattr("self_ensemble.passes.prefill.SHARED_FROM", NEVER if in_rows else 1)
     held = []
     for prefix in (PREFIX, 4 * PREFIX):
         asked = ensemble(loaded("llama"), "avg", prefix=prefix)

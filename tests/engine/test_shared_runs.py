@@ -6,9 +6,9 @@ from asking import QUESTIONS, ensemble
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from self_ensemble.decoding.prefill import encode_prefix, prefill
 from self_ensemble.packing.layout import build_layout, stacked_tables
 from self_ensemble.packing.runs import separate_runs, shared_runs
+from self_ensemble.passes.prefill import encode_prefix, prefill
 from self_ensemble.prompts.parts import PromptParts
 
 # float32 sums in another order; logits of these models are around 10.

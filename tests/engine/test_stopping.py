@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from marking_tokenizers import STYLES, marking_tokenizer
 
-from self_ensemble.decoding.stopping import StopRule
 from self_ensemble.errors import UserError
+from self_ensemble.walking.stopping import StopRule
 
 STOPS = ["\n", "\n\n", ".", "Q:", " is", "is ", " ", "é", "猫", "er t", "ürich", "the\n"]
 TEXTS = [

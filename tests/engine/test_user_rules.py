@@ -8,12 +8,12 @@ import torch
 import user_rules
 from asking import METHODS, QUESTIONS, ensemble, requests, tokens
 
-from self_ensemble.decoding import loop
-from self_ensemble.decoding.choose import Sampling
-from self_ensemble.decoding.fusion import RULES
-from self_ensemble.decoding.reference import greedy_tied
+from self_ensemble.asking.methods import KINDS, resolve_method, resolve_methods
 from self_ensemble.errors import UserError
-from self_ensemble.methods import KINDS, resolve_method, resolve_methods
+from self_ensemble.oracle.reference import greedy_tied
+from self_ensemble.walking import loop
+from self_ensemble.walking.choose import Sampling
+from self_ensemble.walking.fusion import RULES
 
 
 class Doubled:
@@ -115,7 +115,7 @@ def test_a_weighted_method_without_weights_is_refused(loaded, name):
 
 @pytest.mark.parametrize("name", ["contrast", "weighted_avg", "avg"])
 def test_a_built_in_rule_by_its_function_is_the_built_in_method(name):
-    for given in (RULES[name], f"self_ensemble.decoding.fusion:{name}"):
+    for given in (RULES[name], f"self_ensemble.walking.fusion:{name}"):
         method = resolve_method(given)
         assert (method.name, method.rule) == (name, RULES[name])
         assert method.reads_prior == (name == "contrast")

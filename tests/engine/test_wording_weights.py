@@ -8,9 +8,9 @@ from asking import PREFIX, QUESTIONS, ensemble, tokens
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from self_ensemble.asking import Request
-from self_ensemble.decoding.prefill import prefill
+from self_ensemble.asking.request import Request
 from self_ensemble.packing.layout import build_layout
+from self_ensemble.passes.prefill import prefill
 
 WEIGHTED = ["weighted_avg", "weighted_max", "flex_attention"]
 VARIANTS = [

@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 
-from self_ensemble.asking import Answer, Unanswered
-from self_ensemble.decoding.reference import next_logits_alone
+from self_ensemble.asking.request import Answer, Unanswered
 from self_ensemble.models.load import LoadedModel
+from self_ensemble.oracle.reference import next_logits_alone
 from tests.conftest import _config, _tokenizer
 from tests.engine.asking import QUESTIONS, ensemble, ready, requests
 from tests.faults.campaign import Campaign, Fault, Verdict

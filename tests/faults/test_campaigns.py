@@ -5,7 +5,7 @@ from itertools import islice
 
 import pytest
 
-from self_ensemble import checksum
+from self_ensemble.identity import checksum
 from self_ensemble.questions import reading
 from self_ensemble.scoring import files
 from tests.faults.all_campaigns import CAMPAIGNS

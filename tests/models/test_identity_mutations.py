@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from self_ensemble.asking import Request, Settings
+from self_ensemble.asking.request import Request, Settings
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError
 from self_ensemble.models.identity import identity_of

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from self_ensemble.decoding.self_check import Difference
 from self_ensemble.errors import UserError
+from self_ensemble.oracle.self_check import Difference
 from self_ensemble.packing.layout import build_layout
 from self_ensemble.prompts.parts import PromptParts
 from self_ensemble.report.mask_view import (

@@ -18,8 +18,8 @@ from result_rows import (
     write_result,
 )
 
-from self_ensemble.checksum import DamagedError
 from self_ensemble.errors import UserError
+from self_ensemble.identity.checksum import DamagedError
 from self_ensemble.results.disk import read_table, write_table
 from self_ensemble.results.manifest import MANIFEST_KEY, Manifest
 from self_ensemble.results.shards import SHARD_KEY, write_shard

@@ -2,9 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from self_ensemble.decoding.fusion import RULES
+from self_ensemble.asking.methods import KINDS
 from self_ensemble.errors import UserError
-from self_ensemble.methods import KINDS
 from self_ensemble.results.paths import (
     ESTIMATORS,
     LOGIT_METHODS,
@@ -13,6 +12,7 @@ from self_ensemble.results.paths import (
     learned_weights_path,
     result_path,
 )
+from self_ensemble.walking.fusion import RULES
 
 
 def name_of(method, indices=None):

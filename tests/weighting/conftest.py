@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tests.engine.asking import PREFIX, ready
 
-from self_ensemble.asking import Settings
+from self_ensemble.asking.request import Settings
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.models.load import LoadedModel
 from self_ensemble.weighting.candidates import Candidates

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from self_ensemble.asking import Request
-from self_ensemble.decoding.reference import next_logits_alone
+from self_ensemble.asking.request import Request
+from self_ensemble.oracle.reference import next_logits_alone
 from self_ensemble.weighting.candidates import answer_candidates
 from self_ensemble.weighting.pooling import Likelihood
 

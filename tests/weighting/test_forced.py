@@ -4,12 +4,12 @@ import pytest
 import torch
 from tests.engine.asking import PREFIX
 
-from self_ensemble.asking import Request, Settings
-from self_ensemble.decoding.forced import forced_steps
-from self_ensemble.decoding.prefill import prefill
-from self_ensemble.decoding.reference import next_logits_alone
+from self_ensemble.asking.layout import Streams, request_layouts
+from self_ensemble.asking.request import Request, Settings
 from self_ensemble.ensemble import Ensemble
-from self_ensemble.request_layout import Streams, request_layouts
+from self_ensemble.oracle.reference import next_logits_alone
+from self_ensemble.passes.prefill import prefill
+from self_ensemble.walking.forced import forced_steps
 
 QUESTIONS = (
     ("Who wrote the play?", "Which one of them wrote the play about the prince?", "Writer?"),

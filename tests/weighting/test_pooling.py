@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from self_ensemble.decoding.fusion import weighted_avg
+from self_ensemble.walking.fusion import weighted_avg
 from self_ensemble.weighting.candidates import Candidates
 from self_ensemble.weighting.pooling import Likelihood, fit_weights, uniform
 

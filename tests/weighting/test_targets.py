@@ -6,10 +6,10 @@ from tokenizers.models import BPE
 from tokenizers.trainers import BpeTrainer
 from transformers import PreTrainedTokenizerFast
 
-from self_ensemble.decoding.stopping import StopRule
 from self_ensemble.errors import UserError
 from self_ensemble.prompts.build import chat_frame
 from self_ensemble.questions.schema import Framing, Shot
+from self_ensemble.walking.stopping import StopRule
 from self_ensemble.weighting.targets import chat_target, plain_target
 
 ANSWERS = ("Paris", "a river of stone", "1985", 'the "old" town')

@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerBase
 
-from self_ensemble.asking import Settings
+from self_ensemble.asking.request import Settings
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError
 from self_ensemble.models.load import LoadedModel

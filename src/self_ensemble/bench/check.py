@@ -10,10 +10,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from self_ensemble.asking import Answer
-from self_ensemble.decoding.reference import eager_attention, next_logits_fused
+from self_ensemble.asking.request import Answer
 from self_ensemble.errors import UserError
 from self_ensemble.models.load import LoadedModel
+from self_ensemble.oracle.reference import eager_attention, next_logits_fused
 from self_ensemble.prompts.parts import PromptParts
 
 CHECKED = ("flex_attention", "avg", "per_prompt")

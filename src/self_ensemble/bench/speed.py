@@ -15,17 +15,17 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from transformers import GenerationConfig
 
-from self_ensemble.asking import Answer, Settings, Unanswered
+from self_ensemble.asking.methods import Method, resolve_method
+from self_ensemble.asking.request import Answer, Settings, Unanswered
 from self_ensemble.bench.check import CHECKED, Check, check_answers
-from self_ensemble.decoding.stopping import StopRule
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError
-from self_ensemble.methods import Method, resolve_method
 from self_ensemble.models.load import LoadedModel
 from self_ensemble.models.packed_linear import pack_linears, unpack_linears
 from self_ensemble.prompts.build import plain_frame
 from self_ensemble.prompts.frame import PromptFrame
 from self_ensemble.questions.load import load_questions
+from self_ensemble.walking.stopping import StopRule
 
 NUM_WORDINGS, NUM_SHOTS, NUM_TOKENS, NUM_ROUNDS, NUM_CHECKED = 5, 5, 20, 3, 2
 Questions = Sequence[tuple[str, ...]]

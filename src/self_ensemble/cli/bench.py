@@ -37,10 +37,10 @@ def bench(
     options.at_least("--questions", questions, 1)
     asked_size = options.parse_batch_size(batch_size)
     # Here, not above: torch would make every `--help` wait.
+    from self_ensemble.asking.methods import resolve_methods
     from self_ensemble.bench.speed import measure_speed
     from self_ensemble.cli.console import ConsoleProgress
     from self_ensemble.jobs.inputs import ModelOptions, default_batch_size
-    from self_ensemble.methods import resolve_methods
 
     methods = resolve_methods(options.parse_names(method), has_weights=False)
     progress = ConsoleProgress(as_json=as_json)

@@ -151,7 +151,7 @@ def flex_finding(device: "torch.device", *, is_wanted: bool) -> Finding:
     if device.type == "mps":
         text = "PyTorch does not compile FlexAttention on mps."
         return Finding("fail" if is_wanted else "warn", text, "Use --attention sdpa.")
-    from self_ensemble.decoding.self_check import flex_agreement
+    from self_ensemble.oracle.self_check import flex_agreement
 
     try:
         difference = flex_agreement(device)

@@ -109,10 +109,10 @@ def generate(
     num_wordings = options.wordings_per_question(num_paraphrases, num_manual, num_auto)
     # Here, not above: torch would make every `--help` wait.
     from self_ensemble.cli.console import ConsoleProgress
-    from self_ensemble.decoding.fusion import CONTRAST
     from self_ensemble.jobs.generate import GenerateOptions
     from self_ensemble.jobs.generate import generate as run
     from self_ensemble.jobs.inputs import DataOptions, ModelOptions
+    from self_ensemble.walking.fusion import CONTRAST
     from self_ensemble.weighting.sources import PUBLISHED
 
     questions = DataOptions(

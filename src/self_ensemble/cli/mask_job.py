@@ -6,12 +6,12 @@ from functools import partial
 from typing import Any, cast
 
 from self_ensemble.cli.console import ConsoleProgress
-from self_ensemble.decoding.engine import Engine
-from self_ensemble.decoding.self_check import check_isolation
 from self_ensemble.errors import UserError
 from self_ensemble.jobs.inputs import DataOptions, ModelOptions, prompt_frame
 from self_ensemble.models.support import why_no_longer
+from self_ensemble.oracle.self_check import check_isolation
 from self_ensemble.packing.layout import Layout, build_layout
+from self_ensemble.passes.engine import Engine
 from self_ensemble.prompts.parts import PromptParts
 from self_ensemble.questions.schema import Question, QuestionSet
 from self_ensemble.report.mask_view import (

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from self_ensemble.asking import Answer
+from self_ensemble.asking.request import Answer
 from self_ensemble.results.paths import ESTIMATORS as NAMES
 from self_ensemble.scoring.match import lemmas_agree
 

@@ -10,14 +10,14 @@ from collections.abc import Sequence
 
 import torch
 
-from self_ensemble.asking import Request, Settings
-from self_ensemble.decoding.choose import Sampling
+from self_ensemble.asking.isolation import REMEDY
+from self_ensemble.asking.request import Request, Settings
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError
-from self_ensemble.isolation import REMEDY
 from self_ensemble.models.load import LoadedModel
 from self_ensemble.prompts.build import plain_frame
 from self_ensemble.questions.schema import Framing, Shot
+from self_ensemble.walking.choose import Sampling
 
 INSTRUCTION = "Say whether the proposed answer to each question is true or false.\n\n"
 FRAMING = Framing(wording="{}\n", cue="The proposed answer is", answer=" {}.\n\n")

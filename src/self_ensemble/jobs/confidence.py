@@ -5,11 +5,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from self_ensemble.asking import Settings
+from self_ensemble.asking.request import Settings
 from self_ensemble.confidence.estimators import ESTIMATORS
 from self_ensemble.confidence.run import ConfidenceRun
 from self_ensemble.confidence.self_report import TrueOrFalse
-from self_ensemble.decoding.choose import Sampling
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError
 from self_ensemble.finite_rows import held_back
@@ -39,6 +38,7 @@ from self_ensemble.run import (
     fewest_wordings_message,
     manifest_fields,
 )
+from self_ensemble.walking.choose import Sampling
 
 
 @dataclass(frozen=True, slots=True)

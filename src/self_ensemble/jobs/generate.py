@@ -8,11 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from self_ensemble.asking import Settings
-from self_ensemble.decoding.captured import check_decode
-from self_ensemble.decoding.choose import Sampling
-from self_ensemble.decoding.fusion import CONTRAST
-from self_ensemble.decoding.user_rule import own_function
+from self_ensemble.asking.methods import Method, resolve_methods
+from self_ensemble.asking.request import Settings
+from self_ensemble.captured.decode import check_decode
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError
 from self_ensemble.finite_rows import held_back
@@ -30,7 +28,6 @@ from self_ensemble.jobs.inputs import (
 )
 from self_ensemble.jobs.progress import SILENT, Progress
 from self_ensemble.jobs.results import Results
-from self_ensemble.methods import Method, resolve_methods
 from self_ensemble.models.aliases import DEFAULT_MODEL
 from self_ensemble.questions.schema import QuestionSet
 from self_ensemble.results.disk import check_writable
@@ -47,6 +44,9 @@ from self_ensemble.run import (
     row_plan,
     sha256_of,
 )
+from self_ensemble.walking.choose import Sampling
+from self_ensemble.walking.fusion import CONTRAST
+from self_ensemble.walking.user_rule import own_function
 from self_ensemble.weighting.sources import file_suffix, require_fitting, weights_from
 
 

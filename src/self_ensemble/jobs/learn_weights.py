@@ -9,10 +9,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
-from self_ensemble.asking import Settings
-from self_ensemble.checksum import DamagedError
+from self_ensemble.asking.request import Settings
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import Stopped, UserError
+from self_ensemble.identity.checksum import DamagedError
 from self_ensemble.jobs.inputs import (
     CHAT_TEMPLATE,
     Data,

@@ -6,8 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from self_ensemble.asking import Settings
-from self_ensemble.decoding.choose import Sampling
+from self_ensemble.asking.request import Settings
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError
 from self_ensemble.finite_rows import FiniteRows
@@ -28,6 +27,7 @@ from self_ensemble.prompts.build import plain_frame
 from self_ensemble.questions.schema import Question, QuestionSet
 from self_ensemble.results.manifest import Manifest
 from self_ensemble.run import sha256_of
+from self_ensemble.walking.choose import Sampling
 from self_ensemble.wordings.checks import AnswerCheck
 from self_ensemble.wordings.draw import Check, Rewriter, human_pools
 from self_ensemble.wordings.entailment import load_entailment

@@ -4,7 +4,7 @@ The method stands on three things: every layer is softmax attention over all ear
 the mask allows (or over a window of them), positions are given from outside, and the model calls
 the attention function that is registered with the library. Whatever lacks one of them is refused
 with the reason: it would run and give wrong answers. What only the loaded model tells is found
-out in its first pass (`decoding/batch.py`).
+out in its first pass (`passes/batch.py`).
 """
 
 import inspect

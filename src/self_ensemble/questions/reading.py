@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from self_ensemble.checksum import DamagedError, check_sidecar, claims_checksum, problem
 from self_ensemble.errors import UserError, reading
+from self_ensemble.identity.checksum import DamagedError, check_sidecar, claims_checksum, problem
 
 # A packed file of a few kilobytes can hold more than any memory.
 LARGEST_BYTES = 4 * 2**30

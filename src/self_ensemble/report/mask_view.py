@@ -24,8 +24,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from self_ensemble.decoding.self_check import Difference
 from self_ensemble.errors import UserError
+from self_ensemble.oracle.self_check import Difference
 from self_ensemble.packing.layout import Layout
 from self_ensemble.packing.visibility import NEVER, read_bias
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from self_ensemble import checksum
-from self_ensemble.checksum import DamagedError
 from self_ensemble.errors import UserError, reading
+from self_ensemble.identity import checksum
+from self_ensemble.identity.checksum import DamagedError
 
 # The option that says where results go, for messages; `paraphrase` has another one.
 OUTPUT_DIR = "--output-dir"

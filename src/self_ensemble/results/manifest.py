@@ -9,13 +9,13 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from self_ensemble.checksum import (
+from self_ensemble.errors import UserError
+from self_ensemble.identity.checksum import (
     DamagedError,
     from_sealed_json,
     json_without_marks,
     to_sealed_json,
 )
-from self_ensemble.errors import UserError
 from self_ensemble.results.disk import OUTPUT_DIR, REPAIR, read_bytes, read_table, write_atomically
 
 # Longest value quoted in a message: a hash fits, an instruction does not.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from self_ensemble.checksum import DamagedError
+from self_ensemble.identity.checksum import DamagedError
 from self_ensemble.results.disk import read_table, sync
 from self_ensemble.results.manifest import Manifest, differences, manifest_of, require_same
 from self_ensemble.results.plan import RowPlan

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from self_ensemble.checksum import DamagedError
+from self_ensemble.identity.checksum import DamagedError
 from self_ensemble.results.disk import read_table, sync, write_table
 
 MANIFEST_NAME = "manifest.json"

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from self_ensemble.checksum import claims_checksum
+from self_ensemble.identity.checksum import claims_checksum
 from self_ensemble.results.disk import REPAIR, read_bytes
 from self_ensemble.results.manifest import MANIFEST_KEY, read_manifest
 from self_ensemble.results.paths import check_name

@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import feather
 
-from self_ensemble.checksum import DamagedError, claims_checksum, problem
 from self_ensemble.errors import UserError, reading
+from self_ensemble.identity.checksum import DamagedError, claims_checksum, problem
 
 _REQUIRED = ("uuid", "answers", "prediction")
 _OPTIONAL = ("seconds", "error", "paraphrase_index", "mean_logprob")

@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from self_ensemble.asking import Request
-from self_ensemble.decoding.forced import ForcedStep, forced_steps
-from self_ensemble.decoding.prefill import prefill
+from self_ensemble.asking.isolation import REMEDY
+from self_ensemble.asking.layout import Streams, request_layouts
+from self_ensemble.asking.request import Request
 from self_ensemble.ensemble import Ensemble
-from self_ensemble.isolation import REMEDY
-from self_ensemble.request_layout import Streams, request_layouts
+from self_ensemble.passes.prefill import prefill
+from self_ensemble.walking.forced import ForcedStep, forced_steps
 
 # On 24 facts of MyriadLAMA in 5 templates, SmolLM2-135M (V = 49,152), the negative log-likelihood
 # with K = 1,000 is 7.105 nats for equal and 6.205 for learned weights, exactly 7.078 and 6.192,

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from self_ensemble.asking import Request
+from self_ensemble.asking.request import Request
 from self_ensemble.batches import BatchProgress, run_batches
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar, cast
 
-from self_ensemble.checksum import EDITED, JSON_KEY, MARK, from_sealed_json
 from self_ensemble.errors import UserError
+from self_ensemble.identity.checksum import EDITED, JSON_KEY, MARK, from_sealed_json
 from self_ensemble.questions.schema import Question, QuestionSet
 from self_ensemble.results.disk import read_bytes
 from self_ensemble.results.manifest import Manifest

@@ -13,11 +13,11 @@ among them, or "Par" would be as likely as "Paris".
 from collections.abc import Callable
 from typing import Any
 
-from self_ensemble.decoding.stopping import StopRule
 from self_ensemble.errors import UserError
 from self_ensemble.prompts.build import chat_frame
 from self_ensemble.prompts.tokens import Piece, TextEncoder
 from self_ensemble.questions.schema import Framing, Shot
+from self_ensemble.walking.stopping import StopRule
 
 Target = Callable[[str], tuple[int, ...]]
 

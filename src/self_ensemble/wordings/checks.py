@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from self_ensemble.asking import Outcome, Request, Unanswered
+from self_ensemble.asking.request import Outcome, Request, Unanswered
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.questions.schema import Question
 from self_ensemble.scoring.lemmas import predict_lemma

@@ -15,13 +15,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from self_ensemble.asking import Answer, Request, Settings, Unanswered
-from self_ensemble.decoding.choose import Sampling
+from self_ensemble.asking.isolation import REMEDY
+from self_ensemble.asking.request import Answer, Request, Settings, Unanswered
 from self_ensemble.ensemble import Ensemble
-from self_ensemble.isolation import REMEDY
 from self_ensemble.models.load import LoadedModel
 from self_ensemble.prompts.build import plain_frame
 from self_ensemble.questions.schema import Question
+from self_ensemble.walking.choose import Sampling
 from self_ensemble.wordings.gate import Reason
 from self_ensemble.wordings.pool import HUMAN, Candidate, Pool, Verdict
 from self_ensemble.wordings.recovery import mean_logprobs

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from self_ensemble.decoding.prefill import prefill
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.packing.layout import build_layout
+from self_ensemble.passes.prefill import prefill
 
 
 def mean_logprobs(ensemble: Ensemble, pairs: Sequence[tuple[str, str]]) -> list[float]:

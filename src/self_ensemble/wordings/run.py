@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from self_ensemble.batches import BatchProgress
-from self_ensemble.checksum import DamagedError, sidecar, sidecar_content
 from self_ensemble.errors import UserError
 from self_ensemble.finite_rows import FiniteRows, end_if
+from self_ensemble.identity.checksum import DamagedError, sidecar, sidecar_content
 from self_ensemble.models.identity import identity_of, versions
 from self_ensemble.models.load import LoadedModel
 from self_ensemble.prompts.tokens import PROMPT_TOKENS

@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass, field
 
-from self_ensemble.decoding.attention import attention_name
-from self_ensemble.decoding.step_pool import StepPool
 from self_ensemble.models.load import LoadedModel
 from self_ensemble.models.support import attention_backends, first_position
+from self_ensemble.passes.attention import attention_name
 
 
 @dataclass(slots=True)
@@ -44,14 +43,12 @@ class Engine:
         model: The loaded model.
         backend: sdpa, flex or eager.
         counters: Work done so far.
-        steps: Decode steps of fixed shape.
         first_position: What the model calls the first position.
     """
 
     model: LoadedModel
     backend: str
     counters: Counters = field(default_factory=Counters)
-    steps: StepPool = field(default_factory=StepPool)
     first_position: int = field(init=False)
 
     def __post_init__(self) -> None:

@@ -5,12 +5,12 @@ from functools import partial
 import pytest
 import torch
 
-from self_ensemble.decoding.engine import Engine
-from self_ensemble.decoding.self_check import Difference, check_isolation
 from self_ensemble.errors import UserError
 from self_ensemble.models.aliases import ModelSource
 from self_ensemble.models.load import LoadedModel
+from self_ensemble.oracle.self_check import Difference, check_isolation
 from self_ensemble.packing.layout import build_layout
+from self_ensemble.passes.engine import Engine
 from self_ensemble.prompts.parts import PromptParts
 
 PARTS = PromptParts(tuple(range(40, 51)), ((60, 61, 62, 63), (70, 0, 72), (80, 81)), (90, 91))

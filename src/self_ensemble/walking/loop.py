@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from self_ensemble.decoding.batch import Batch, Frontier, advance
-from self_ensemble.decoding.choose import Sampling, choose
-from self_ensemble.decoding.fusion import FusionRule
-from self_ensemble.decoding.stopping import StopRule
+from self_ensemble.passes.batch import Batch, Frontier, advance
+from self_ensemble.walking.choose import Sampling, choose
+from self_ensemble.walking.fusion import FusionRule
+from self_ensemble.walking.stopping import StopRule
 
 # Logits that are looked at together on a CPU: what is made of them then stays in the processor's
 # cache instead of going to memory and back.

@@ -12,9 +12,9 @@ from typing import Final, Literal
 
 from torch import Tensor
 
-from self_ensemble.asking import Request
-from self_ensemble.decoding.loop import Decoded, Track
-from self_ensemble.methods import Method
+from self_ensemble.asking.methods import Method
+from self_ensemble.asking.request import Request
+from self_ensemble.walking.loop import Decoded, Track
 
 LONGEST_SHOWN = 60  # characters of a wording in a message
 REMEDY = "Load the model with --dtype float32, or get another copy of it."

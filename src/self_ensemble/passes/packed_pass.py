@@ -11,10 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask
 
-from self_ensemble.decoding.cache import Layers
-from self_ensemble.decoding.partial_attention import HIDDEN
 from self_ensemble.errors import UserError
 from self_ensemble.packing.visibility import NEVER, FlatTokens, ScoreMod, within_window
+from self_ensemble.passes.cache import Layers
+from self_ensemble.passes.current_pass import Backend
+from self_ensemble.passes.partial_attention import HIDDEN
 
 # Share of real work in padded rows below which a CPU does better without: measured, a call by
 # itself costs as much as a third of the work of a question with one query.
@@ -80,6 +81,14 @@ class PackedPass:
     def prefix_length(self) -> int:
         """Keys of the prefix that is not in the rows."""
         return self.prefix[0][0].shape[0] if self.prefix else 0
+
+    def attend(
+        self, backend: Backend, query: Tensor, key: Tensor, value: Tensor, layer: int,
+        scale: float, window: int | None, softcap: float | None, sinks_H: Tensor | None,
+    ) -> Tensor:  # fmt: skip
+        """What the queries of a layer read, by the backend; `(1, T, Hq, D)`."""
+        self.note_call(layer, key, value, window)
+        return backend(query, key, value, self, layer, scale, window, softcap, sinks_H)
 
     def note_call(self, layer: int, key: Tensor, value: Tensor, window: int | None) -> None:
         """A layer attends to these.

@@ -20,14 +20,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from self_ensemble.decoding.cache import Layers
-from self_ensemble.decoding.capture import captured, compiled_forward
-from self_ensemble.decoding.current_pass import going_on
-from self_ensemble.decoding.lengths import slot_bucket
-from self_ensemble.decoding.step_attention import step_attention
+from self_ensemble.captured.attention import step_attention
+from self_ensemble.captured.graphs import captured, compiled_forward
 from self_ensemble.models import support
 from self_ensemble.models.load import LoadedModel
 from self_ensemble.packing.visibility import NEVER, within_window
+from self_ensemble.passes.cache import Layers
+from self_ensemble.passes.current_pass import Backend, going_on
+from self_ensemble.passes.lengths import slot_bucket
 
 
 class StepShape(NamedTuple):
@@ -182,11 +182,14 @@ class Step:
         return self.shape.num_slots
 
     def attend(
-        self, layer_idx: int, query: Tensor, key: Tensor, value: Tensor, scale: float,
-        window: int | None, softcap: float | None, sinks_H: Tensor | None,
+        self, backend: Backend, query: Tensor, key: Tensor, value: Tensor, layer: int,
+        scale: float, window: int | None, softcap: float | None, sinks_H: Tensor | None,
     ) -> Tensor:  # fmt: skip
-        """Attention of `(1, Hq, B * K, D)` over the prefix and the rows; `(1, B * K, Hq, D)`."""
-        prefix = self.prefix[layer_idx] if self.prefix else None
+        """Attention of `(1, Hq, B * K, D)` over the prefix and the rows; `(1, B * K, Hq, D)`.
+
+        It is the step's own, whatever backend made the prefill.
+        """
+        prefix = self.prefix[layer] if self.prefix else None
         mask = self._mask(window)
         return step_attention(query, key, value, prefix, mask, scale, softcap, sinks_H)
 

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from self_ensemble.asking import Answer, Outcome, Request, Unanswered
-from self_ensemble.decoding.loop import Decoded
-from self_ensemble.decoding.stopping import StopRule
-from self_ensemble.isolation import IsFinite, reason
-from self_ensemble.methods import Method
+from self_ensemble.asking.isolation import IsFinite, reason
+from self_ensemble.asking.methods import Method
+from self_ensemble.asking.request import Answer, Outcome, Request, Unanswered
 from self_ensemble.scoring.normalise import first_line
 from self_ensemble.scoring.vote import vote
+from self_ensemble.walking.loop import Decoded
+from self_ensemble.walking.stopping import StopRule
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from self_ensemble.decoding.batch import Batch, Frontier, advance
+from self_ensemble.passes.batch import Batch, Frontier, advance
 
 
 class ForcedStep(NamedTuple):

@@ -15,14 +15,14 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
 
-from self_ensemble.decoding.batch import Batch, Frontier
-from self_ensemble.decoding.engine import Engine
-from self_ensemble.decoding.prefill import Prefix, encode_prefix, prefill
-from self_ensemble.decoding.reference import eager_attention
 from self_ensemble.errors import UserError
 from self_ensemble.models.aliases import ModelSource
 from self_ensemble.models.load import LoadedModel
+from self_ensemble.oracle.reference import eager_attention
 from self_ensemble.packing.layout import Layout, build_layout
+from self_ensemble.passes.batch import Batch, Frontier
+from self_ensemble.passes.engine import Engine
+from self_ensemble.passes.prefill import Prefix, encode_prefix, prefill
 from self_ensemble.prompts.parts import PromptParts
 
 LARGE_BATCH = 1024

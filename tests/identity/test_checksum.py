@@ -8,7 +8,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from self_ensemble.checksum import (
+from self_ensemble.errors import UserError
+from self_ensemble.identity.checksum import (
     BLANK,
     DIGEST_LENGTH,
     MARK,
@@ -22,7 +23,6 @@ from self_ensemble.checksum import (
     sidecar_content,
     to_sealed_json,
 )
-from self_ensemble.errors import UserError
 
 FIELDS = {"kind": "test", "text": "Zürich", "weights": [0.5, 0.25], "none": None}
 

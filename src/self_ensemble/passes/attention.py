@@ -22,17 +22,16 @@ from torch import Tensor, nn
 from torch.nn.attention.flex_attention import flex_attention
 from transformers import AttentionInterface
 
-from self_ensemble.decoding.current_pass import current_pass
-from self_ensemble.decoding.packed_pass import PackedPass
-from self_ensemble.decoding.partial_attention import (
+from self_ensemble.errors import UserError
+from self_ensemble.passes.current_pass import Pass, current_pass
+from self_ensemble.passes.packed_pass import PackedPass
+from self_ensemble.passes.partial_attention import (
     Part,
     fused_part,
     merged,
     plain_part,
     with_sinks,
 )
-from self_ensemble.decoding.step import Step
-from self_ensemble.errors import UserError
 
 Attend = Callable[[Tensor, Tensor, Tensor, Tensor | None], Part]
 
@@ -158,7 +157,7 @@ def _registered(backend: Callable[..., Tensor]) -> Callable[..., tuple[Tensor, N
         value: Tensor,
         attention_mask: Tensor | None,
         scaling: float | None = None,
-        packed: PackedPass | Step | None = None,
+        packed: Pass | None = None,
         sliding_window: int | None = None,
         softcap: float | None = None,
         s_aux: Tensor | None = None,
@@ -170,19 +169,15 @@ def _registered(backend: Callable[..., Tensor]) -> Callable[..., tuple[Tensor, N
                 f"{type(module).__name__} makes an attention mask of its own, which does not know "
                 "of wordings; this architecture is not supported."
             )
-        packed = packed or cast("PackedPass | Step", current_pass())
+        packed = packed or current_pass()
         assert packed is not None, "the model is called outside of a pass"
         scale = query.shape[-1] ** -0.5 if scaling is None else scaling
         # The cache may hold keys and values in a wider type than the model's.
         wide = query.to(key.dtype)
         layer = cast(int, module.layer_idx)
-        if isinstance(packed, Step):
-            output = packed.attend(layer, wide, key, value, scale, sliding_window, softcap, s_aux)
-        else:
-            packed.note_call(layer, key, value, sliding_window)
-            output = backend(
-                wide, key, value, packed, layer, scale, sliding_window, softcap, s_aux
-            )
+        output = packed.attend(
+            backend, wide, key, value, layer, scale, sliding_window, softcap, s_aux
+        )
         # Some models look at it as (..., Hq * D) without copying.
         return output.to(query.dtype).contiguous(), None
 

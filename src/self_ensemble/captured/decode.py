@@ -1,6 +1,6 @@
 """Decoding in steps of fixed shape, without waiting for the device.
 
-The tree (`decoding/loop.py`) looks at every token on the host before it lays out the next pass.
+The tree (`walking/loop.py`) looks at every token on the host before it lays out the next pass.
 Here every stream has its place in advance, tokens are chosen where the logits are, and the host
 reads them a few steps late, only to see which answers have ended. That wastes the steps after the
 last end, and shares nothing between methods; in return a step costs a GPU its kernels alone.
@@ -16,16 +16,17 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from self_ensemble.decoding.batch import Batch, Frontier
-from self_ensemble.decoding.choose import Sampling, greedy
-from self_ensemble.decoding.engine import Counters
-from self_ensemble.decoding.loop import Decoded, Track
-from self_ensemble.decoding.memory import check_fits, pass_bytes
-from self_ensemble.decoding.step import Prompts, Step, StepShape
-from self_ensemble.decoding.stopping import StopRule
+from self_ensemble.captured.pool import StepPool
+from self_ensemble.captured.step import Prompts, Step, StepShape
 from self_ensemble.errors import UserError, unknown_name
 from self_ensemble.models.load import LoadedModel
 from self_ensemble.models.packed_linear import PackedLinear
+from self_ensemble.passes.batch import Batch, Frontier
+from self_ensemble.passes.engine import Counters
+from self_ensemble.passes.memory import check_fits, pass_bytes
+from self_ensemble.walking.choose import Sampling, greedy
+from self_ensemble.walking.loop import Decoded, Track
+from self_ensemble.walking.stopping import StopRule
 
 DECODE = ("tree", "captured", "compiled")
 LAG = 4  # steps that the host is behind the device
@@ -74,6 +75,7 @@ def decode_captured(
     tracks: Sequence[Track],
     weights_BN: Tensor,
     stop: StopRule,
+    pool: StepPool,
     *,
     compiled: bool = False,
 ) -> list[list[list[Decoded]]]:
@@ -85,6 +87,7 @@ def decode_captured(
         tracks: What to decode; greedy ones.
         weights_BN: Weight of each wording, for rules that read them.
         stop: When an answer ends.
+        pool: Steps that were set up before.
         compiled: Whether steps are compiled.
 
     Returns:
@@ -103,11 +106,12 @@ def decode_captured(
         # Streams and events are those of the current device.
         with torch.cuda.device(weights.device) if weights.is_cuda else nullcontext():
             return [
-                _decode_track(batch, frontier, track, weights, stop, compiled) for track in tracks
+                _decode_track(batch, frontier, track, weights, stop, pool, compiled)
+                for track in tracks
             ]
     except torch.OutOfMemoryError:
         # A smaller batch has other shapes; what these hold may be what it lacks.
-        batch.engine.steps.clear()
+        pool.clear()
         raise
 
 
@@ -117,6 +121,7 @@ def _decode_track(
     track: Track,
     weights_BN: Tensor,
     stop: StopRule,
+    pool: StepPool,
     compiled: bool,
 ) -> list[list[Decoded]]:
     assert track.sampling.temperature == 0.0, "sampled tokens are drawn on the host"
@@ -145,26 +150,28 @@ def _decode_track(
             prompts = _prompts(
                 batch, of_streams(frontier.groups_M), of_streams(frontier.positions_M)
             )
-            step = _loaded_step(batch, prompts, num_steps, compiled)
+            step = _loaded_step(batch, prompts, num_steps, pool, compiled)
         _count(batch.engine.counters, num_rows * len(track.streams), step)
         logits_BKV = step.run(tokens_BA.expand(-1, len(track.streams)))
     answers.take_in(0)
     return answers.decoded
 
 
-def _loaded_step(batch: Batch, prompts: Prompts, num_steps: int, compiled: bool) -> Step:
+def _loaded_step(
+    batch: Batch, prompts: Prompts, num_steps: int, pool: StepPool, compiled: bool
+) -> Step:
     """The step that holds a batch's prompts and so many steps."""
     engine = batch.engine
     num_rows, num_streams = prompts.stream_groups_BK.shape
     num_slots = prompts.groups_BL.shape[1] + num_steps * num_streams
     shape = StepShape.holding(num_rows, num_streams, num_slots)
-    if engine.model.device.type == "cpu" and shape not in engine.steps.steps:
+    if engine.model.device.type == "cpu" and shape not in pool.steps:
         num_tokens = shape.num_rows * num_streams
         rows = shape.num_rows * shape.num_slots * batch.cache.slot_bytes
         config, dtype = engine.model.model.config, engine.model.dtype
         check_fits(rows + pass_bytes(config, dtype, num_tokens, num_tokens))
-    step = engine.steps.get(engine.model, shape, batch.cache.prefix, compiled)
-    engine.counters.captures = engine.steps.num_set_up
+    step = pool.get(engine.model, shape, batch.cache.prefix, compiled)
+    engine.counters.captures = pool.num_set_up
     step.load(prompts, num_steps)
     return step
 

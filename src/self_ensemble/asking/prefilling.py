@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from self_ensemble.asking import Request, Settings
-from self_ensemble.decoding.batch import Batch, Frontier
-from self_ensemble.decoding.engine import Engine
-from self_ensemble.decoding.prefill import Prefix, encode_prefix, prefill
-from self_ensemble.isolation import EVERY, PRIOR, Behind
-from self_ensemble.methods import Method
+from self_ensemble.asking.isolation import EVERY, PRIOR, Behind
+from self_ensemble.asking.layout import Streams, checked_parts, request_layouts
+from self_ensemble.asking.methods import Method
+from self_ensemble.asking.request import Request, Settings
 from self_ensemble.packing.layout import build_layout
+from self_ensemble.passes.batch import Batch, Frontier
+from self_ensemble.passes.engine import Engine
+from self_ensemble.passes.prefill import Prefix, encode_prefix, prefill
 from self_ensemble.prompts.frame import PromptFrame
-from self_ensemble.request_layout import Streams, checked_parts, request_layouts
 
 
 @dataclass(slots=True)

@@ -4,8 +4,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-from self_ensemble.decoding.choose import Sampling
 from self_ensemble.packing.layout import FusionPoint, Positions
+from self_ensemble.walking.choose import Sampling
 
 
 @dataclass(frozen=True, slots=True)

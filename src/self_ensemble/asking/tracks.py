@@ -6,11 +6,11 @@ methods that want them.
 
 from collections.abc import Sequence
 
-from self_ensemble.asking import Request, Settings
-from self_ensemble.decoding.choose import Sampling
-from self_ensemble.decoding.loop import Decoded, Track
-from self_ensemble.methods import Method
-from self_ensemble.request_layout import Streams
+from self_ensemble.asking.layout import Streams
+from self_ensemble.asking.methods import Method
+from self_ensemble.asking.request import Request, Settings
+from self_ensemble.walking.choose import Sampling
+from self_ensemble.walking.loop import Decoded, Track
 
 ALONE = "per_prompt"
 

@@ -10,15 +10,15 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedConfig
 
-from self_ensemble.decoding.cache import RowCache, rank_within
-from self_ensemble.decoding.current_pass import going_on
-from self_ensemble.decoding.engine import Engine
-from self_ensemble.decoding.kept_logits import KeptLogits
-from self_ensemble.decoding.lengths import flat_bucket, rounded_length
-from self_ensemble.decoding.memory import check_fits, pass_bytes, scores_bytes
-from self_ensemble.decoding.packed_pass import PackedPass
 from self_ensemble.errors import UserError
 from self_ensemble.packing.visibility import NEVER, FlatTokens, dense_bias
+from self_ensemble.passes.cache import RowCache, rank_within
+from self_ensemble.passes.current_pass import going_on
+from self_ensemble.passes.engine import Engine
+from self_ensemble.passes.kept_logits import KeptLogits
+from self_ensemble.passes.lengths import flat_bucket, rounded_length
+from self_ensemble.passes.memory import check_fits, pass_bytes, scores_bytes
+from self_ensemble.passes.packed_pass import PackedPass
 
 
 @dataclass(frozen=True, slots=True)

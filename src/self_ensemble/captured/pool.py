@@ -5,9 +5,9 @@ from typing import Any
 
 import torch
 
-from self_ensemble.decoding.cache import Layers
-from self_ensemble.decoding.step import Step, StepShape
+from self_ensemble.captured.step import Step, StepShape
 from self_ensemble.models.load import LoadedModel
+from self_ensemble.passes.cache import Layers
 
 
 @dataclass(slots=True)

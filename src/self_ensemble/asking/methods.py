@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-from self_ensemble.decoding.fusion import (
+from self_ensemble.errors import UserError
+from self_ensemble.walking.fusion import (
     CONTRAST,
     READS_PRIOR,
     RULES,
@@ -14,8 +15,7 @@ from self_ensemble.decoding.fusion import (
     check_strength,
     contrast,
 )
-from self_ensemble.decoding.user_rule import built_in, checked_rule, load_rule, rule_name
-from self_ensemble.errors import UserError
+from self_ensemble.walking.user_rule import built_in, checked_rule, load_rule, rule_name
 
 Kind = Literal["fused", "tied", "alone", "original", "vote"]
 

@@ -10,8 +10,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from self_ensemble.decoding.choose import largest
 from self_ensemble.errors import UserError
+from self_ensemble.walking.choose import largest
 
 FusionRule = Callable[[Tensor, Tensor], Tensor]
 

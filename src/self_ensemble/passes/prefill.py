@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from self_ensemble.decoding.batch import Batch, Frontier
-from self_ensemble.decoding.cache import Layers, RowCache
-from self_ensemble.decoding.engine import Engine
 from self_ensemble.packing.layout import Layout, stacked_tables
 from self_ensemble.packing.visibility import NEVER
+from self_ensemble.passes.batch import Batch, Frontier
+from self_ensemble.passes.cache import Layers, RowCache
+from self_ensemble.passes.engine import Engine
 
 # Prefix keys in all rows together from which one prefix for all is faster: below, putting its part
 # and theirs together costs more than reading the copies.

@@ -4,9 +4,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from self_ensemble.asking import Request, Settings
+from self_ensemble.asking.methods import Method
+from self_ensemble.asking.request import Request, Settings
 from self_ensemble.errors import UserError
-from self_ensemble.methods import Method
 from self_ensemble.models.load import LoadedModel
 from self_ensemble.models.support import why_no_longer
 from self_ensemble.packing.layout import Layout, build_layout

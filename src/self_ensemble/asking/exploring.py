@@ -6,14 +6,14 @@ from typing import NamedTuple
 
 import torch
 
-from self_ensemble.asking import Outcome, Request
-from self_ensemble.decoding.choose import Sampling
-from self_ensemble.decoding.loop import Track, decode
-from self_ensemble.isolation import Continued, explore_apart
-from self_ensemble.methods import Method
-from self_ensemble.outcomes import OutcomeMaker
-from self_ensemble.prefilling import Prefiller
-from self_ensemble.request_layout import Streams
+from self_ensemble.asking.isolation import Continued, explore_apart
+from self_ensemble.asking.layout import Streams
+from self_ensemble.asking.methods import Method
+from self_ensemble.asking.outcomes import OutcomeMaker
+from self_ensemble.asking.prefilling import Prefiller
+from self_ensemble.asking.request import Outcome, Request
+from self_ensemble.walking.choose import Sampling
+from self_ensemble.walking.loop import Track, decode
 
 ALONE = Method("per_prompt", "alone")
 

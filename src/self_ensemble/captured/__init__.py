@@ -1,0 +1,1 @@
+"""Decoding in steps of fixed shape, which CUDA replays as graphs."""

@@ -1,0 +1,1 @@
+"""The slow truth, and checks of a model against it."""

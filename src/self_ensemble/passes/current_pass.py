@@ -1,0 +1,43 @@
+"""The pass that is going on, for layers that lose the argument which says so.
+
+A pass travels to the attention function as a keyword argument of `model.forward`. Some
+architectures do not hand such arguments down (StableLM, Nemotron), so it is also kept here.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Protocol
+
+from torch import Tensor
+
+# Attention over packed questions, as the model's layers ask for it; see `passes.attention`.
+Backend = Callable[..., Tensor]
+
+
+class Pass(Protocol):
+    """What the model is called for; it knows what its tokens may read."""
+
+    def attend(
+        self, backend: Backend, query: Tensor, key: Tensor, value: Tensor, layer: int,
+        scale: float, window: int | None, softcap: float | None, sinks_H: Tensor | None,
+    ) -> Tensor:  # fmt: skip
+        """What the queries of a layer read, `(1, T, Hq, D)`; queries are `(1, Hq, T, D)`."""
+
+
+_CURRENT: ContextVar[Pass | None] = ContextVar("pass", default=None)
+
+
+@contextmanager
+def going_on(packed: Pass) -> Iterator[None]:
+    """Say which pass the model is called for."""
+    token = _CURRENT.set(packed)
+    try:
+        yield
+    finally:
+        _CURRENT.reset(token)
+
+
+def current_pass() -> Pass | None:
+    """The pass that is going on in this thread, or None."""
+    return _CURRENT.get()

@@ -1,10 +1,13 @@
-"""The examples in the jobs' docstrings, which a notebook's user writes first."""
+"""The examples of README and docstrings, which a notebook's user writes first."""
 
 import doctest
+import re
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
+README = Path(__file__).parents[2] / "README.md"
 JOBS = ("analyze", "confidence", "generate", "learn_weights", "paraphrase")
 
 
@@ -16,3 +19,16 @@ def test_the_example_of_a_job_runs_as_it_stands(name, tmp_path, monkeypatch) -> 
     found = doctest.testmod(module, extraglobs={"folder": tmp_path})
     assert found.failed == 0
     assert found.attempted >= 3
+
+
+@pytest.mark.model
+def test_the_readme_s_examples_run_and_print_what_they_say(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        exec(block, {})
+        printed = capsys.readouterr().out
+        said = re.findall(r"^print\(.*\)  # (.+)$", block, flags=re.MULTILINE)
+        assert said
+        assert printed.splitlines()[: len(said)] == said

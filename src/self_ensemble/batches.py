@@ -4,8 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
-from self_ensemble.errors import Stopped, UserError
-from self_ensemble.passes.memory import is_out_of_memory
+from self_ensemble.errors import Stopped, UserError, is_out_of_memory
 from self_ensemble.results.interrupt import finish_batch_on_signal
 
 T = TypeVar("T")

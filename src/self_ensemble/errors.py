@@ -25,6 +25,15 @@ class Stopped(KeyboardInterrupt):
         self.exit_code = exit_code
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether less at once may fit."""
+    # PyTorch has an error of its own for a GPU, whose import would take seconds; where a host
+    # refuses memory, there is only the text.
+    return type(error).__name__ == "OutOfMemoryError" or (
+        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    )
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
     """Say that `name` is no `kind`, name the nearest one and list them all."""
     choices = sorted(known)

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import tempfile
 import threading
 import time
 
@@ -100,7 +101,7 @@ def test_a_link_that_points_elsewhere_is_followed(large, tmp_path):
 def test_a_file_written_just_now_is_not_kept(large, monkeypatch):
     monkeypatch.setattr(files, "SETTLED_NS", 3 * 10**9)
     assert [read(large)[1] for _ in range(2)] == [10_000, 10_000]
-    assert not files.cache_folder().exists()
+    assert not files.cache_folder("digests").exists()
 
 
 @pytest.mark.parametrize(
@@ -118,7 +119,7 @@ def test_a_file_written_just_now_is_not_kept(large, monkeypatch):
 )
 def test_a_damaged_cache_is_ignored(large, damage):
     read(large)
-    (record,) = files.cache_folder().iterdir()
+    (record,) = files.cache_folder("digests").iterdir()
     record.write_bytes(damage(record.read_bytes()))
     assert read(large) == (truth(large), 10_000)
     assert read(large) == (truth(large), 0)
@@ -126,7 +127,7 @@ def test_a_damaged_cache_is_ignored(large, damage):
 
 def test_any_byte_of_the_cache_may_be_wrong(large):
     read(large)
-    (record,) = files.cache_folder().iterdir()
+    (record,) = files.cache_folder("digests").iterdir()
     content = record.read_bytes()
     for place in range(len(content)):
         flipped = bytearray(content)
@@ -173,3 +174,13 @@ def test_progress_counts_to_the_sizes_of_what_is_read(large, tmp_path):
     seen = []
     read_files({"a": large, "b": other}, lambda *progress: seen.append(progress))
     assert seen == [(10_000, 15_000), (15_000, 15_000)]
+
+
+def test_a_user_without_a_home_keeps_digests_with_temporary_files(tmp_path, monkeypatch):
+    for name in ("HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    # As for a number that no account has.
+    monkeypatch.setattr(os, "getuid", lambda: 4_000_000_000)
+    assert files.cache_folder("digests") == tmp_path / "self-ensemble" / "digests"

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from self_ensemble.identity.files import cache_folder
 from self_ensemble.models import gguf
 from self_ensemble.models.aliases import packaged_model
 from self_ensemble.models.identity import identity_of
@@ -16,7 +17,7 @@ def test_the_unpacked_copy_answers_as_the_file_does(tmp_path, monkeypatch) -> No
     file = packaged_model()
     assert file is not None
     unpacking = load_model(str(file))
-    assert [folder.name for folder in gguf.cache_folder().iterdir()] == [
+    assert [folder.name for folder in cache_folder("gguf").iterdir()] == [
         gguf.unpacked_folder(file).name
     ]
     monkeypatch.setattr(gguf, "MAX_UNPACKED_FILE", 0)

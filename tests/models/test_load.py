@@ -1,8 +1,10 @@
 import json
+import os
 import shutil
 
 import pytest
 import torch
+from transformers import AutoModelForCausalLM
 
 from self_ensemble.errors import UserError
 from self_ensemble.models.load import load_model
@@ -261,3 +263,25 @@ def test_shards_and_their_index_count(folder, tiny_model):
     found = load_model(str(folder), device="cpu").files
     assert len(shards) > 1
     assert sorted(found) == sorted([*shards, "model.safetensors.index.json"])
+
+
+@pytest.mark.parametrize(
+    "refusal", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
+)
+def test_weights_that_the_host_has_no_memory_for_are_not_called_unreadable(
+    folder, monkeypatch, refusal
+):
+    def refuse(*_: object, **__: object) -> None:
+        raise refusal
+
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", refuse)
+    with pytest.raises(UserError, match="does not fit into the memory of cpu"):
+        load_model(str(folder), device="cpu")
+
+
+def test_a_user_without_a_home_has_no_aliases_of_their_own(folder, monkeypatch):
+    for name in ("HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    # As for a number that no account has.
+    monkeypatch.setattr(os, "getuid", lambda: 4_000_000_000)
+    assert load_model(str(folder), device="cpu").name == "my-llama"

@@ -18,7 +18,7 @@ from self_ensemble.cli.generate import generate
 from self_ensemble.cli.learn_weights import learn_weights
 from self_ensemble.cli.mask import mask
 from self_ensemble.cli.paraphrase import paraphrase
-from self_ensemble.errors import Stopped, UserError
+from self_ensemble.errors import Stopped, UserError, is_out_of_memory
 
 # Options of published scripts are written with underscores; both forms work.
 app = typer.Typer(
@@ -115,8 +115,7 @@ def _message(error: Exception) -> str | None:
             return f"The system refused something{place}: {reason}. --debug shows where."
         case MemoryError():
             return "Out of memory. Give less at once, or a smaller model."
-    # By its name: importing torch for it would take seconds.
-    if type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error):
+    if is_out_of_memory(error):
         return f"Out of memory. {error}"
     return None
 

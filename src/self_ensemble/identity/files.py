@@ -10,6 +10,7 @@ old size and its old modification time, is read again.
 
 import json
 import os
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -95,10 +96,14 @@ def require_unchanged(files: Iterable[ReadFile]) -> None:
             raise _changed(file.path)
 
 
-def cache_folder() -> Path:
-    """Where digests of large files are kept."""
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return Path(base) / "self-ensemble" / "digests"
+def cache_folder(kind: str) -> Path:
+    """Where what can be made again is kept: "digests", or "gguf".
+
+    A user without a home, as containers have them, keeps it with temporary files.
+    """
+    home = os.path.expanduser("~")
+    base = Path(home) / ".cache" if home != "~" else Path(tempfile.gettempdir())
+    return Path(os.environ.get("XDG_CACHE_HOME") or base) / "self-ensemble" / kind
 
 
 def _state(path: Path) -> FileState:
@@ -160,5 +165,6 @@ def _keep(read: ReadFile) -> None:
 
 def _record_path(path: Path) -> Path:
     return (
-        cache_folder() / f"{xxhash.xxh3_128(os.fsencode(os.path.realpath(path))).hexdigest()}.json"
+        cache_folder("digests")
+        / f"{xxhash.xxh3_128(os.fsencode(os.path.realpath(path))).hexdigest()}.json"
     )

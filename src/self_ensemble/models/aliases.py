@@ -79,7 +79,7 @@ def user_aliases(path: Path | None) -> dict[str, str]:
     """
     if path is None:
         config_home = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
-        path = Path(config_home).expanduser() / "self-ensemble" / "aliases.toml"
+        path = Path(os.path.expanduser(config_home)) / "self-ensemble" / "aliases.toml"
         if not path.is_file():
             return {}
     content = read_bytes(path)
@@ -116,7 +116,7 @@ def packaged_model() -> Path | None:
 
 def _located(target: str, called: str | None) -> ModelSource:
     """Tell a folder, a .gguf file and a hub id apart."""
-    path = Path(target).expanduser()
+    path = Path(os.path.expanduser(target))
     if path.is_dir():
         return ModelSource(called or path.resolve().name, "folder", str(path))
     if path.is_file():

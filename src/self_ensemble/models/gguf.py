@@ -7,7 +7,6 @@ made anew.
 """
 
 import json
-import os
 import shutil
 import tempfile
 from contextlib import suppress
@@ -18,17 +17,11 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
 from self_ensemble.errors import UserError
-from self_ensemble.identity.files import OnBytes, read_files
+from self_ensemble.identity.files import OnBytes, cache_folder, read_files
 
 # Unpacking multiplies the size by up to eight; a large file is read as it is every time.
 MAX_UNPACKED_FILE = 2**29
 LIST_NAME = "self_ensemble_digests.json"
-
-
-def cache_folder() -> Path:
-    """Where unpacked copies are kept."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "self-ensemble" / "gguf"
 
 
 def unpacked_folder(file: Path, on_bytes: OnBytes = lambda done, total: None) -> Path | None:
@@ -40,7 +33,7 @@ def unpacked_folder(file: Path, on_bytes: OnBytes = lambda done, total: None) ->
         return None
     digest = read_files({"gguf": file}, on_bytes)["gguf"].digest.removeprefix("xxh3:")
     makers = "-".join(f"{name}-{version(name)}" for name in ("transformers", "gguf"))
-    return cache_folder() / f"{file.stem}-{digest}-{makers}"
+    return cache_folder("gguf") / f"{file.stem}-{digest}-{makers}"
 
 
 def is_whole(folder: Path) -> bool:

@@ -21,7 +21,7 @@ from transformers.dynamic_module_utils import get_class_from_dynamic_module
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 from transformers.utils import logging as transformers_logging
 
-from self_ensemble.errors import UserError, reading
+from self_ensemble.errors import UserError, is_out_of_memory, reading
 from self_ensemble.models import support
 from self_ensemble.models.devices import Placement
 from self_ensemble.models.sanity import REMEDY, compute_once
@@ -130,7 +130,9 @@ def load_weights(
                 output_loading_info=True,
                 **options,
             )
-        except torch.OutOfMemoryError as error:
+        except (MemoryError, RuntimeError) as error:
+            if not isinstance(error, MemoryError) and not is_out_of_memory(error):
+                raise
             raise UserError(
                 f"Model {name!r} does not fit into the memory of {placement.device}. Take a "
                 "smaller model, --dtype bfloat16, more GPUs, or --device cpu."

@@ -48,14 +48,6 @@ def check_fits(num_bytes: int) -> None:
         )
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether less at once may fit."""
-    # A GPU has an error of its own; where a host refuses memory, there is only the text.
-    return isinstance(error, torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
-    )
-
-
 class Cgroups(NamedTuple):
     """Where a version of Linux's control groups says what a group of processes may use."""
 

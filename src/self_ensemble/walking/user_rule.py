@@ -18,8 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from self_ensemble.errors import UserError, unknown_name
-from self_ensemble.passes.memory import is_out_of_memory
+from self_ensemble.errors import UserError, is_out_of_memory, unknown_name
 from self_ensemble.walking.fusion import RULES, FusionRule
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)

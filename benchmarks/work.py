@@ -16,8 +16,9 @@ import torch
 from transformers import GenerationConfig
 
 from benchmarks.random_models import id_tokenizer
+from self_ensemble.asking.methods import AnyMethod
 from self_ensemble.asking.request import Request, Settings
-from self_ensemble.ensemble import AnyMethod, Ensemble
+from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError
 from self_ensemble.models.load import LoadedModel
 from self_ensemble.models.packed_linear import can_pack, unpack_linears

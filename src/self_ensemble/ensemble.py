@@ -1,6 +1,6 @@
 """The main path: wordings -> prompt parts -> layout -> prefill -> decode -> answers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import torch
@@ -8,7 +8,7 @@ import torch
 from self_ensemble.asking.exploring import Explored, Explorer
 from self_ensemble.asking.isolation import Found, ask_apart
 from self_ensemble.asking.layout import Streams, original_only, relative_weights
-from self_ensemble.asking.methods import Method, resolve_method
+from self_ensemble.asking.methods import AnyMethod, Method, as_sequence, resolve_method
 from self_ensemble.asking.outcomes import OutcomeMaker
 from self_ensemble.asking.prefilling import Prefiller
 from self_ensemble.asking.request import Answer, Outcome, Request, Settings, Unanswered
@@ -28,8 +28,6 @@ from self_ensemble.walking.choose import Sampling
 from self_ensemble.walking.loop import decode
 from self_ensemble.walking.stopping import StopRule
 from self_ensemble.walking.user_rule import RuleError
-
-AnyMethod = str | Method | Callable[..., object]
 
 
 class Ensemble:
@@ -72,8 +70,7 @@ class Ensemble:
             UserError: An unknown method, backend or way to decode, or one that does not fit; or
                 the model has not all tokens of the prompt.
         """
-        asked = [method] if isinstance(method, str | Method) or callable(method) else method
-        self.methods = tuple(resolve_method(one) for one in asked)
+        self.methods = tuple(resolve_method(one) for one in as_sequence(method))
         names = [one.name for one in self.methods]
         if len(set(names)) < len(names):
             raise UserError(f"Two methods have one name: {', '.join(names)}. Name them apart.")

@@ -5,7 +5,9 @@ import sys
 import threading
 from pathlib import Path
 
+import pandas as pd
 import pytest
+import torch
 
 import self_ensemble as se
 from self_ensemble.cli.main import main
@@ -89,6 +91,29 @@ def test_questions_may_be_rows_or_a_data_set_and_the_model_loaded(tmp_path, tiny
         assert found.folder.parent == tmp_path / name / "questions"
         predictions[name] = [row["generation"] for row in found.rows("avg")]
     assert predictions["rows"] == predictions["set"] == predictions["file"]
+
+
+def largest(logits: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """A rule as a notebook would define it: `max`, of raw logits."""
+    return logits.amax(dim=1)
+
+
+def test_one_method_may_be_a_name_or_a_rule_itself(tmp_path, tiny_folder) -> None:
+    given = {"model": tiny_folder, "output_dir": tmp_path, "options": OPTIONS}
+    own = se.generate(iter(question_rows()), methods=largest, **given)
+    (name,) = own.files
+    assert name.endswith(":largest")
+    listening = Listening()
+    again = se.generate(question_rows(), methods=[largest], progress=listening, **given)
+    assert again.rows(name) == own.rows(name)
+    assert listening.said == [f"Finished already: {name}."]
+    assert list(se.generate(question_rows(), methods="avg", **given).files) == ["avg"]
+
+
+@pytest.mark.parametrize("questions", [42, ["who?"], pd.DataFrame(question_rows()), object()])
+def test_what_are_no_questions_is_refused(questions) -> None:
+    with pytest.raises(se.UserError, match=r"Got questions of type .* rows such as"):
+        se.generate(questions, model="nowhere")
 
 
 def test_a_job_runs_in_a_thread_where_no_signal_can_come(tmp_path, tiny_folder) -> None:

@@ -64,7 +64,11 @@ class Method:
         return self.needs_weights or (self.kind == "tied" and built_in(self.rule) is None)
 
 
-def resolve_method(method: "str | Method | Callable[..., object]") -> Method:
+# A name, `module:function`, or a fusion rule `(B, N, V), (B, N) -> (B, V)`.
+AnyMethod = str | Method | Callable[..., object]
+
+
+def resolve_method(method: AnyMethod) -> Method:
     """A method by name, as `module:function`, or from a fusion rule itself."""
     if isinstance(method, Method):
         return method
@@ -81,13 +85,21 @@ def resolve_method(method: "str | Method | Callable[..., object]") -> Method:
     return Method(name, kind, rule)
 
 
+def as_sequence(asked: AnyMethod | Sequence[AnyMethod]) -> Sequence[AnyMethod]:
+    """One method, or several."""
+    return [asked] if isinstance(asked, str | Method) or callable(asked) else asked
+
+
 def resolve_methods(
-    names: Sequence[str], *, has_weights: bool, contrast_strength: float = CONTRAST
+    asked: AnyMethod | Sequence[AnyMethod],
+    *,
+    has_weights: bool,
+    contrast_strength: float = CONTRAST,
 ) -> tuple[Method, ...]:
-    """Several methods by name; "all" stands for every built-in one that can run.
+    """Several methods; "all" stands for every built-in one that can run.
 
     Args:
-        names: Names, `module:function`, or "all".
+        asked: Names, `module:function`, "all", or fusion rules themselves.
         has_weights: Whether the run has weights. Without them "all" leaves out the weighted
             methods, and asking for one by name is an error.
         contrast_strength: How much of the prompt without the question `contrast` takes away.
@@ -97,15 +109,15 @@ def resolve_methods(
             `contrast` does not take.
     """
     check_strength(contrast_strength)
-    asked: list[str] = []
-    for name in names:
+    each: list[AnyMethod] = []
+    for one in as_sequence(asked):
         every = [known for known in KINDS if has_weights or known not in WEIGHTED]
-        asked += every if name == "all" else [name]
+        each += every if one == "all" else [one]
     methods = tuple(
-        Method(name, "tied", partial(contrast, strength=contrast_strength))
-        if name == "contrast"
-        else resolve_method(name)
-        for name in dict.fromkeys(asked)
+        Method(one, "tied", partial(contrast, strength=contrast_strength))
+        if one == "contrast"
+        else resolve_method(one)
+        for one in dict.fromkeys(each)
     )
     if not methods:
         raise UserError(f"No method given. Choose from: {', '.join(KINDS)}, all.")

@@ -81,7 +81,7 @@ def estimate_confidence(
     questions: Questions,
     *,
     model: Model = DEFAULT_MODEL,
-    estimators: Sequence[str] = ("sampling",),
+    estimators: str | Sequence[str] = "sampling",
     output_dir: Path | str = "results",
     options: ConfidenceOptions = STANDARD,
     progress: Progress = SILENT,
@@ -94,7 +94,8 @@ def estimate_confidence(
     Args:
         questions: As `generate`.
         model: As `generate`.
-        estimators: "sampling", "logprob", "margin", "entropy", "agreement", "p_true", or "all".
+        estimators: One or several: "sampling", "logprob", "margin", "entropy", "agreement",
+            "p_true", or "all".
         output_dir: Folder of all results.
         options: Everything else.
         progress: Who is told how it goes.
@@ -182,7 +183,8 @@ def estimate_confidence(
     )
 
 
-def _names(estimators: Sequence[str]) -> tuple[str, ...]:
+def _names(estimators: str | Sequence[str]) -> tuple[str, ...]:
+    estimators = [estimators] if isinstance(estimators, str) else estimators
     for name in estimators:
         check_choice("estimator", name, [*ESTIMATORS, "all"])
     asked = [one for name in estimators for one in (ESTIMATORS if name == "all" else [name])]

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from self_ensemble.asking.methods import Method, resolve_methods
+from self_ensemble.asking.methods import AnyMethod, Method, as_sequence, resolve_methods
 from self_ensemble.asking.request import Settings
 from self_ensemble.captured.decode import check_decode
 from self_ensemble.ensemble import Ensemble
@@ -131,7 +131,7 @@ def generate(
     questions: Questions,
     *,
     model: Model = DEFAULT_MODEL,
-    methods: Sequence[str] = ("flex_attention",),
+    methods: AnyMethod | Sequence[AnyMethod] = "flex_attention",
     output_dir: Path | str = "results",
     options: GenerateOptions = STANDARD,
     progress: Progress = SILENT,
@@ -146,7 +146,8 @@ def generate(
             such as `{"question": ..., "paraphrases": [...], "answers": [...]}`, or more exactly
             `DataOptions` or a `QuestionSet`.
         model: Alias, hub id, folder, .gguf file, `ModelOptions`, or a model that is loaded.
-        methods: "flex_attention", "avg", "max", "vote", "origin", ..., "all", or "module:rule".
+        methods: One or several: "flex_attention", "avg", "max", "vote", "origin", ..., "all",
+            "module:rule", or a fusion rule itself, `(B, N, V), (B, N) -> (B, V)`.
         output_dir: Folder of all results.
         options: Everything else.
         progress: Who is told how it goes.
@@ -232,13 +233,15 @@ def generate(
     )
 
 
-def _methods(names: Sequence[str], options: GenerateOptions) -> tuple[Method, ...]:
+def _methods(
+    asked: AnyMethod | Sequence[AnyMethod], options: GenerateOptions
+) -> tuple[Method, ...]:
     methods = resolve_methods(
-        names,
+        asked,
         has_weights=options.weights is not None,
         contrast_strength=options.contrast_strength,
     )
-    if options.indices is not None and "all" in names:
+    if options.indices is not None and "all" in as_sequence(asked):
         return tuple(method for method in methods if method.kind != "original")
     return methods
 

@@ -1,10 +1,10 @@
 """What every job is given: questions and a model, by name or as objects."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from self_ensemble.errors import unknown_name
+from self_ensemble.errors import UserError, unknown_name
 from self_ensemble.jobs.progress import Progress
 from self_ensemble.models.aliases import DEFAULT_MODEL
 from self_ensemble.models.load import LoadedModel, load_model
@@ -96,7 +96,7 @@ class ModelOptions:
 
 
 # A name or path, options, the questions themselves, or rows as a file holds them.
-Questions = str | Path | DataOptions | QuestionSet | Sequence[Mapping[str, object]]
+Questions = str | Path | DataOptions | QuestionSet | Iterable[Mapping[str, object]]
 Model = str | Path | ModelOptions | LoadedModel
 
 
@@ -120,7 +120,14 @@ class Data:
             questions = DataOptions(str(questions))
         if isinstance(questions, DataOptions):
             return cls(questions.load(), questions)
-        question_set = questions_from_rows(questions)
+        rows = list(questions) if isinstance(questions, Iterable) else [questions]
+        if not all(isinstance(row, Mapping) for row in rows):
+            raise UserError(
+                f"Got questions of type {type(questions).__name__}. Give a data set's name, a "
+                "file, DataOptions, a QuestionSet, or rows such as "
+                "{'question': ..., 'answers': [...]}; of a DataFrame to_dict('records')."
+            )
+        question_set = questions_from_rows(rows)
         return cls(question_set, DataOptions(question_set.name, num_shots=0))
 
 

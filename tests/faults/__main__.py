@@ -1,10 +1,13 @@
 """Run the campaigns long and write their table: `python -m tests.faults --write FILE`."""
 
 import argparse
+import platform
 import re
 import sys
 import tempfile
 import time
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 
 from tests.faults.all_campaigns import CAMPAIGNS
@@ -24,6 +27,9 @@ def main() -> int:
     options.add_argument("--only", help="names of campaigns, separated by commas")
     options.add_argument("--write", type=Path, help="page whose table is replaced")
     given = options.parse_args()
+    if given.only and given.write:
+        options.error("--write writes the whole table; leave out --only")
+    begun = time.monotonic()
     only = given.only.split(",") if given.only else [campaign.name for campaign in CAMPAIGNS]
     rows, bad = [], []
     for campaign in CAMPAIGNS:
@@ -38,10 +44,22 @@ def main() -> int:
     for fault in bad:
         say(f"{fault.verdict}: {fault.what}: {fault.seen}")
     if given.write:
-        table = "\n".join([*HEAD, *rows, ""])
+        minutes = (time.monotonic() - begun) / 60
+        table = "\n".join([*HEAD, *rows, "", made_by(given.seed, minutes), ""])
         page = TABLE.sub(lambda _: table, given.write.read_text())
         given.write.write_text(page)
     return 1 if bad else 0
+
+
+def made_by(seed: int, minutes: float) -> str:
+    """What a reader must know of the table."""
+    versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers"))
+    today = f"{datetime.now(UTC):%d %B %Y}".removeprefix("0")
+    python = ".".join(platform.python_version_tuple()[:2])
+    return (
+        f"`make faults`, seed {seed}, {today}: {minutes:.0f} minutes on one thread, Python {python}, "
+        f"{versions}."
+    )
 
 
 def say(line: str) -> None:

@@ -57,8 +57,8 @@ def made_by(seed: int, minutes: float) -> str:
     today = f"{datetime.now(UTC):%d %B %Y}".removeprefix("0")
     python = ".".join(platform.python_version_tuple()[:2])
     return (
-        f"`make faults`, seed {seed}, {today}: {minutes:.0f} minutes on one thread, Python {python}, "
-        f"{versions}."
+        f"`make faults`, seed {seed}, {today}: {minutes:.0f} minutes on one thread, "
+        f"Python {python}, {versions}."
     )
 
 

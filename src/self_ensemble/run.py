@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from self_ensemble.asking.methods import Method
 from self_ensemble.asking.request import Answer, Outcome, Request, Unanswered
@@ -23,6 +24,10 @@ from self_ensemble.scoring.lemmas import answer_lemmas, predict_lemma
 
 # Answers do not depend on these: questions and model are compared by content, wherever they lie.
 MAY_DIFFER = frozenset({"batch_size", "data_source", "paraphrases", "model", "model_revision"})
+
+
+# The manifest's field that says which questions are asked.
+QUESTIONS = "questions_sha256"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +106,6 @@ def manifest_fields(
     ensemble: Ensemble, question_set: QuestionSet, options: dict[str, object]
 ) -> dict[str, object]:
     """What a result was made with; a change of any of it is refused on resume."""
-    asked = [(q.uuid, q.wordings, q.answers, q.groups) for q in question_set.questions]
     return {
         "model": ensemble.model.name,
         "model_revision": ensemble.model.revision,
@@ -111,7 +115,7 @@ def manifest_fields(
         "attention": ensemble.engine.backend_name,
         "dataset": question_set.name,
         "data_source": question_set.source,
-        "questions_sha256": sha256_of(asked),
+        QUESTIONS: questions_sha256(question_set.questions),
         "prompt_tokens": PROMPT_TOKENS,
         "prompt_sha256": sha256_of(ensemble.frame.identity()),
         "prefix": ensemble.frame.prefix_text,
@@ -120,12 +124,41 @@ def manifest_fields(
     }
 
 
+def questions_sha256(questions: Sequence[Question]) -> str:
+    """What is asked, as a manifest has it."""
+    return sha256_of([(q.uuid, q.wordings, q.answers, q.groups) for q in questions])
+
+
 def row_plan(method: Method, question_set: QuestionSet, choice: WordingChoice) -> RowPlan:
     """The rows of a method's result file: one a question, or one a wording."""
     uuids = tuple(question.uuid for question in question_set.questions)
     if method.kind == "alone":
         return RowPlan(PER_PROMPT_SCHEMA, uuids, choice.chosen())
     return RowPlan(RESULT_SCHEMA, uuids)
+
+
+class MethodRows(NamedTuple):
+    """Rows of some questions for the file of one method.
+
+    Attributes:
+        rows: All rows of the questions.
+        not_finite: Why questions have rows that are not finite, by uuid.
+    """
+
+    rows: Sequence[Mapping[str, object]]
+    not_finite: Mapping[str, str]
+
+
+class BatchRows(NamedTuple):
+    """What came of a batch, not on disk yet.
+
+    Attributes:
+        methods: The rows of each method.
+        progress: How many questions, how many of them failed, and how long it took.
+    """
+
+    methods: Mapping[str, MethodRows]
+    progress: BatchProgress
 
 
 def answer_batch(
@@ -151,6 +184,43 @@ def answer_batch(
         UserError: A rule of the user's fails, or nothing of the run so far is finite.
     """
     started = time.perf_counter()
+    made = make_rows(
+        batch, ensemble=ensemble, choice=choice, weights=weights, segment_weights=segment_weights
+    )
+    append_rows(made, files)
+    return made.progress._replace(seconds=time.perf_counter() - started)
+
+
+def append_rows(made: BatchRows, files: Mapping[str, FiniteRows]) -> None:
+    """Put the rows of a batch on disk.
+
+    Raises:
+        UserError: Nothing of the run so far is finite, or the disk refuses.
+    """
+    end_if([files[name].append(*found) for name, found in made.methods.items()])
+
+
+def make_rows(
+    batch: Sequence[Question],
+    *,
+    ensemble: Ensemble,
+    choice: WordingChoice,
+    weights: Weights | None = None,
+    segment_weights: Weights | None = None,
+) -> BatchRows:
+    """Answer a batch of questions with all methods of an ensemble; nothing is written.
+
+    Args:
+        batch: What to ask.
+        ensemble: The model with the methods to run.
+        choice: Which wordings.
+        weights: Weights of the weighted methods by uuid.
+        segment_weights: Weights inside attention by uuid.
+
+    Raises:
+        UserError: A rule of the user's fails.
+    """
+    started = time.perf_counter()
     requests: dict[str, Request] = {}
     errors: dict[str, str] = {}
     for question in batch:
@@ -164,7 +234,7 @@ def answer_batch(
     rescued = _originals(ensemble, [q for q in batch if q.uuid in errors])
     seconds = (time.perf_counter() - started) / max(len(requests), 1)
     row = _RowMaker(ensemble, choice, seconds)
-    problems: list[UserError | None] = []
+    methods: dict[str, MethodRows] = {}
     failed = set(errors)
     for method in ensemble.methods:
         found = answers[method.name] | (rescued if method.kind == "original" else {})
@@ -176,10 +246,24 @@ def answer_batch(
             reason = None if answer is None else _first_error(answer)
             if reason is not None:
                 not_finite[question.uuid] = reason
-        problems.append(files[method.name].append(rows, not_finite))
+        methods[method.name] = MethodRows(rows, not_finite)
         failed |= not_finite.keys()
-    end_if(problems)
-    return BatchProgress(len(batch), len(failed), time.perf_counter() - started)
+    done = BatchProgress(len(batch), len(failed), time.perf_counter() - started)
+    return BatchRows(methods, done)
+
+
+def error_rows(
+    question: Question, reason: str, ensemble: Ensemble, choice: WordingChoice
+) -> BatchRows:
+    """The rows of a question that is not asked at all, with the reason why."""
+    row = _RowMaker(ensemble, choice, math.nan)
+    return BatchRows(
+        {
+            method.name: MethodRows(list(row.rows(method, question, None, reason)), {})
+            for method in ensemble.methods
+        },
+        BatchProgress(1, 1, 0.0),
+    )
 
 
 def _first_error(answer: Outcome) -> str | None:

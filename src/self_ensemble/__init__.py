@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from self_ensemble.jobs.paraphrase import paraphrase as paraphrase
     from self_ensemble.jobs.progress import Progress as Progress
     from self_ensemble.jobs.results import Results as Results
+    from self_ensemble.jobs.workers.options import Workers as Workers
     from self_ensemble.models.load import LoadedModel as LoadedModel
     from self_ensemble.models.load import load_model as load_model
     from self_ensemble.questions.files import questions_from_rows as questions_from_rows
@@ -50,6 +51,7 @@ _WHERE = {
     "paraphrase": "jobs.paraphrase",
     "Progress": "jobs.progress",
     "Results": "jobs.results",
+    "Workers": "jobs.workers.options",
     "LoadedModel": "models.load",
     "load_model": "models.load",
     "questions_from_rows": "questions.files",

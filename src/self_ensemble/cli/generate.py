@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from self_ensemble.cli import options
+from self_ensemble.cli import options, worker_options
 from self_ensemble.cli.options import METHOD
 from self_ensemble.cli.show_questions import questions_json, questions_page
 
@@ -92,6 +92,12 @@ def generate(
     trust_remote_code: options.TrustRemoteCode = False,
     aliases: options.Aliases = None,
     batch_size: options.BatchSize = "auto",
+    workers: worker_options.NumWorkers = None,
+    ray: worker_options.RayAddress = None,
+    cpus_per_worker: worker_options.CpusPerWorker = None,
+    gpus_per_worker: worker_options.GpusPerWorker = None,
+    max_worker_restarts: worker_options.MaxWorkerRestarts = None,
+    batch_timeout: worker_options.BatchTimeout = None,
     output_dir: options.OutputDir = Path("results"),
     overwrite: options.Overwrite = False,
     repair: options.Repair = False,
@@ -106,6 +112,14 @@ def generate(
     options.check_templates(manual_read_each_other, dataset, paraphrases)
     options.at_least("--show-questions", show_questions, 1)
     chosen = options.parse_indices(indices)
+    on_workers = worker_options.parse_workers(
+        num_workers=workers,
+        ray=ray,
+        cpus_per_worker=cpus_per_worker,
+        gpus_per_worker=gpus_per_worker,
+        max_worker_restarts=max_worker_restarts,
+        batch_timeout=batch_timeout,
+    )
     num_wordings = options.wordings_per_question(num_paraphrases, num_manual, num_auto)
     # Here, not above: torch would make every `--help` wait.
     from self_ensemble.cli.console import ConsoleProgress
@@ -149,6 +163,7 @@ def generate(
             overwrite=overwrite,
             repair=repair,
         ),
+        workers=on_workers,
         progress=progress,
     )
     report(results, progress, as_json=as_json)

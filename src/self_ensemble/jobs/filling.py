@@ -1,6 +1,8 @@
 """Result files being filled: what is on disk is left out, a stopped run goes on later."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Protocol
 
 from self_ensemble.batches import BatchProgress, Outcome, run_batches
 from self_ensemble.errors import Stopped
@@ -27,6 +29,19 @@ def say_repaired(files: Iterable[ResultFile], progress: Progress) -> None:
             progress.warn(line)
 
 
+class Work(Protocol):
+    """What puts the rows of questions into files, and says how it goes."""
+
+    def __call__(
+        self,
+        todo: Sequence[Question],
+        *,
+        on_batch: Callable[[BatchProgress], None],
+        on_shrink: Callable[[int, int], None],
+    ) -> Outcome:
+        """Work through the questions, until they are done or a signal says to stop."""
+
+
 def fill(
     files: Collection[ResultFile],
     questions: Sequence[Question],
@@ -37,7 +52,7 @@ def fill(
     progress: Progress,
     doing: str,
 ) -> Outcome:
-    """Put every question that a file lacks into the files, batch by batch.
+    """Put every question that a file lacks into the files, batch by batch, in this process.
 
     Args:
         files: Open, unfinished files.
@@ -56,6 +71,27 @@ def fill(
         Stopped: By a signal, after a whole batch.
         UserError: As `run_batches`, or a file cannot be finished.
     """
+    work = partial(run_batches, run_batch=run_batch, batch_size=batch_size, may_shrink=may_shrink)
+    return fill_by(files, questions, work, progress=progress, doing=doing)
+
+
+def fill_by(
+    files: Collection[ResultFile],
+    questions: Sequence[Question],
+    work: Work,
+    *,
+    progress: Progress,
+    doing: str,
+) -> Outcome:
+    """Put every question that a file lacks into the files, wherever that is worked out.
+
+    Returns:
+        What was done; the files are finished.
+
+    Raises:
+        Stopped: By a signal; what is on disk is kept.
+        UserError: As `work`, or a file cannot be finished.
+    """
     if not files:
         return Outcome(0, 0.0)
     done = frozenset.intersection(*(file.done for file in files))
@@ -63,11 +99,8 @@ def fill(
         progress.say(f"Going on after {len(done)} of {len(questions)} questions.")
     with progress.working(doing, len(questions), len(done)) as on_batch:
         try:
-            outcome = run_batches(
+            outcome = work(
                 [question for question in questions if question.uuid not in done],
-                run_batch,
-                batch_size=batch_size,
-                may_shrink=may_shrink,
                 on_batch=on_batch,
                 on_shrink=lambda size, smaller: progress.say(
                     f"{size} questions at once do not fit into memory; going on with {smaller}."

@@ -2,20 +2,19 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import asdict, dataclass, fields
-from functools import partial
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, cast
 
 from self_ensemble.asking.methods import AnyMethod, Method, as_sequence, resolve_methods
 from self_ensemble.asking.request import Settings
 from self_ensemble.captured.decode import check_decode
-from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError
 from self_ensemble.finite_rows import held_back
 from self_ensemble.identity.values import code_identity
-from self_ensemble.jobs.filling import fill, leave_out_finished
+from self_ensemble.jobs.answering import Answering, Recipe, Task, answering_here
+from self_ensemble.jobs.filling import fill_by, leave_out_finished
 from self_ensemble.jobs.inputs import (
     CHAT_TEMPLATE,
     Data,
@@ -23,11 +22,11 @@ from self_ensemble.jobs.inputs import (
     Model,
     Questions,
     check_choice,
-    default_batch_size,
-    prompt_frame,
 )
 from self_ensemble.jobs.progress import SILENT, Progress
 from self_ensemble.jobs.results import Results
+from self_ensemble.jobs.workers.driving import answering_on_workers
+from self_ensemble.jobs.workers.options import Workers
 from self_ensemble.models.aliases import DEFAULT_MODEL
 from self_ensemble.questions.schema import QuestionSet
 from self_ensemble.results.disk import check_writable
@@ -38,9 +37,7 @@ from self_ensemble.run import (
     MAY_DIFFER,
     Weights,
     WordingChoice,
-    answer_batch,
     fewest_wordings_message,
-    manifest_fields,
     row_plan,
     sha256_of,
 )
@@ -134,6 +131,7 @@ def generate(
     methods: AnyMethod | Sequence[AnyMethod] = "flex_attention",
     output_dir: Path | str = "results",
     options: GenerateOptions = STANDARD,
+    workers: Workers | None = None,
     progress: Progress = SILENT,
 ) -> Results:
     """Answer every question of a data set with one or several methods, from one prefill each.
@@ -150,6 +148,7 @@ def generate(
             "module:rule", or a fusion rule itself, `(B, N, V), (B, N) -> (B, V)`.
         output_dir: Folder of all results.
         options: Everything else.
+        workers: Ray workers, with a model each; None answers in this process.
         progress: Who is told how it goes.
 
     Returns:
@@ -174,6 +173,8 @@ def generate(
         ['The answer is Paris.']
     """
     options.check()
+    if workers is not None:
+        workers.check()
     data, late = Data.of(questions), LateModel.of(model)
     output_dir = Path(output_dir)
     job = _Job(data, late, output_dir, _methods(methods, options), options)
@@ -186,20 +187,19 @@ def generate(
     question_set = data.question_set
     folder = result_folder(output_dir, question_set.name, late.name)
     check_writable(folder.parent)
-    loaded = late.load(progress)
-    ensemble = Ensemble(
-        loaded,
-        job.methods,
-        settings=job.settings(),
-        frame=prompt_frame(options.chat_template, loaded, question_set),
-        decode=options.decode,
-    )
-    made_with = manifest_fields(ensemble, question_set, {})
-    for source in {options.weights, options.own_segment_weights} - {None}:
-        require_fitting(
-            str(source), question_set, made_with, output_dir=output_dir, model=late.name
-        )
+    recipe = job.recipe(choice)
     with ExitStack() as closing:
+        place: AbstractContextManager[Answering] = (
+            answering_here(recipe, progress)
+            if workers is None
+            else answering_on_workers(recipe, workers, progress)
+        )
+        answering = closing.enter_context(place)
+        made_with = answering.made_with
+        for source in {options.weights, options.own_segment_weights} - {None}:
+            require_fitting(
+                str(source), question_set, made_with, output_dir=output_dir, model=late.name
+            )
         files = {
             method.name: closing.enter_context(
                 job.open(made_with, method, choice, weights, segment_weights)
@@ -207,30 +207,22 @@ def generate(
             for method in job.methods
         }
         unfinished = leave_out_finished(files, progress)
-        ensemble.methods = tuple(m for m in ensemble.methods if m.name in unfinished)
-        outcome = fill(
+        to_fill = held_back(unfinished, len(question_set.questions))
+        task = Task(to_fill, weights, segment_weights, options.batch_size)
+        outcome = fill_by(
             unfinished.values(),
             question_set.questions,
-            partial(
-                answer_batch,
-                ensemble=ensemble,
-                choice=choice,
-                files=held_back(unfinished, len(question_set.questions)),
-                weights=weights,
-                segment_weights=segment_weights,
-            ),
-            batch_size=options.batch_size or default_batch_size(loaded),
-            may_shrink=options.batch_size is None,
+            answering.work(task),
             progress=progress,
             doing="answering",
         )
-    return Results(
-        {name: file.path for name, file in files.items()},
-        question_set.name,
-        outcome,
-        ensemble.engine.backend_name,
-        asdict(ensemble.counters),
-    )
+        return Results(
+            {name: file.path for name, file in files.items()},
+            question_set.name,
+            outcome,
+            answering.backend,
+            dict(answering.counters),
+        )
 
 
 def _methods(
@@ -313,6 +305,18 @@ class _Job:
             choice.chosen(),
             output_dir=self.output_dir,
             model=self.model.name,
+        )
+
+    def recipe(self, choice: WordingChoice) -> Recipe:
+        """What the answers are made from."""
+        return Recipe(
+            self.model,
+            self.methods,
+            self.settings(),
+            self.options.chat_template,
+            self.options.decode,
+            choice,
+            self.question_set,
         )
 
     def settings(self) -> Settings:

@@ -1,0 +1,1 @@
+"""Models in processes of their own, on one machine or many, by Ray."""

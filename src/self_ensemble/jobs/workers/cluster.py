@@ -1,0 +1,145 @@
+"""Ray, started on this machine or joined, and what a worker gets of it.
+
+Nothing listens beyond this machine where Ray is started here: the node's address is the
+loopback's, and there is no dashboard. A Ray that this process has running already is used as it
+is.
+"""
+
+import math
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ipaddress import ip_address
+from types import ModuleType
+from typing import NamedTuple
+
+from self_ensemble.errors import UserError
+from self_ensemble.jobs.workers.options import LOCAL, Workers
+
+# What Ray is told where it is started here; it reads this when it is imported.
+ONE_MACHINE = {
+    # It puts the network's address in the place of the loopback's, unless there is no network.
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # Its workers would wait for whatever else the machine does; one process does not.
+    "RAY_worker_niceness": "0",
+}
+# Of the object store: batches and rows are small, and two batches of a worker are on their way.
+STORE_BYTES = 256 << 20
+
+
+class Share(NamedTuple):
+    """What of a machine a worker has for itself."""
+
+    num_cpus: float
+    num_gpus: float
+
+
+@contextmanager
+def ray_cluster(workers: Workers, num_workers: int, device: str) -> Iterator[Share]:
+    """Have Ray while the block runs, and end what was started for it.
+
+    Args:
+        workers: Where.
+        num_workers: How many workers there will be.
+        device: As the user named it; "cpu" takes no GPU.
+
+    Yields:
+        What each worker gets.
+
+    Raises:
+        UserError: Ray is not installed, cannot be reached, or has fewer GPUs than are asked for.
+    """
+    local = workers.ray == LOCAL
+    ray = _imported(local)
+    if ray.is_initialized():
+        yield _share(ray, workers, num_workers, device, local)
+        return
+    with _own_signals():
+        _start(ray, workers, num_workers, local)
+    try:
+        yield _share(ray, workers, num_workers, device, local)
+    finally:
+        with _own_signals():
+            ray.shutdown()
+
+
+def _imported(local: bool) -> ModuleType:
+    for name, value in (ONE_MACHINE if local else {}).items():
+        os.environ.setdefault(name, value)
+    with _own_signals():
+        try:
+            import ray
+        except ImportError as error:
+            raise UserError(
+                "Workers need Ray, which is not installed. Install it with "
+                "pip install 'self-ensemble[ray]', or leave --workers out."
+            ) from error
+    found: ModuleType = ray
+    return found
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Keep our handler of SIGTERM: Ray puts one of its own in its place."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _start(ray: ModuleType, workers: Workers, num_workers: int, local: bool) -> None:
+    if local:
+        if not ip_address(ray.util.get_node_ip_address()).is_loopback:
+            raise UserError(
+                "Ray was imported before it could be told to listen to this machine alone. Import "
+                "it later, set RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0 before, or call ray.init "
+                "yourself: a Ray that runs is used as it is."
+            )
+        cpus = workers.cpus_per_worker or _cpus_here(num_workers)
+        ray.init(
+            address="local",
+            num_cpus=math.ceil(cpus * num_workers),
+            include_dashboard=False,
+            object_store_memory=STORE_BYTES,
+            log_to_driver=False,
+            logging_level="ERROR",
+            _node_ip_address="127.0.0.1",
+        )
+        return
+    try:
+        ray.init(address=workers.ray, log_to_driver=False, logging_level="ERROR")
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise UserError(
+            f"Cannot join Ray at {workers.ray!r} ({_first_line(error)}). Give the address of a "
+            "running head, auto where one runs on this machine, or local to start Ray here."
+        ) from error
+
+
+def _share(ray: ModuleType, workers: Workers, num_workers: int, device: str, local: bool) -> Share:
+    there = ray.cluster_resources().get("GPU", 0.0)
+    gpus = workers.gpus_per_worker
+    if gpus is None:
+        gpus = 1.0 if there and device != "cpu" else 0.0
+    # A cluster may grow, this machine does not.
+    if local and gpus * num_workers > there:
+        raise UserError(
+            f"{num_workers} workers with {gpus:g} GPUs each are asked for, and this machine has "
+            f"{there:g}. Give fewer --workers, or a smaller --gpus-per-worker."
+        )
+    return Share(workers.cpus_per_worker or (_cpus_here(num_workers) if local else 1.0), gpus)
+
+
+def _cpus_here(num_workers: int) -> float:
+    return float(max((os.cpu_count() or 1) // num_workers, 1))
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,171 @@
+"""Workers, and their calls on the way: who is free, what has come back, who has died.
+
+Imports Ray; imported once workers are asked for.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import ray
+from ray.exceptions import NodeDiedError, ObjectLostError, RayActorError, WorkerCrashedError
+
+from self_ensemble.errors import UserError
+from self_ensemble.jobs.workers.batch_queue import Batch
+
+# One that is worked on, and one that waits, so that a worker never waits for the driver.
+MOST_IN_FLIGHT = 2
+# How long a signal may go unnoticed.
+POLL_S = 0.25
+DEATHS = (RayActorError, WorkerCrashedError, NodeDiedError, ObjectLostError)
+
+
+@dataclass(slots=True)
+class Member:
+    """A worker with its calls in the order in which it works on them.
+
+    Attributes:
+        actor: Its handle.
+        calls: What each call will give, and its batch; None while the model is loaded.
+        since: When it began with the first of them.
+        counters: What has gone through its model.
+    """
+
+    actor: Any
+    calls: deque[tuple[Any, Batch | None]] = field(default_factory=deque)
+    since: float = field(default_factory=time.monotonic)
+    counters: dict[str, int] = field(default_factory=dict)
+
+
+class Died(NamedTuple):
+    """A worker is gone, and what it had is to be done by others.
+
+    Attributes:
+        reason: What has become of it.
+        waiting: Batches that it had not begun.
+    """
+
+    reason: str
+    waiting: list[Batch]
+
+
+class Landed(NamedTuple):
+    """The end of a worker's oldest call; without a batch it was the loading of the model."""
+
+    member: Member
+    batch: Batch | None
+    result: object
+
+
+class Pool:
+    """Workers that are replaced when they die, so many times in all."""
+
+    def __init__(
+        self,
+        start: Callable[[], Any],
+        num_workers: int,
+        *,
+        max_restarts: int,
+        batch_timeout: float | None,
+    ) -> None:
+        """Start workers and let them load.
+
+        Args:
+            start: Makes an actor, which has a method `load`.
+            num_workers: How many.
+            max_restarts: How many that died are replaced.
+            batch_timeout: Seconds after which a worker with a batch counts as dead.
+        """
+        self._start = start
+        self._restarts_left = max_restarts
+        self._batch_timeout = batch_timeout
+        self.members: list[Member] = []
+        self.counters_of_dead: list[dict[str, int]] = []
+        for _ in range(num_workers):
+            self._add()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a batch is on its way."""
+        return any(batch is not None for member in self.members for _, batch in member.calls)
+
+    def free(self) -> Member | None:
+        """The worker with the least to do, if any can take a batch."""
+        ready = [
+            member
+            for member in self.members
+            if len(member.calls) < MOST_IN_FLIGHT
+            and not (member.calls and member.calls[0][1] is None)
+        ]
+        return min(ready, key=lambda member: len(member.calls), default=None)
+
+    def submit(self, member: Member, batch: Batch, call: Any) -> None:
+        """Remember a call that was made on a worker."""
+        if not member.calls:
+            member.since = time.monotonic()
+        member.calls.append((call, batch))
+
+    def drop_waiting(self) -> None:
+        """Wait no longer for what nobody has begun with."""
+        for member in self.members:
+            while len(member.calls) > 1:
+                member.calls.pop()
+
+    def landed(self) -> Landed | None:
+        """What has come of a call; None if nothing does for a moment.
+
+        Raises:
+            UserError: No worker is left.
+        """
+        by_call = {member.calls[0][0]: member for member in self.members if member.calls}
+        assert by_call, "nothing is on its way"
+        done, _ = ray.wait(list(by_call), num_returns=1, timeout=POLL_S)
+        if not done:
+            return self._overdue()
+        member = by_call[done[0]]
+        try:
+            result = ray.get(done[0])
+        except DEATHS as error:
+            lines = str(error).strip().splitlines()
+            return self._bury(member, lines[0] if lines else type(error).__name__)
+        _, batch = member.calls.popleft()
+        member.since = time.monotonic()
+        return Landed(member, batch, result)
+
+    def close(self) -> None:
+        """End all workers."""
+        for member in self.members:
+            ray.kill(member.actor, no_restart=True)
+
+    def _add(self) -> None:
+        actor = self._start()
+        self.members.append(Member(actor, deque([(actor.load.remote(), None)])))
+
+    def _overdue(self) -> Landed | None:
+        if self._batch_timeout is None:
+            return None
+        latest = time.monotonic() - self._batch_timeout
+        for member in self.members:
+            if member.calls and member.calls[0][1] is not None and member.since < latest:
+                return self._bury(member, f"It took more than {self._batch_timeout:g} s.")
+        return None
+
+    def _bury(self, member: Member, reason: str) -> Landed:
+        # It may be out of reach and not dead.
+        ray.kill(member.actor, no_restart=True)
+        self.members.remove(member)
+        self.counters_of_dead.append(member.counters)
+        (_, batch), *rest = member.calls
+        if self._restarts_left:
+            self._restarts_left -= 1
+            self._add()
+        elif not self.members:
+            doing = "loading the model" if batch is None else "answering"
+            raise UserError(
+                f"No worker is left, and none is started any more: the last one died while "
+                f"{doing} ({reason}) What was done before is kept; run the same command again to "
+                "go on, or give more --max-worker-restarts."
+            )
+        return Landed(member, batch, Died(reason, [lost for _, lost in rest if lost is not None]))

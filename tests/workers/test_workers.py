@@ -1,0 +1,192 @@
+"""Answers by workers: the files of one process, whatever their number and their deaths."""
+
+import contextlib
+from pathlib import Path
+
+import pandas as pd
+import psutil
+import pytest
+
+import self_ensemble as se
+from tests.cli.commands import question_rows
+
+pytestmark = pytest.mark.usefixtures("ray_here")
+METHODS = ["flex_attention", "avg", "per_prompt"]
+LETHAL = """
+import os
+import signal
+from pathlib import Path
+
+ONCE = {once!r}
+
+
+def rule(logits, weights):
+    # A rule sees no question; it is told by its weights.
+    if bool((weights[:, 1] < 0.01).any()) and not (ONCE and Path(ONCE).exists()):
+        if ONCE:
+            Path(ONCE).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return logits.mean(dim=-2)
+"""
+
+
+def options(**more: object) -> se.GenerateOptions:
+    return se.GenerateOptions(num_paraphrases=3, max_new_tokens=4, batch_size=2, **more)
+
+
+def rows(results: se.Results, name: str) -> pd.DataFrame:
+    return pd.DataFrame(results.rows(name)).drop(columns="seconds")
+
+
+def lethal_rows(uuid: str) -> list[dict[str, object]]:
+    """Questions of which one is told by its weights."""
+    return [
+        row | {"trust": [1.0, 0.001 if row["uuid"] == uuid else 1.0, 1.0]}
+        for row in question_rows()
+    ]
+
+
+def lethal_rule(monkeypatch, folder: Path, name: str, once: Path | None) -> str:
+    (folder / f"{name}.py").write_text(LETHAL.format(once=once and str(once)))
+    monkeypatch.syspath_prepend(folder)
+    return f"{name}:rule"
+
+
+def workers_left() -> list[int]:
+    """Workers that are still there, after a while to end in."""
+    children = psutil.Process().children(recursive=True)
+    # By its name, which a process keeps while it ends; Linux cuts it.
+    found = [process for process in children if process.name().startswith("ray::Worker")]
+    _, alive = psutil.wait_procs(found, timeout=20)
+    return [process.pid for process in alive]
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory, tiny_folder) -> dict[int, se.Results]:
+    """What one process answers, by number of questions."""
+    folder = tmp_path_factory.mktemp("alone")
+    return {
+        num: se.generate(
+            question_rows()[:num],
+            model=tiny_folder,
+            methods=METHODS,
+            output_dir=folder / str(num),
+            options=options(),
+        )
+        for num in (1, 2, 7)
+    }
+
+
+@pytest.mark.parametrize(("num_workers", "num_questions"), [(1, 7), (2, 1), (2, 2), (3, 7)])
+def test_files_do_not_depend_on_the_number_of_workers(
+    num_workers, num_questions, tmp_path, tiny_folder, alone
+) -> None:
+    found = se.generate(
+        question_rows()[:num_questions],
+        model=tiny_folder,
+        methods=METHODS,
+        output_dir=tmp_path,
+        options=options(),
+        workers=se.Workers(num_workers, cpus_per_worker=1),
+    )
+    expected = alone[num_questions]
+    assert found.outcome.num_questions == num_questions
+    assert found.backend == expected.backend
+    assert found.counters["prompt_tokens"] == expected.counters["prompt_tokens"]
+    for name in METHODS:
+        pd.testing.assert_frame_equal(rows(found, name), rows(expected, name), check_exact=True)
+    assert workers_left() == []
+
+    # One process finds them finished: what they were made with is the same.
+    again = se.generate(
+        question_rows()[:num_questions],
+        model=tiny_folder,
+        methods=METHODS,
+        output_dir=tmp_path,
+        options=options(),
+    )
+    assert again.outcome.num_questions == 0
+
+
+def test_a_worker_that_is_killed_loses_no_answer(tmp_path, tiny_folder, monkeypatch) -> None:
+    once = tmp_path / "killed"
+    rule = lethal_rule(monkeypatch, tmp_path, "lethal_once", once)
+    found = se.generate(
+        lethal_rows("q4"),
+        model=tiny_folder,
+        methods=["avg", rule],
+        output_dir=tmp_path,
+        options=options(weights="trust"),
+        workers=se.Workers(2, cpus_per_worker=1, max_worker_restarts=1),
+    )
+    assert once.exists()
+    assert not found.failed
+    assert [row["uuid"] for row in found.rows(rule)] == [f"q{n}" for n in range(10)]
+    # The rule is the mean of logits, as `avg` is.
+    assert list(rows(found, rule)["generation"]) == list(rows(found, "avg")["generation"])
+
+
+def test_a_question_that_kills_whoever_takes_it_is_an_error_row_and_the_run_goes_on_with_others(
+    tmp_path, tiny_folder, monkeypatch
+) -> None:
+    rule = lethal_rule(monkeypatch, tmp_path, "lethal", None)
+
+    def run(workers: se.Workers) -> se.Results:
+        return se.generate(
+            lethal_rows("q9"),
+            model=tiny_folder,
+            methods=["avg", rule],
+            output_dir=tmp_path,
+            options=options(weights="trust"),
+            workers=workers,
+        )
+
+    with pytest.raises(se.UserError, match=r"No worker is left.*while answering.*is kept"):
+        run(se.Workers(1, cpus_per_worker=1, max_worker_restarts=0))
+    shards = list(tmp_path.rglob("shard-*.feather"))
+    # Four of five batches for two methods, and none of them is made again.
+    assert len(shards) == 8
+    found = run(se.Workers(2, cpus_per_worker=1, max_worker_restarts=3))
+    assert found.outcome.num_questions == 1
+    assert found.failed == {"q9"}
+    assert [row["uuid"] for row in found.rows(rule)] == [f"q{n}" for n in range(10)]
+    assert "killed its worker" in found.rows(rule)[9]["error"]
+    assert all(row["prediction"] is not None for row in found.rows(rule)[:9])
+    assert workers_left() == []
+
+
+def test_what_a_worker_refuses_ends_the_run_in_its_words(tmp_path, tiny_folder) -> None:
+    with pytest.raises(se.UserError, match="cuda"):
+        se.generate(
+            question_rows(),
+            model=se.ModelOptions(str(tiny_folder), device="cuda:7"),
+            methods=["avg"],
+            output_dir=tmp_path,
+            options=options(),
+            workers=se.Workers(1, cpus_per_worker=1, gpus_per_worker=0),
+        )
+
+
+def test_nothing_listens_beyond_this_machine() -> None:
+    mine = psutil.Process()
+    listening = set()
+    for process in (mine, *mine.children(recursive=True)):
+        # Workers of the tests before may be ending.
+        with contextlib.suppress(psutil.NoSuchProcess):
+            listening |= {
+                connection.laddr.ip.removeprefix("::ffff:")
+                for connection in process.net_connections()
+                if connection.status == psutil.CONN_LISTEN
+            }
+    assert listening == {"127.0.0.1"}
+
+
+def test_a_loaded_model_is_not_sent(tmp_path, tiny_folder) -> None:
+    with pytest.raises(se.UserError, match="Workers load the model themselves"):
+        se.generate(
+            question_rows(),
+            model=se.load_model(str(tiny_folder)),
+            output_dir=tmp_path,
+            options=options(),
+            workers=se.Workers(),
+        )

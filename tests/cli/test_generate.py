@@ -12,7 +12,6 @@ import torch
 from self_ensemble.asking.request import Request, Settings
 from self_ensemble.cli.main import main
 from self_ensemble.ensemble import Ensemble
-from self_ensemble.finite_rows import held_back
 from self_ensemble.jobs.filling import fill
 from self_ensemble.jobs.progress import SILENT
 from self_ensemble.models.load import load_model
@@ -21,7 +20,10 @@ from self_ensemble.prompts.build import plain_frame
 from self_ensemble.questions.load import load_questions
 from self_ensemble.results.manifest import Manifest
 from self_ensemble.results.store import ResultFile
-from self_ensemble.run import WordingChoice, answer_batch, row_plan
+from self_ensemble.running.answering import answer_batch
+from self_ensemble.running.choice import WordingChoice
+from self_ensemble.running.finite_rows import held_back
+from self_ensemble.running.rows import row_plan
 from tests.cli.commands import (
     arguments,
     interrupt,

@@ -15,7 +15,7 @@ from self_ensemble.prompts.literal import STEM
 from self_ensemble.prompts.tokens import Piece, TextEncoder
 from self_ensemble.questions.schema import Framing, Question, QuestionSet, Shot
 from self_ensemble.results.manifest import Manifest, require_same
-from self_ensemble.run import MAY_DIFFER, manifest_fields
+from self_ensemble.running.made_with import MAY_DIFFER, manifest_fields
 
 SHOTS = (Shot("Is the bridge old?", "Seven are."), Shot("Who wrote it?", "The prince"))
 INSTRUCTION = "Answer the question.\n\n"

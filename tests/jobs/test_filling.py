@@ -11,7 +11,6 @@ import pyarrow as pa
 import pytest
 import torch
 
-from self_ensemble.batches import BatchProgress, Outcome
 from self_ensemble.cli.console import ConsoleProgress
 from self_ensemble.errors import Stopped, UserError
 from self_ensemble.jobs.filling import fill, leave_out_finished
@@ -19,6 +18,7 @@ from self_ensemble.questions.schema import Question
 from self_ensemble.results.manifest import Manifest
 from self_ensemble.results.plan import RowPlan
 from self_ensemble.results.store import ResultFile
+from self_ensemble.running.batches import BatchProgress, Outcome
 
 QUESTIONS = tuple(Question(f"q{n}", (f"Who built bridge {n}?",), ("x",)) for n in range(7))
 ALL = [question.uuid for question in QUESTIONS]

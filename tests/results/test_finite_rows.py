@@ -2,7 +2,7 @@
 
 from result_rows import open_result, result_row
 
-from self_ensemble.finite_rows import ENOUGH, FiniteRows
+from self_ensemble.running.finite_rows import ENOUGH, FiniteRows
 
 UUIDS = [f"q{n}" for n in range(40)]
 

@@ -7,7 +7,7 @@ import pytest
 
 from self_ensemble.errors import UserError
 from self_ensemble.questions.schema import Framing, Question
-from self_ensemble.run import WordingChoice
+from self_ensemble.running.choice import WordingChoice
 from self_ensemble.weighting.devset import ask_dev_set
 from self_ensemble.weighting.pooling import Likelihood
 from self_ensemble.weighting.targets import plain_target

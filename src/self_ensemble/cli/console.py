@@ -16,8 +16,8 @@ from rich.progress import (
 )
 
 if TYPE_CHECKING:  # they import torch, which `analyze` does without
-    from self_ensemble.batches import BatchProgress
     from self_ensemble.models.load import LoadedModel
+    from self_ensemble.running.batches import BatchProgress
 
 # Weights whose digest takes more than a moment.
 LARGE_BYTES = 1 << 30

@@ -23,7 +23,7 @@ from self_ensemble.report.mask_view import (
     prompt_text,
     shown_tokens,
 )
-from self_ensemble.run import WordingChoice
+from self_ensemble.running.choice import WordingChoice
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,14 +9,14 @@ from typing import NamedTuple
 
 from self_ensemble.asking.exploring import Explored
 from self_ensemble.asking.request import Answer, Request, Unanswered
-from self_ensemble.batches import BatchProgress
 from self_ensemble.confidence.estimators import ESTIMATORS, Evidence
 from self_ensemble.confidence.self_report import TOO_LONG, TrueOrFalse
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError
-from self_ensemble.finite_rows import FiniteRows, end_if
 from self_ensemble.questions.schema import Question
-from self_ensemble.run import WordingChoice, make_request
+from self_ensemble.running.batches import BatchProgress
+from self_ensemble.running.choice import WordingChoice, make_request
+from self_ensemble.running.finite_rows import FiniteRows, end_if
 from self_ensemble.scoring.lemmas import answer_lemmas, predict_lemma
 from self_ensemble.walking.choose import Sampling
 

@@ -8,14 +8,16 @@ from typing import Protocol
 
 from self_ensemble.asking.methods import Method
 from self_ensemble.asking.request import Settings
-from self_ensemble.batches import run_batches
 from self_ensemble.ensemble import Ensemble
-from self_ensemble.finite_rows import FiniteRows
 from self_ensemble.jobs.filling import Work
 from self_ensemble.jobs.inputs import LateModel, default_batch_size, prompt_frame
 from self_ensemble.jobs.progress import Progress
 from self_ensemble.questions.schema import QuestionSet
-from self_ensemble.run import Weights, WordingChoice, answer_batch, manifest_fields
+from self_ensemble.running.answering import answer_batch
+from self_ensemble.running.batches import run_batches
+from self_ensemble.running.choice import Weights, WordingChoice
+from self_ensemble.running.finite_rows import FiniteRows
+from self_ensemble.running.made_with import manifest_fields
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,6 @@ from self_ensemble.confidence.run import ConfidenceRun
 from self_ensemble.confidence.self_report import TrueOrFalse
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError
-from self_ensemble.finite_rows import held_back
 from self_ensemble.jobs.filling import fill, leave_out_finished
 from self_ensemble.jobs.inputs import (
     CHAT_TEMPLATE,
@@ -32,12 +31,9 @@ from self_ensemble.results.paths import confidence_path, result_folder
 from self_ensemble.results.plan import RowPlan
 from self_ensemble.results.schema import CONFIDENCE_SCHEMA
 from self_ensemble.results.store import ResultFile
-from self_ensemble.run import (
-    MAY_DIFFER,
-    WordingChoice,
-    fewest_wordings_message,
-    manifest_fields,
-)
+from self_ensemble.running.choice import WordingChoice, fewest_wordings_message
+from self_ensemble.running.finite_rows import held_back
+from self_ensemble.running.made_with import MAY_DIFFER, manifest_fields
 from self_ensemble.walking.choose import Sampling
 
 

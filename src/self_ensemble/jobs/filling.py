@@ -4,11 +4,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
-from self_ensemble.batches import BatchProgress, Outcome, run_batches
 from self_ensemble.errors import Stopped
 from self_ensemble.jobs.progress import Progress
 from self_ensemble.questions.schema import Question
 from self_ensemble.results.store import ResultFile
+from self_ensemble.running.batches import BatchProgress, Outcome, run_batches
 
 
 def leave_out_finished(

@@ -11,7 +11,6 @@ from self_ensemble.asking.methods import AnyMethod, Method, as_sequence, resolve
 from self_ensemble.asking.request import Settings
 from self_ensemble.captured.decode import check_decode
 from self_ensemble.errors import UserError
-from self_ensemble.finite_rows import held_back
 from self_ensemble.identity.values import code_identity
 from self_ensemble.jobs.answering import Answering, Recipe, Task, answering_here
 from self_ensemble.jobs.filling import fill_by, leave_out_finished
@@ -33,14 +32,10 @@ from self_ensemble.results.disk import check_writable
 from self_ensemble.results.manifest import Manifest
 from self_ensemble.results.paths import result_folder, result_path
 from self_ensemble.results.store import ResultFile
-from self_ensemble.run import (
-    MAY_DIFFER,
-    Weights,
-    WordingChoice,
-    fewest_wordings_message,
-    row_plan,
-    sha256_of,
-)
+from self_ensemble.running.choice import Weights, WordingChoice, fewest_wordings_message
+from self_ensemble.running.finite_rows import held_back
+from self_ensemble.running.made_with import MAY_DIFFER, sha256_of
+from self_ensemble.running.rows import row_plan
 from self_ensemble.walking.choose import Sampling
 from self_ensemble.walking.fusion import CONTRAST
 from self_ensemble.walking.user_rule import own_function

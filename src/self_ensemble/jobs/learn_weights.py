@@ -33,12 +33,8 @@ from self_ensemble.results.lock import FileLock
 from self_ensemble.results.manifest import Manifest, require_same
 from self_ensemble.results.paths import learned_weights_path, model_folder_name
 from self_ensemble.results.shards import set_aside
-from self_ensemble.run import (
-    MAY_DIFFER,
-    WordingChoice,
-    fewest_wordings_message,
-    manifest_fields,
-)
+from self_ensemble.running.choice import WordingChoice, fewest_wordings_message
+from self_ensemble.running.made_with import MAY_DIFFER, manifest_fields
 from self_ensemble.scoring.statistics import Estimate
 from self_ensemble.weighting.candidates import TOP_K
 from self_ensemble.weighting.crossval import HeldOut, Learned, check_folds, cross_validate, learn

@@ -9,7 +9,6 @@ from typing import Any
 from self_ensemble.asking.request import Settings
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError
-from self_ensemble.finite_rows import FiniteRows
 from self_ensemble.jobs.filling import fill, say_repaired
 from self_ensemble.jobs.inputs import (
     Data,
@@ -26,7 +25,8 @@ from self_ensemble.models.load import LoadedModel
 from self_ensemble.prompts.build import plain_frame
 from self_ensemble.questions.schema import Question, QuestionSet
 from self_ensemble.results.manifest import Manifest
-from self_ensemble.run import sha256_of
+from self_ensemble.running.finite_rows import FiniteRows
+from self_ensemble.running.made_with import sha256_of
 from self_ensemble.walking.choose import Sampling
 from self_ensemble.wordings.checks import AnswerCheck
 from self_ensemble.wordings.draw import Check, Rewriter, human_pools

@@ -6,8 +6,8 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:  # they import torch, which scoring does without
-    from self_ensemble.batches import BatchProgress
     from self_ensemble.models.load import LoadedModel
+    from self_ensemble.running.batches import BatchProgress
 
 
 class Progress(Protocol):

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from self_ensemble.batches import Outcome
 from self_ensemble.errors import unknown_name
 from self_ensemble.results.disk import read_table
+from self_ensemble.running.batches import Outcome
 
 
 @dataclass(frozen=True, slots=True)

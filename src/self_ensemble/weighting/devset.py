@@ -5,12 +5,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from self_ensemble.asking.request import Request
-from self_ensemble.batches import BatchProgress, run_batches
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError
-from self_ensemble.finite_rows import ENOUGH, nothing_finite
 from self_ensemble.questions.schema import Question
-from self_ensemble.run import WordingChoice, make_request
+from self_ensemble.running.batches import BatchProgress, run_batches
+from self_ensemble.running.choice import WordingChoice, make_request
+from self_ensemble.running.finite_rows import ENOUGH, nothing_finite
 from self_ensemble.weighting.candidates import TOP_K, Candidates, answer_candidates
 from self_ensemble.weighting.targets import Target
 

@@ -12,9 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from self_ensemble.batches import BatchProgress
 from self_ensemble.errors import UserError
-from self_ensemble.finite_rows import FiniteRows, end_if
 from self_ensemble.identity.checksum import DamagedError, sidecar, sidecar_content
 from self_ensemble.models.identity import identity_of, versions
 from self_ensemble.models.load import LoadedModel
@@ -31,7 +29,9 @@ from self_ensemble.results.manifest import IDENTITY, Manifest
 from self_ensemble.results.plan import RowPlan
 from self_ensemble.results.shards import run_folder, set_aside
 from self_ensemble.results.store import ResultFile
-from self_ensemble.run import sha256_of
+from self_ensemble.running.batches import BatchProgress
+from self_ensemble.running.finite_rows import FiniteRows, end_if
+from self_ensemble.running.made_with import sha256_of
 from self_ensemble.wordings.pool import Pool
 from self_ensemble.wordings.rows import PARAPHRASE_SCHEMA, paraphrase_row, to_jsonl
 from self_ensemble.wordings.styles import STYLES

@@ -16,7 +16,9 @@ from self_ensemble.jobs.answering import Recipe
 from self_ensemble.jobs.inputs import default_batch_size
 from self_ensemble.jobs.progress import SILENT
 from self_ensemble.questions.schema import Question
-from self_ensemble.run import BatchRows, Weights, error_rows, make_rows, manifest_fields
+from self_ensemble.running.answering import BatchRows, error_rows, make_rows
+from self_ensemble.running.choice import Weights
+from self_ensemble.running.made_with import manifest_fields
 from self_ensemble.walking.user_rule import own_function
 
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from self_ensemble.batches import BatchProgress, Outcome
 from self_ensemble.errors import Stopped, UserError
 from self_ensemble.jobs.answering import Recipe, Task
 from self_ensemble.jobs.filling import Work
@@ -23,7 +22,9 @@ from self_ensemble.jobs.workers.options import Workers
 from self_ensemble.questions.schema import Question
 from self_ensemble.results.interrupt import finish_batch_on_signal
 from self_ensemble.results.manifest import Manifest, described, differences
-from self_ensemble.run import MAY_DIFFER, QUESTIONS, append_rows, questions_sha256
+from self_ensemble.running.answering import append_rows
+from self_ensemble.running.batches import BatchProgress, Outcome
+from self_ensemble.running.made_with import MAY_DIFFER, QUESTIONS, questions_sha256
 
 if TYPE_CHECKING:
     from self_ensemble.jobs.workers.pool import Pool

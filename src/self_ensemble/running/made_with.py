@@ -1,0 +1,50 @@
+"""What a result was made with, as its manifest has it."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+
+from self_ensemble.ensemble import Ensemble
+from self_ensemble.models.identity import identity_of, versions
+from self_ensemble.prompts.tokens import PROMPT_TOKENS
+from self_ensemble.questions.schema import Question, QuestionSet
+from self_ensemble.results.manifest import IDENTITY
+
+# Answers do not depend on these: questions and model are compared by content, wherever they lie.
+MAY_DIFFER = frozenset({"batch_size", "data_source", "paraphrases", "model", "model_revision"})
+
+
+# The manifest's field that says which questions are asked.
+QUESTIONS = "questions_sha256"
+
+
+def manifest_fields(
+    ensemble: Ensemble, question_set: QuestionSet, options: dict[str, object]
+) -> dict[str, object]:
+    """What a result was made with; a change of any of it is refused on resume."""
+    return {
+        "model": ensemble.model.name,
+        "model_revision": ensemble.model.revision,
+        IDENTITY: identity_of(ensemble.model),
+        "dtype": str(ensemble.model.dtype).removeprefix("torch."),
+        "device": ensemble.model.device.type,
+        "attention": ensemble.engine.backend_name,
+        "dataset": question_set.name,
+        "data_source": question_set.source,
+        QUESTIONS: questions_sha256(question_set.questions),
+        "prompt_tokens": PROMPT_TOKENS,
+        "prompt_sha256": sha256_of(ensemble.frame.identity()),
+        "prefix": ensemble.frame.prefix_text,
+        **options,
+        "versions": versions(ensemble.model),
+    }
+
+
+def questions_sha256(questions: Sequence[Question]) -> str:
+    """What is asked, as a manifest has it."""
+    return sha256_of([(q.uuid, q.wordings, q.answers, q.groups) for q in questions])
+
+
+def sha256_of(value: object) -> str:
+    """Hash of a JSON-able value, in hex."""
+    return hashlib.sha256(json.dumps(value, ensure_ascii=False).encode()).hexdigest()

@@ -1,0 +1,86 @@
+"""The rows of a result file: what they are, and what comes of a question."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from self_ensemble.asking.methods import Method
+from self_ensemble.asking.request import Answer, Outcome
+from self_ensemble.ensemble import Ensemble
+from self_ensemble.questions.schema import Question, QuestionSet
+from self_ensemble.results.plan import RowPlan
+from self_ensemble.results.schema import PER_PROMPT_SCHEMA, RESULT_SCHEMA
+from self_ensemble.running.choice import WordingChoice
+from self_ensemble.scoring.lemmas import answer_lemmas, predict_lemma
+
+
+def row_plan(method: Method, question_set: QuestionSet, choice: WordingChoice) -> RowPlan:
+    """The rows of a method's result file: one a question, or one a wording."""
+    uuids = tuple(question.uuid for question in question_set.questions)
+    if method.kind == "alone":
+        return RowPlan(PER_PROMPT_SCHEMA, uuids, choice.chosen())
+    return RowPlan(RESULT_SCHEMA, uuids)
+
+
+@dataclass(frozen=True, slots=True)
+class RowMaker:
+    """Turns an answer, or the reason why there is none, into rows of a result file."""
+
+    ensemble: Ensemble
+    choice: WordingChoice
+    seconds: float
+
+    def rows(
+        self, method: Method, question: Question, answer: Outcome | None, error: str | None
+    ) -> Iterator[dict[str, object]]:
+        chosen = (0,) if method.kind == "original" else self.choice.chosen()
+        wordings = [question.wordings[i] for i in chosen if i < len(question.wordings)]
+        frame = self.ensemble.frame
+        common = {
+            "uuid": question.uuid,
+            "answers": list(question.answers),
+            "paraphrases": wordings,
+            "prompts": [frame.wording.format(wording) + frame.cue_text for wording in wordings],
+            "answer_lemmas": answer_lemmas(question.answers),
+            "backend": self.ensemble.engine.backend_name,
+        }
+        if method.kind != "alone":
+            yield common | outcome_columns(answer, error, self.seconds)
+            return
+        for place, index in enumerate(chosen):
+            member = None if answer is None else answer.members[place]
+            yield (
+                common
+                | outcome_columns(member, error, self.seconds / len(chosen))
+                | {
+                    "paraphrase": wordings[place] if place < len(wordings) else "",
+                    "paraphrase_index": index,
+                }
+            )
+
+
+def outcome_columns(found: Outcome | None, error: str | None, seconds: float) -> dict[str, object]:
+    """What came of a question; the error is why it could not be asked."""
+    if not isinstance(found, Answer):
+        return {
+            "prediction": None,
+            "generation": None,
+            "predict_lemma": [],
+            "token_ids": [],
+            "num_tokens": 0,
+            "mean_logprob": math.nan,
+            "seconds": math.nan,
+            "stop_reason": "error",
+            "error": error if found is None else found.error,
+        }
+    return {
+        "prediction": found.text,
+        "generation": found.generation,
+        "predict_lemma": predict_lemma(found.text),
+        "token_ids": list(found.token_ids),
+        "num_tokens": len(found.token_ids),
+        "mean_logprob": found.mean_logprob,
+        "seconds": seconds,
+        "stop_reason": found.stop_reason,
+        "error": None,
+    }

@@ -103,6 +103,25 @@ def test_learned_weights_of_other_data_are_refused(folder, capsys):
     assert "data was [" in capsys.readouterr().err
 
 
+def test_questions_that_weights_are_learned_from_may_have_a_file_of_wordings_of_their_own(
+    folder, capsys
+):
+    def wordings(name: str, kept: slice) -> list[str]:
+        rows = [{"uuid": row["uuid"], "question": row["question"],
+                 "paraphrases": row["paraphrases"]} for row in question_rows()[kept]]  # fmt: skip
+        return ["--paraphrases", str(write_rows(folder / name, rows))]
+
+    learn = ["learn-weights", "--dataset", str(folder / "bridges.jsonl"), "--overwrite",
+             "--model", str(folder / "tiny"), "--output-dir", str(folder / "out"),
+             "--num-shots", "2", "--num-paraphrases", "3", "--max-samples", "4",
+             "--folds", "2", *wordings("dev.jsonl", slice(0, 8))]  # fmt: skip
+    assert main(learn) == 0
+    assert generate(folder, "learned", *wordings("test.jsonl", slice(2, 10))) == 0
+    change_data(folder)
+    assert generate(folder, "learned", *wordings("test.jsonl", slice(2, 10))) == 2
+    assert "data was [" in capsys.readouterr().err
+
+
 def test_a_file_that_does_not_say_what_its_model_was_is_refused(folder, capsys):
     path = folder / "out" / "bridges" / "tiny" / "learned_weights.json"
     document = json.loads(path.read_text())

@@ -49,5 +49,9 @@ def _part(fields: Mapping[str, object], same_data: bool) -> Manifest:
 
 
 def _contents(source: str) -> list[str]:
-    """Digests of the files that questions came from, wherever they lie."""
-    return re.findall(r"\b[0-9a-f]{64}\b", source)
+    """Digests of the files that questions came from, wherever they lie.
+
+    Not of a file of wordings, which stands behind them: the questions that weights are learned
+    from have one of their own.
+    """
+    return re.findall(r"\b[0-9a-f]{64}\b", source.partition("); ")[0])

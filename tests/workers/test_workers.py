@@ -2,6 +2,7 @@
 
 import contextlib
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import psutil
@@ -52,11 +53,24 @@ def lethal_rule(monkeypatch, folder: Path, name: str, once: Path | None) -> str:
     return f"{name}:rule"
 
 
+def is_worker(process: psutil.Process) -> bool:
+    try:
+        # By its name, which a process keeps while it ends; Linux cuts it.
+        return process.name().startswith("ray::Worker")
+    except psutil.NoSuchProcess:
+        return False
+
+
+def connections(process: psutil.Process) -> list[Any]:
+    try:
+        return process.net_connections()
+    except psutil.NoSuchProcess:
+        return []
+
+
 def workers_left() -> list[int]:
     """Workers that are still there, after a while to end in."""
-    children = psutil.Process().children(recursive=True)
-    # By its name, which a process keeps while it ends; Linux cuts it.
-    found = [process for process in children if process.name().startswith("ray::Worker")]
+    found = [child for child in psutil.Process().children(recursive=True) if is_worker(child)]
     _, alive = psutil.wait_procs(found, timeout=20)
     return [process.pid for process in alive]
 
@@ -175,7 +189,7 @@ def test_nothing_listens_beyond_this_machine() -> None:
         with contextlib.suppress(psutil.NoSuchProcess):
             listening |= {
                 connection.laddr.ip.removeprefix("::ffff:")
-                for connection in process.net_connections()
+                for connection in connections(process)
                 if connection.status == psutil.CONN_LISTEN
             }
     assert listening == {"127.0.0.1"}

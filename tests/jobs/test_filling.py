@@ -164,3 +164,9 @@ def test_a_batch_that_is_not_full_is_halved_at_its_own_length(tmp_path) -> None:
 
     run([tmp_path / "a.feather"], 100, before_batch=fits_four, may_shrink=True)
     assert tried == [7, 4, 3]
+
+
+@pytest.mark.parametrize("size", [0, -1])
+def test_a_batch_of_nothing_is_refused_and_not_asked_for_ever(tmp_path, size) -> None:
+    with pytest.raises(UserError, match=f"Got --batch-size {size}"):
+        run([tmp_path / "a.feather"], size)

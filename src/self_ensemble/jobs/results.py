@@ -19,7 +19,7 @@ class Results:
         dataset: Name of the data set.
         outcome: What was done now, and how long it took; nothing where all was finished.
         backend: The attention backend.
-        counters: What went through the model, by name; see `decoding.engine.Counters`.
+        counters: What went through the model, by name; see `passes.engine.Counters`.
     """
 
     files: Mapping[str, Path]

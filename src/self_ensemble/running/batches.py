@@ -55,6 +55,8 @@ def run_batches(
         Stopped: By a signal, after a whole batch.
         UserError: A batch does not fit into memory and may not shrink, or one entry does not fit.
     """
+    if batch_size < 1:
+        raise UserError(f"Got --batch-size {batch_size}. Give 1 or more.")
     total, spent, start = 0, 0.0, 0
     with finish_batch_on_signal() as interruption:
         while start < len(todo):

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from self_ensemble.jobs.analyze import analyze as analyze
     from self_ensemble.jobs.confidence import ConfidenceOptions as ConfidenceOptions
     from self_ensemble.jobs.confidence import estimate_confidence as estimate_confidence
-    from self_ensemble.jobs.generate import GenerateOptions as GenerateOptions
     from self_ensemble.jobs.generate import generate as generate
+    from self_ensemble.jobs.generate_options import GenerateOptions as GenerateOptions
     from self_ensemble.jobs.inputs import DataOptions as DataOptions
     from self_ensemble.jobs.inputs import ModelOptions as ModelOptions
-    from self_ensemble.jobs.learn_weights import LearnOptions as LearnOptions
+    from self_ensemble.jobs.learn_options import LearnOptions as LearnOptions
     from self_ensemble.jobs.learn_weights import learn_weights as learn_weights
     from self_ensemble.jobs.paraphrase import ParaphraseOptions as ParaphraseOptions
     from self_ensemble.jobs.paraphrase import paraphrase as paraphrase
@@ -41,11 +41,11 @@ _WHERE = {
     "analyze": "jobs.analyze",
     "ConfidenceOptions": "jobs.confidence",
     "estimate_confidence": "jobs.confidence",
-    "GenerateOptions": "jobs.generate",
+    "GenerateOptions": "jobs.generate_options",
     "generate": "jobs.generate",
     "DataOptions": "jobs.inputs",
     "ModelOptions": "jobs.inputs",
-    "LearnOptions": "jobs.learn_weights",
+    "LearnOptions": "jobs.learn_options",
     "learn_weights": "jobs.learn_weights",
     "ParaphraseOptions": "jobs.paraphrase",
     "paraphrase": "jobs.paraphrase",

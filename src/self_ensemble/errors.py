@@ -4,6 +4,9 @@ import difflib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+# Of anything that is counted out one by one.
+MOST = 1_000_000
+
 
 class UserError(ValueError):
     """Something the user gave cannot be used.
@@ -75,3 +78,20 @@ def unreadable(what: object, error: BaseException, remedy: str) -> UserError:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     reason = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
     return UserError(f"Cannot read {what} ({reason}). {remedy}")
+
+
+def at_least(option: str, value: int | None, least: int) -> None:
+    """Refuse a number that is too small, or so large that it can only be a slip.
+
+    Args:
+        option: As the command line has it, such as --max-new-tokens.
+        value: What was given; None for nothing.
+        least: The smallest that can be.
+
+    Raises:
+        UserError: It is neither.
+    """
+    if value is not None and value < least:
+        raise UserError(f"Got {option} {value}. Give {least} or more.")
+    if value is not None and value > MOST:
+        raise UserError(f"Got {option} {value}. Give {MOST:,} or less.")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from self_ensemble.running.answering import answer_batch
 
 from self_ensemble.asking.request import Request, Settings
 from self_ensemble.cli.main import main
@@ -20,7 +21,6 @@ from self_ensemble.prompts.build import plain_frame
 from self_ensemble.questions.load import load_questions
 from self_ensemble.results.manifest import Manifest
 from self_ensemble.results.store import ResultFile
-from self_ensemble.running.answering import answer_batch
 from self_ensemble.running.choice import WordingChoice
 from self_ensemble.running.finite_rows import held_back
 from self_ensemble.running.rows import row_plan

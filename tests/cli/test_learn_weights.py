@@ -11,9 +11,9 @@ from self_ensemble.models.load import load_model
 from self_ensemble.prompts.build import chat_frame
 from self_ensemble.questions.load import load_questions
 from self_ensemble.running.choice import WordingChoice
-from self_ensemble.weighting.devset import ask_dev_set
 from self_ensemble.weighting.pooling import Likelihood
 from tests.cli.commands import arguments, question_rows, result, write_rows
+from tests.weighting.dev_sets import ask_dev_set
 
 NUM_FACTS = 24
 RELATIONS = {

@@ -4,6 +4,7 @@ import os
 import signal
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -18,7 +19,7 @@ from self_ensemble.questions.schema import Question
 from self_ensemble.results.manifest import Manifest
 from self_ensemble.results.plan import RowPlan
 from self_ensemble.results.store import ResultFile
-from self_ensemble.running.batches import BatchProgress, Outcome
+from self_ensemble.running.batches import BatchProgress, Outcome, run_batches
 
 QUESTIONS = tuple(Question(f"q{n}", (f"Who built bridge {n}?",), ("x",)) for n in range(7))
 ALL = [question.uuid for question in QUESTIONS]
@@ -51,10 +52,10 @@ def run(
                 file.append([{"uuid": uuid} for uuid in uuids])
             return BatchProgress(len(batch), 0, 1.0)
 
-        outcome = fill(
-            unfinished.values(), QUESTIONS, run_batch,
-            batch_size=batch_size, may_shrink=may_shrink, progress=progress, doing="asking",
-        )  # fmt: skip
+        work = partial(
+            run_batches, run_batch=run_batch, batch_size=batch_size, may_shrink=may_shrink
+        )
+        outcome = fill(unfinished.values(), QUESTIONS, work, progress=progress, doing="asking")
     return batches, outcome
 
 

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from tests.weighting.dev_sets import ask_dev_set
 
 from self_ensemble.errors import UserError
 from self_ensemble.questions.schema import Framing, Question
 from self_ensemble.running.choice import WordingChoice
-from self_ensemble.weighting.devset import ask_dev_set
 from self_ensemble.weighting.pooling import Likelihood
 from self_ensemble.weighting.targets import plain_target
 

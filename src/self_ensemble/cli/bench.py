@@ -8,6 +8,7 @@ import typer
 
 from self_ensemble.cli import options
 from self_ensemble.cli.options import METHOD
+from self_ensemble.errors import at_least
 
 
 def bench(
@@ -34,13 +35,14 @@ def bench(
     The bundled questions in five wordings, answers of 20 tokens, three rounds, after answers were
     found to be right.
     """
-    options.at_least("--questions", questions, 1)
+    at_least("--questions", questions, 1)
     asked_size = options.parse_batch_size(batch_size)
     # Here, not above: torch would make every `--help` wait.
     from self_ensemble.asking.methods import resolve_methods
     from self_ensemble.bench.speed import measure_speed
     from self_ensemble.cli.console import ConsoleProgress
-    from self_ensemble.jobs.inputs import ModelOptions, default_batch_size
+    from self_ensemble.jobs.inputs import ModelOptions
+    from self_ensemble.running.batches import default_batch_size
 
     methods = resolve_methods(options.parse_names(method), has_weights=False)
     progress = ConsoleProgress(as_json=as_json)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from self_ensemble.cli import options
+from self_ensemble.cli import options, worker_options
 from self_ensemble.cli.options import METHOD, one_of
 from self_ensemble.errors import UserError
 from self_ensemble.results.paths import ESTIMATORS
@@ -65,6 +65,12 @@ def confidence(
     trust_remote_code: options.TrustRemoteCode = False,
     aliases: options.Aliases = None,
     batch_size: options.BatchSize = "auto",
+    workers: worker_options.NumWorkers = None,
+    ray: worker_options.RayAddress = None,
+    cpus_per_worker: worker_options.CpusPerWorker = None,
+    gpus_per_worker: worker_options.GpusPerWorker = None,
+    max_worker_restarts: worker_options.MaxWorkerRestarts = None,
+    batch_timeout: worker_options.BatchTimeout = None,
     output_dir: options.OutputDir = Path("results"),
     overwrite: options.Overwrite = False,
     repair: options.Repair = False,
@@ -76,8 +82,6 @@ def confidence(
     confidence-NAME.feather, which `generate --weights NAME` and `analyze --calibration` read.
     A stopped or killed run goes on when started again. Exit code 3: some rows could not be asked.
     """
-    options.at_least("--max-new-tokens", max_new_tokens, 1)
-    options.at_least("--num-samples", num_samples, 1)
     estimators = options.parse_names(estimator)
     for name in estimators:
         one_of("estimator", name, [*ESTIMATORS, "all"])
@@ -92,6 +96,9 @@ def confidence(
                 )
     chosen = options.parse_indices(indices)
     num_wordings = options.wordings_per_question(num_paraphrases, num_manual, num_auto)
+    on_workers = worker_options.parse_workers(
+        workers, ray, cpus_per_worker, gpus_per_worker, max_worker_restarts, batch_timeout
+    )
     # Here, not above: torch would make every `--help` wait.
     from self_ensemble.cli.console import ConsoleProgress
     from self_ensemble.jobs.confidence import ConfidenceOptions
@@ -120,6 +127,7 @@ def confidence(
             overwrite=overwrite,
             repair=repair,
         ),
+        workers=on_workers,
         progress=ConsoleProgress(as_json=as_json),
     )  # fmt: skip
     _report(found, as_json=as_json)

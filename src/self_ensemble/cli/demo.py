@@ -23,7 +23,8 @@ def demo(
     # Here, not above: torch would make every `--help` wait.
     from self_ensemble.cli.console import ConsoleProgress, page_console
     from self_ensemble.cli.generate import report
-    from self_ensemble.jobs.generate import GenerateOptions, generate
+    from self_ensemble.jobs.generate import generate
+    from self_ensemble.jobs.generate_options import GenerateOptions
     from self_ensemble.jobs.inputs import DataOptions
     from self_ensemble.report.examples import choose_examples, example_view, make_examples
     from self_ensemble.report.tables import score_view

@@ -9,6 +9,7 @@ import typer
 from self_ensemble.cli import options, worker_options
 from self_ensemble.cli.options import METHOD
 from self_ensemble.cli.show_questions import questions_json, questions_page
+from self_ensemble.errors import at_least
 
 if TYPE_CHECKING:
     from self_ensemble.cli.console import ConsoleProgress
@@ -108,23 +109,17 @@ def generate(
     Rows are on disk batch by batch: a stopped or killed run goes on when started again.
     Exit code 3: some rows could not be asked; they are kept as error rows.
     """
-    options.at_least("--max-new-tokens", max_new_tokens, 1)
     options.check_templates(manual_read_each_other, dataset, paraphrases)
-    options.at_least("--show-questions", show_questions, 1)
+    at_least("--show-questions", show_questions, 1)
     chosen = options.parse_indices(indices)
     on_workers = worker_options.parse_workers(
-        num_workers=workers,
-        ray=ray,
-        cpus_per_worker=cpus_per_worker,
-        gpus_per_worker=gpus_per_worker,
-        max_worker_restarts=max_worker_restarts,
-        batch_timeout=batch_timeout,
+        workers, ray, cpus_per_worker, gpus_per_worker, max_worker_restarts, batch_timeout
     )
     num_wordings = options.wordings_per_question(num_paraphrases, num_manual, num_auto)
     # Here, not above: torch would make every `--help` wait.
     from self_ensemble.cli.console import ConsoleProgress
-    from self_ensemble.jobs.generate import GenerateOptions
     from self_ensemble.jobs.generate import generate as run
+    from self_ensemble.jobs.generate_options import GenerateOptions
     from self_ensemble.jobs.inputs import DataOptions, ModelOptions
     from self_ensemble.walking.fusion import CONTRAST
     from self_ensemble.weighting.sources import PUBLISHED

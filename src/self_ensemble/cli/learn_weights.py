@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from self_ensemble.cli import options
+from self_ensemble.cli import options, worker_options
 from self_ensemble.cli.options import METHOD, RESULT
+from self_ensemble.errors import at_least
 
 if TYPE_CHECKING:
     from self_ensemble.cli.console import ConsoleProgress
-    from self_ensemble.jobs.learn_weights import LearnedResult
+    from self_ensemble.jobs.learned import LearnedResult
 
 
 def learn_weights(
@@ -56,6 +57,12 @@ def learn_weights(
     trust_remote_code: options.TrustRemoteCode = False,
     aliases: options.Aliases = None,
     batch_size: options.BatchSize = "auto",
+    workers: worker_options.NumWorkers = None,
+    ray: worker_options.RayAddress = None,
+    cpus_per_worker: worker_options.CpusPerWorker = None,
+    gpus_per_worker: worker_options.GpusPerWorker = None,
+    max_worker_restarts: worker_options.MaxWorkerRestarts = None,
+    batch_timeout: worker_options.BatchTimeout = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -75,11 +82,14 @@ def learn_weights(
     does. Use them on other questions: generate --weights learned refuses the ones learned from.
     """
     num_wordings = options.wordings_per_question(num_paraphrases, num_manual, num_auto)
-    options.at_least("--max-samples", max_samples, 1)
+    at_least("--max-samples", max_samples, 1)
+    on_workers = worker_options.parse_workers(
+        workers, ray, cpus_per_worker, gpus_per_worker, max_worker_restarts, batch_timeout
+    )
     # Here, not above: torch would make every `--help` wait.
     from self_ensemble.cli.console import ConsoleProgress
     from self_ensemble.jobs.inputs import DataOptions, ModelOptions
-    from self_ensemble.jobs.learn_weights import LearnOptions
+    from self_ensemble.jobs.learn_options import LearnOptions
     from self_ensemble.jobs.learn_weights import learn_weights as run
 
     progress = ConsoleProgress(as_json=as_json)
@@ -102,6 +112,7 @@ def learn_weights(
             overwrite=overwrite,
             repair=repair,
         ),
+        workers=on_workers,
         progress=progress,
     )  # fmt: skip
     _report(found, progress, as_json=as_json)

@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from self_ensemble.cli import options
-from self_ensemble.cli.options import DATA, METHOD, MODEL, at_least, one_of, parse_indices
-from self_ensemble.errors import UserError
+from self_ensemble.cli.options import DATA, METHOD, MODEL, one_of, parse_indices
+from self_ensemble.errors import UserError, at_least
 
 SOURCES = ("--dataset", "--text", "--lengths")
 OUTPUT = "Output"

@@ -5,10 +5,7 @@ from typing import Annotated
 
 import typer
 
-from self_ensemble.errors import UserError, unknown_name
-
-# Of anything that is counted out one by one.
-MOST = 1_000_000
+from self_ensemble.errors import MOST, UserError, at_least, unknown_name
 
 DATA, MODEL, METHOD, RESULT = "Data", "Model", "Method", "Results"
 
@@ -162,14 +159,6 @@ def one_of(kind: str, given: str, known: list[str]) -> None:
     """Refuse a value that is not in the list, with the nearest one."""
     if given not in known:
         raise unknown_name(kind, given, known)
-
-
-def at_least(option: str, value: int | None, least: int) -> None:
-    """Refuse a number that is too small, or so large that it can only be a slip."""
-    if value is not None and value < least:
-        raise UserError(f"Got {option} {value}. Give {least} or more.")
-    if value is not None and value > MOST:
-        raise UserError(f"Got {option} {value}. Give {MOST:,} or less.")
 
 
 def parse_indices(text: str | None) -> tuple[int, ...] | None:

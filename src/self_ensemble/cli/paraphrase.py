@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from self_ensemble.cli import options as opt
-from self_ensemble.errors import UserError
+from self_ensemble.cli import worker_options
+from self_ensemble.errors import UserError, at_least
 
 WORDINGS = "Wordings"
 CHECKS = ["none", "answer", "nli"]
@@ -110,6 +111,12 @@ def paraphrase(
     trust_remote_code: opt.TrustRemoteCode = False,
     aliases: opt.Aliases = None,
     batch_size: opt.BatchSize = "auto",
+    workers: worker_options.NumWorkers = None,
+    ray: worker_options.RayAddress = None,
+    cpus_per_worker: worker_options.CpusPerWorker = None,
+    gpus_per_worker: worker_options.GpusPerWorker = None,
+    max_worker_restarts: worker_options.MaxWorkerRestarts = None,
+    batch_timeout: worker_options.BatchTimeout = None,
     overwrite: opt.Overwrite = False,
     repair: opt.Repair = False,
     as_json: opt.AsJson = False,
@@ -122,9 +129,8 @@ def paraphrase(
     """
     if output is None:
         raise UserError("Give --output FILE, the file for the wordings (.jsonl or .feather).")
-    opt.at_least("--show", show, 0)
-    opt.at_least("--num", num, 1)
-    opt.at_least("--tries", tries, 1)
+    at_least("--show", show, 0)
+    at_least("--num", num, 1)
     opt.one_of("check", check, CHECKS)
     if show and as_json:
         raise UserError("--show prints tables and --json one line. Give one of them.")
@@ -138,6 +144,9 @@ def paraphrase(
         if check != "answer":
             _refuse_ignored("--human without --check answer asks no model", {"--model": model})
     _check_entailment(check, nli_model, nli_threshold)
+    on_workers = worker_options.parse_workers(
+        workers, ray, cpus_per_worker, gpus_per_worker, max_worker_restarts, batch_timeout
+    )
     # Here, not above: torch would make every `--help` wait.
     from self_ensemble.cli.console import ConsoleProgress
     from self_ensemble.jobs.inputs import DataOptions, ModelOptions
@@ -183,6 +192,7 @@ def paraphrase(
             overwrite=overwrite,
             repair=repair,
         ),
+        workers=on_workers,
         progress=progress,
     )
     seconds = wordings.seconds
@@ -205,7 +215,7 @@ def paraphrase(
 
 def _show_file(path: Path, num_shown: int) -> int:
     """Show the first questions of a finished file; returns the exit code."""
-    from self_ensemble.wordings.run import Output, read_rows
+    from self_ensemble.wordings.output import Output, read_rows
 
     store = Output.of(path).store
     if not store.exists():

@@ -56,16 +56,26 @@ BatchTimeout = Annotated[
 ]
 
 
-def parse_workers(*, num_workers: int | None, **given: object) -> "Workers | None":
-    """The workers that are asked for.
-
-    Args:
-        num_workers: How many; None for none.
-        given: The other fields of `Workers`; None for their defaults.
+def parse_workers(
+    num_workers: int | None,
+    ray: str | None,
+    cpus_per_worker: float | None,
+    gpus_per_worker: float | None,
+    max_worker_restarts: int | None,
+    batch_timeout: float | None,
+) -> "Workers | None":
+    """The workers that are asked for; None everywhere stands for the defaults of `Workers`.
 
     Raises:
         UserError: Something is said of workers, and none are asked for.
     """
+    given = {
+        "ray": ray,
+        "cpus_per_worker": cpus_per_worker,
+        "gpus_per_worker": gpus_per_worker,
+        "max_worker_restarts": max_worker_restarts,
+        "batch_timeout": batch_timeout,
+    }
     chosen = {name: value for name, value in given.items() if value is not None}
     if num_workers is None:
         for name in chosen:

@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from self_ensemble.asking.request import Settings
 from self_ensemble.confidence.estimators import ESTIMATORS
-from self_ensemble.confidence.run import ConfidenceRun
-from self_ensemble.confidence.self_report import TrueOrFalse
+from self_ensemble.confidence.maker import ConfidenceMaker
 from self_ensemble.ensemble import Ensemble
-from self_ensemble.errors import UserError
+from self_ensemble.errors import UserError, at_least
 from self_ensemble.jobs.filling import fill, leave_out_finished
 from self_ensemble.jobs.inputs import (
     CHAT_TEMPLATE,
@@ -19,12 +19,15 @@ from self_ensemble.jobs.inputs import (
     Model,
     Questions,
     check_choice,
-    default_batch_size,
     prompt_frame,
 )
+from self_ensemble.jobs.places import place_of
 from self_ensemble.jobs.progress import SILENT, Progress
+from self_ensemble.jobs.recipe import Task
 from self_ensemble.jobs.results import Results
+from self_ensemble.jobs.workers.options import Workers
 from self_ensemble.models.aliases import DEFAULT_MODEL
+from self_ensemble.questions.schema import QuestionSet
 from self_ensemble.results.disk import check_writable
 from self_ensemble.results.manifest import Manifest
 from self_ensemble.results.paths import confidence_path, result_folder
@@ -33,7 +36,8 @@ from self_ensemble.results.schema import CONFIDENCE_SCHEMA
 from self_ensemble.results.store import ResultFile
 from self_ensemble.running.choice import WordingChoice, fewest_wordings_message
 from self_ensemble.running.finite_rows import held_back
-from self_ensemble.running.made_with import MAY_DIFFER, manifest_fields
+from self_ensemble.running.made_with import MAY_DIFFER, of_questions
+from self_ensemble.running.making import Order, append_rows
 from self_ensemble.walking.choose import Sampling
 
 
@@ -69,6 +73,18 @@ class ConfidenceOptions:
     overwrite: bool = False
     repair: bool = False
 
+    def check(self) -> None:
+        """Refuse what cannot be, before anything is loaded.
+
+        Raises:
+            UserError: A value is none of those above.
+        """
+        check_choice("chat template setting", self.chat_template, CHAT_TEMPLATE)
+        at_least("--num-paraphrases", self.num_paraphrases, 1)
+        at_least("--num-samples", self.num_samples, 1)
+        at_least("--max-new-tokens", self.max_new_tokens, 1)
+        at_least("--batch-size", self.batch_size, 1)
+
 
 STANDARD = ConfidenceOptions()
 
@@ -80,6 +96,7 @@ def estimate_confidence(
     estimators: str | Sequence[str] = "sampling",
     output_dir: Path | str = "results",
     options: ConfidenceOptions = STANDARD,
+    workers: Workers | None = None,
     progress: Progress = SILENT,
 ) -> Results:
     """Estimate how sure the model is of its answer to each wording.
@@ -94,6 +111,7 @@ def estimate_confidence(
             "p_true", or "all".
         output_dir: Folder of all results.
         options: Everything else.
+        workers: As `generate`.
         progress: Who is told how it goes.
 
     Returns:
@@ -112,7 +130,9 @@ def estimate_confidence(
         >>> [0 < row["confidence"] <= 1 for row in found.rows("logprob")]
         [True, True]
     """
-    check_choice("chat template setting", options.chat_template, CHAT_TEMPLATE)
+    options.check()
+    if workers is not None:
+        workers.check()
     names = _names(estimators)
     sampling = Sampling(options.temperature, options.top_p, options.seed)
     data, late = Data.of(questions), LateModel.of(model)
@@ -126,24 +146,28 @@ def estimate_confidence(
     if "sampling" in names and sampling.temperature == 0.0:
         raise UserError("Got --temperature 0, at which all samples are equal. Give more than 0.")
     check_writable(result_folder(output_dir, question_set.name, late.name).parent)
-    loaded = late.load(progress)
-    ensemble = Ensemble(
-        loaded,
-        "per_prompt",
-        frame=prompt_frame(options.chat_template, loaded, question_set),
-        settings=Settings(
+    recipe = _Recipe(
+        late,
+        Settings(
             max_new_tokens=options.max_new_tokens or question_set.max_new_tokens,
             stop=question_set.stop if options.stop is None else options.stop,
         ),
+        options.chat_template,
+        choice,
+        replace(question_set, questions=()),
+        options.num_samples,
+        sampling,
     )
-    made_with = manifest_fields(ensemble, question_set, {})
-    uuids = tuple(question.uuid for question in question_set.questions)
+    questions_asked = question_set.questions
+    uuids = tuple(question.uuid for question in questions_asked)
     with ExitStack() as closing:
+        place = closing.enter_context(place_of(recipe, workers, len(uuids), progress))
+        made_with = of_questions(questions_asked, place.made_with)
         files = {
             name: closing.enter_context(
                 ResultFile.open(
                     confidence_path(output_dir, question_set.name, late.name, name),
-                    Manifest(made_with | _manifest_fields(name, options, data, ensemble)),
+                    Manifest({**made_with, **_manifest_fields(name, options, data, recipe)}),
                     RowPlan(CONFIDENCE_SCHEMA, uuids, choice.chosen()),
                     may_differ=MAY_DIFFER,
                     overwrite=options.overwrite,
@@ -153,30 +177,45 @@ def estimate_confidence(
             for name in names
         }
         unfinished = leave_out_finished(files, progress)
-        run = ConfidenceRun(
-            ensemble,
-            choice,
-            held_back(unfinished, len(question_set.questions)),
-            options.num_samples,
-            sampling,
-            TrueOrFalse(loaded) if "p_true" in unfinished else None,
-        )
+        put = partial(append_rows, files=held_back(unfinished, len(uuids)))
         outcome = fill(
             unfinished.values(),
-            question_set.questions,
-            run.run_batch,
-            batch_size=options.batch_size or default_batch_size(loaded),
-            may_shrink=options.batch_size is None,
+            questions_asked,
+            place.work(Task(Order(tuple(unfinished)), put, options.batch_size)),
             progress=progress,
             doing="exploring",
         )
-    return Results(
-        {name: file.path for name, file in files.items()},
-        question_set.name,
-        outcome,
-        ensemble.engine.backend_name,
-        run.counters(),
-    )
+        return Results(
+            {name: file.path for name, file in files.items()},
+            question_set.name,
+            outcome,
+            place.backend,
+            dict(place.counters),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Recipe:
+    """What confidences are estimated with; of the question set the questions are left out."""
+
+    model: LateModel
+    settings: Settings
+    chat_template: str
+    choice: WordingChoice
+    question_set: QuestionSet
+    num_samples: int
+    sampling: Sampling
+
+    def maker(self, progress: Progress) -> ConfidenceMaker:
+        loaded = self.model.load(progress)
+        frame = prompt_frame(self.chat_template, loaded, self.question_set)
+        ensemble = Ensemble(loaded, "per_prompt", frame=frame, settings=self.settings)
+        return ConfidenceMaker(
+            ensemble, self.choice, self.question_set, self.num_samples, self.sampling
+        )
+
+    def rules(self) -> dict[str, object]:
+        return {}
 
 
 def _names(estimators: str | Sequence[str]) -> tuple[str, ...]:
@@ -190,7 +229,7 @@ def _names(estimators: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def _manifest_fields(
-    estimator: str, options: ConfidenceOptions, data: Data, ensemble: Ensemble
+    estimator: str, options: ConfidenceOptions, data: Data, recipe: _Recipe
 ) -> dict[str, object]:
     """The options that what an estimator finds depends on."""
     sampled = estimator == "sampling"
@@ -202,8 +241,8 @@ def _manifest_fields(
         "num_manual": data.options.num_manual,
         "num_auto": data.options.num_auto,
         "chat_template": options.chat_template,
-        "max_new_tokens": ensemble.settings.max_new_tokens,
-        "stop": ensemble.settings.stop,
+        "max_new_tokens": recipe.settings.max_new_tokens,
+        "stop": recipe.settings.stop,
         "num_samples": options.num_samples if sampled else None,
         "temperature": options.temperature if sampled else None,
         "top_p": options.top_p if sampled else None,

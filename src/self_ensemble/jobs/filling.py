@@ -1,14 +1,13 @@
 """Result files being filled: what is on disk is left out, a stopped run goes on later."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from functools import partial
 from typing import Protocol
 
 from self_ensemble.errors import Stopped
 from self_ensemble.jobs.progress import Progress
 from self_ensemble.questions.schema import Question
 from self_ensemble.results.store import ResultFile
-from self_ensemble.running.batches import BatchProgress, Outcome, run_batches
+from self_ensemble.running.batches import BatchProgress, Outcome
 
 
 def leave_out_finished(
@@ -29,6 +28,13 @@ def say_repaired(files: Iterable[ResultFile], progress: Progress) -> None:
             progress.warn(line)
 
 
+def say_shrunk(progress: Progress) -> Callable[[int, int], None]:
+    """What says that batches are made smaller."""
+    return lambda size, smaller: progress.say(
+        f"{size} questions at once do not fit into memory; going on with {smaller}."
+    )
+
+
 class Work(Protocol):
     """What puts the rows of questions into files, and says how it goes."""
 
@@ -45,45 +51,19 @@ class Work(Protocol):
 def fill(
     files: Collection[ResultFile],
     questions: Sequence[Question],
-    run_batch: Callable[[Sequence[Question]], BatchProgress],
-    *,
-    batch_size: int,
-    may_shrink: bool,
-    progress: Progress,
-    doing: str,
-) -> Outcome:
-    """Put every question that a file lacks into the files, batch by batch, in this process.
-
-    Args:
-        files: Open, unfinished files.
-        questions: All questions of the files, in their order.
-        run_batch: Puts the rows of some questions into all of the files.
-        batch_size: Questions per batch.
-        may_shrink: Whether a batch that does not fit into memory is tried again at half the
-            size; rows do not depend on it.
-        progress: Who is told.
-        doing: What is done to the questions, for a progress bar.
-
-    Returns:
-        What was done; the files are finished.
-
-    Raises:
-        Stopped: By a signal, after a whole batch.
-        UserError: As `run_batches`, or a file cannot be finished.
-    """
-    work = partial(run_batches, run_batch=run_batch, batch_size=batch_size, may_shrink=may_shrink)
-    return fill_by(files, questions, work, progress=progress, doing=doing)
-
-
-def fill_by(
-    files: Collection[ResultFile],
-    questions: Sequence[Question],
     work: Work,
     *,
     progress: Progress,
     doing: str,
 ) -> Outcome:
-    """Put every question that a file lacks into the files, wherever that is worked out.
+    """Put every question that a file lacks into the files, batch by batch.
+
+    Args:
+        files: Open, unfinished files.
+        questions: All questions of the files, in their order.
+        work: Puts rows into all of the files.
+        progress: Who is told.
+        doing: What is done to the questions, for a progress bar.
 
     Returns:
         What was done; the files are finished.
@@ -102,9 +82,7 @@ def fill_by(
             outcome = work(
                 [question for question in questions if question.uuid not in done],
                 on_batch=on_batch,
-                on_shrink=lambda size, smaller: progress.say(
-                    f"{size} questions at once do not fit into memory; going on with {smaller}."
-                ),
+                on_shrink=say_shrunk(progress),
             )
         except Stopped:
             progress.say("Stopped after a whole batch. Run the same command again to go on.")

@@ -2,29 +2,24 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, fields
+from contextlib import ExitStack
+from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 from self_ensemble.asking.methods import AnyMethod, Method, as_sequence, resolve_methods
 from self_ensemble.asking.request import Settings
-from self_ensemble.captured.decode import check_decode
+from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError
 from self_ensemble.identity.values import code_identity
-from self_ensemble.jobs.answering import Answering, Recipe, Task, answering_here
-from self_ensemble.jobs.filling import fill_by, leave_out_finished
-from self_ensemble.jobs.inputs import (
-    CHAT_TEMPLATE,
-    Data,
-    LateModel,
-    Model,
-    Questions,
-    check_choice,
-)
+from self_ensemble.jobs.filling import fill, leave_out_finished
+from self_ensemble.jobs.generate_options import FUSED_ONLY, STANDARD, GenerateOptions
+from self_ensemble.jobs.inputs import Data, LateModel, Model, Questions, prompt_frame
+from self_ensemble.jobs.places import place_of
 from self_ensemble.jobs.progress import SILENT, Progress
+from self_ensemble.jobs.recipe import Task
 from self_ensemble.jobs.results import Results
-from self_ensemble.jobs.workers.driving import answering_on_workers
 from self_ensemble.jobs.workers.options import Workers
 from self_ensemble.models.aliases import DEFAULT_MODEL
 from self_ensemble.questions.schema import QuestionSet
@@ -32,87 +27,16 @@ from self_ensemble.results.disk import check_writable
 from self_ensemble.results.manifest import Manifest
 from self_ensemble.results.paths import result_folder, result_path
 from self_ensemble.results.store import ResultFile
+from self_ensemble.running.answers import AnswerMaker
 from self_ensemble.running.choice import Weights, WordingChoice, fewest_wordings_message
 from self_ensemble.running.finite_rows import held_back
-from self_ensemble.running.made_with import MAY_DIFFER, sha256_of
+from self_ensemble.running.made_with import MAY_DIFFER, of_questions, sha256_of
+from self_ensemble.running.making import Order, append_rows
 from self_ensemble.running.rows import row_plan
 from self_ensemble.walking.choose import Sampling
-from self_ensemble.walking.fusion import CONTRAST
 from self_ensemble.walking.user_rule import own_function
 from self_ensemble.weighting.sources import file_suffix, require_fitting, weights_from
 
-
-@dataclass(frozen=True, slots=True)
-class GenerateOptions:
-    """How questions are answered; the options of the command line, under their long names.
-
-    Attributes:
-        num_paraphrases: Wordings per question, N, the original included.
-        indices: These wordings instead.
-        manual_read_each_other: Whether MyriadLAMA's manual wordings read the earlier ones.
-        weights: Source of the weights of the weighted methods: an estimator's name, "learned", a
-            file or a column.
-        segment_weights: Weights inside attention: "uniform", "none", or such a source.
-        contrast_strength: How far `contrast` moves away from the prompt without the question.
-        positions: "aligned" or "contiguous".
-        fusion_point: "cue" or "last_segment".
-        chat_template: "auto", "on" or "off".
-        max_new_tokens: Longest answer, in tokens; None for the data set's.
-        stop: Strings that end an answer; None for the data set's.
-        temperature: 0 is greedy.
-        top_p: Nucleus.
-        seed: Of what is sampled.
-        decode: "tree", "captured" or "compiled".
-        batch_size: Questions at once; None lets it shrink to what fits.
-        overwrite: Start anew over old results.
-        repair: Set aside what is damaged, and make it again.
-    """
-
-    num_paraphrases: int = 5
-    indices: tuple[int, ...] | None = None
-    manual_read_each_other: bool = False
-    weights: str | None = None
-    segment_weights: str = "uniform"
-    contrast_strength: float = CONTRAST
-    positions: str = "aligned"
-    fusion_point: str = "cue"
-    chat_template: str = "off"
-    max_new_tokens: int | None = None
-    stop: tuple[str, ...] | None = None
-    temperature: float = 0.0
-    top_p: float = 1.0
-    seed: int = 0
-    decode: str = "tree"
-    batch_size: int | None = None
-    overwrite: bool = False
-    repair: bool = False
-
-    @property
-    def own_segment_weights(self) -> str | None:
-        """Source of the weights inside attention, where they are neither uniform nor none."""
-        return None if self.segment_weights in ("uniform", "none") else self.segment_weights
-
-    def weights_of(self, method: Method) -> str | None:
-        """Source of the weights that a method reads."""
-        if method.kind == "fused":
-            return self.own_segment_weights
-        return self.weights if method.may_read_weights else None
-
-    def check(self) -> None:
-        """Refuse what cannot be, before anything is loaded.
-
-        Raises:
-            UserError: A value is none of those above.
-        """
-        check_choice("positions", self.positions, ("aligned", "contiguous"))
-        check_choice("fusion point", self.fusion_point, ("cue", "last_segment"))
-        check_choice("chat template setting", self.chat_template, CHAT_TEMPLATE)
-        check_decode(self.decode, Sampling(self.temperature, self.top_p, self.seed))
-
-
-STANDARD = GenerateOptions()
-# Options that only the fused stream notices.
-FUSED_ONLY = ("segment_weights", "positions", "fusion_point", "manual_read_each_other")
 # What the manifest records by what came of it, or not at all: it changes no answer.
 NOT_IN_MANIFEST = {
     "weights", "contrast_strength", "max_new_tokens", "stop", "decode", "overwrite", "repair",
@@ -173,7 +97,7 @@ def generate(
     data, late = Data.of(questions), LateModel.of(model)
     output_dir = Path(output_dir)
     job = _Job(data, late, output_dir, _methods(methods, options), options)
-    job.refuse_ignored()
+    options.refuse_ignored(job.methods)
     choice, weights, segment_weights = job.choice(), None, None
     if options.weights is not None:
         weights = job.weights(options.weights, choice)
@@ -184,13 +108,9 @@ def generate(
     check_writable(folder.parent)
     recipe = job.recipe(choice)
     with ExitStack() as closing:
-        place: AbstractContextManager[Answering] = (
-            answering_here(recipe, progress)
-            if workers is None
-            else answering_on_workers(recipe, workers, progress)
-        )
-        answering = closing.enter_context(place)
-        made_with = answering.made_with
+        num_questions = len(question_set.questions)
+        place = closing.enter_context(place_of(recipe, workers, num_questions, progress))
+        made_with = of_questions(question_set.questions, place.made_with)
         for source in {options.weights, options.own_segment_weights} - {None}:
             require_fitting(
                 str(source), question_set, made_with, output_dir=output_dir, model=late.name
@@ -202,12 +122,12 @@ def generate(
             for method in job.methods
         }
         unfinished = leave_out_finished(files, progress)
-        to_fill = held_back(unfinished, len(question_set.questions))
-        task = Task(to_fill, weights, segment_weights, options.batch_size)
-        outcome = fill_by(
+        put = partial(append_rows, files=held_back(unfinished, num_questions))
+        order = Order(tuple(unfinished), weights, segment_weights)
+        outcome = fill(
             unfinished.values(),
             question_set.questions,
-            answering.work(task),
+            place.work(Task(order, put, options.batch_size)),
             progress=progress,
             doing="answering",
         )
@@ -215,9 +135,37 @@ def generate(
             {name: file.path for name, file in files.items()},
             question_set.name,
             outcome,
-            answering.backend,
-            dict(answering.counters),
+            place.backend,
+            dict(place.counters),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Recipe:
+    """What answers are made with; of the question set the questions are left out."""
+
+    model: LateModel
+    methods: tuple[Method, ...]
+    settings: Settings
+    chat_template: str
+    decode: str
+    choice: WordingChoice
+    question_set: QuestionSet
+
+    def maker(self, progress: Progress) -> AnswerMaker:
+        loaded = self.model.load(progress)
+        frame = prompt_frame(self.chat_template, loaded, self.question_set)
+        ensemble = Ensemble(
+            loaded, self.methods, settings=self.settings, frame=frame, decode=self.decode
+        )
+        return AnswerMaker(ensemble, self.choice, self.question_set)
+
+    def rules(self) -> dict[str, object]:
+        return {
+            method.name: code_identity(own_function(method.rule))
+            for method in self.methods
+            if method.rule is not None and ":" in method.name
+        }
 
 
 def _methods(
@@ -247,34 +195,6 @@ class _Job:
     def question_set(self) -> QuestionSet:
         return self.data.question_set
 
-    def refuse_ignored(self) -> None:
-        """An option that would change nothing is refused: it would seem to have been measured."""
-        options = self.options
-        if not any(method.kind == "fused" for method in self.methods):
-            for name in FUSED_ONLY:
-                if getattr(options, name) != getattr(STANDARD, name):
-                    option = "--" + name.replace("_", "-")
-                    raise UserError(
-                        f"{option} is for flex_attention, which is not among the methods. "
-                        "Leave it out, or add the method."
-                    )
-        if options.weights is not None and not any(
-            method.may_read_weights for method in self.methods
-        ):
-            raise UserError(
-                "--weights is for weighted methods, and none is among the methods. Leave it out, "
-                "or add weighted_avg or weighted_max; inside attention it is --segment-weights."
-            )
-        if options.contrast_strength != STANDARD.contrast_strength and not any(
-            method.reads_prior for method in self.methods
-        ):
-            raise UserError(
-                "--contrast-strength is for contrast, which is not among the methods. Leave it "
-                "out, or add the method."
-            )
-        if options.top_p != 1.0 and options.temperature == 0.0:
-            raise UserError("--top-p needs sampling. Give --temperature above 0 as well.")
-
     def choice(self) -> WordingChoice:
         """Which wordings are asked."""
         options, kinds = self.options, {method.kind for method in self.methods}
@@ -302,16 +222,15 @@ class _Job:
             model=self.model.name,
         )
 
-    def recipe(self, choice: WordingChoice) -> Recipe:
-        """What the answers are made from."""
-        return Recipe(
+    def recipe(self, choice: WordingChoice) -> _Recipe:
+        return _Recipe(
             self.model,
             self.methods,
             self.settings(),
             self.options.chat_template,
             self.options.decode,
             choice,
-            self.question_set,
+            replace(self.question_set, questions=()),
         )
 
     def settings(self) -> Settings:

@@ -179,11 +179,6 @@ def uses_chat_template(chat_template: str, model: LoadedModel) -> bool:
     return chat_template == "on" or (chat_template == "auto" and model.has_chat_template)
 
 
-def default_batch_size(model: LoadedModel) -> int:
-    """Questions per batch where the user names none: 16 on a CPU, 64 on an accelerator."""
-    return 16 if model.device.type == "cpu" else 64
-
-
 def check_choice(kind: str, given: str, known: Sequence[str]) -> None:
     """Refuse a value that is not in the list, with the nearest one.
 

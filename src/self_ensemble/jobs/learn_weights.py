@@ -1,44 +1,46 @@
 """Learn how much each wording counts: what `self-ensemble learn-weights` does."""
 
-import math
-from collections.abc import Mapping
-from contextlib import closing
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from self_ensemble.asking.request import Settings
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import Stopped, UserError
 from self_ensemble.identity.checksum import DamagedError
+from self_ensemble.jobs.filling import say_shrunk
 from self_ensemble.jobs.inputs import (
-    CHAT_TEMPLATE,
     Data,
     LateModel,
     Model,
     Questions,
-    check_choice,
-    default_batch_size,
     prompt_frame,
     uses_chat_template,
 )
+from self_ensemble.jobs.learn_options import LearnOptions
+from self_ensemble.jobs.learned import LearnedResult, cross_validation_fields
+from self_ensemble.jobs.places import place_of
 from self_ensemble.jobs.progress import SILENT, Progress
+from self_ensemble.jobs.recipe import Place, Task
+from self_ensemble.jobs.workers.options import Workers
 from self_ensemble.models.aliases import DEFAULT_MODEL
 from self_ensemble.models.sanity import check_prompt
-from self_ensemble.questions.schema import QuestionSet
+from self_ensemble.questions.schema import Question, QuestionSet
 from self_ensemble.results.disk import OUTPUT_DIR, check_writable, naming_disk_errors, temp_path
 from self_ensemble.results.lock import FileLock
 from self_ensemble.results.manifest import Manifest, require_same
 from self_ensemble.results.paths import learned_weights_path, model_folder_name
 from self_ensemble.results.shards import set_aside
-from self_ensemble.running.choice import WordingChoice, fewest_wordings_message
-from self_ensemble.running.made_with import MAY_DIFFER, manifest_fields
-from self_ensemble.scoring.statistics import Estimate
+from self_ensemble.running.made_with import MAY_DIFFER, of_questions
+from self_ensemble.running.making import Order
 from self_ensemble.weighting.candidates import TOP_K
-from self_ensemble.weighting.crossval import HeldOut, Learned, check_folds, cross_validate, learn
-from self_ensemble.weighting.devset import MAX_QUESTIONS, DevSet, ask_dev_set
+from self_ensemble.weighting.crossval import cross_validate, learn
+from self_ensemble.weighting.devset import DevSet, DevSetRows
 from self_ensemble.weighting.groups import By, group_of
 from self_ensemble.weighting.learned_file import (
     LearnedWeights,
@@ -46,68 +48,10 @@ from self_ensemble.weighting.learned_file import (
     read_document,
     write_learned,
 )
+from self_ensemble.weighting.maker import CANDIDATES, CandidateMaker
 from self_ensemble.weighting.targets import Target, chat_target, plain_target
 
-
-@dataclass(frozen=True, slots=True)
-class LearnOptions:
-    """How weights are learned.
-
-    Attributes:
-        by: A weight for each "index" (place in the list of wordings) or each "template".
-        num_paraphrases: Wordings per question, N, the original included.
-        indices: These wordings instead.
-        folds: Of the cross-validation.
-        seed: Of its split.
-        chat_template: "auto", "on" or "off".
-        batch_size: Questions at once; None lets it shrink to what fits.
-        overwrite: Learn anew over old weights.
-        repair: Set aside a damaged file, and learn again.
-    """
-
-    by: str = "index"
-    num_paraphrases: int = 5
-    indices: tuple[int, ...] | None = None
-    folds: int = 5
-    seed: int = 0
-    chat_template: str = "off"
-    batch_size: int | None = None
-    overwrite: bool = False
-    repair: bool = False
-
-
 STANDARD = LearnOptions()
-
-
-@dataclass(frozen=True, slots=True)
-class LearnedResult:
-    """A file of learned weights.
-
-    Attributes:
-        path: The file; `GenerateOptions(weights=str(path))` takes it.
-        document: Its fields.
-    """
-
-    path: Path
-    document: Mapping[str, Any]
-
-    @property
-    def learned(self) -> Learned:
-        """The weights, and how likely they make the right answers of the dev set."""
-        document = self.document
-        return Learned(document["weights"], document["nll"], document["nll_uniform"])
-
-    @property
-    def held_out(self) -> HeldOut:
-        """What they are worth on questions that they were not fitted on, by cross-validation."""
-        fields = self.document["cross_validation"]
-        numbers = {name: math.nan if value is None else value for name, value in fields.items()}
-        return HeldOut(
-            fields["folds"],
-            numbers["nll_learned"],
-            numbers["nll_uniform"],
-            Estimate(numbers["difference"], numbers["low"], numbers["high"], fields["questions"]),
-        )
 
 
 def learn_weights(
@@ -117,6 +61,7 @@ def learn_weights(
     output: Path | str | None = None,
     output_dir: Path | str = "results",
     options: LearnOptions = STANDARD,
+    workers: Workers | None = None,
     progress: Progress = SILENT,
 ) -> LearnedResult:
     """Learn how much each wording counts from at most 200 questions whose answers are known.
@@ -127,6 +72,7 @@ def learn_weights(
         output: The .json file; by default learned_weights.json beside the results.
         output_dir: Folder of all results.
         options: Everything else.
+        workers: As `generate`.
         progress: Who is told how it goes.
 
     Returns:
@@ -145,28 +91,23 @@ def learn_weights(
         >>> [round(sum(weights), 3) for weights in found.learned.weights.values()]
         [1.0]
     """
-    check_choice("grouping", options.by, ("index", "template"))
-    check_choice("chat template setting", options.chat_template, CHAT_TEMPLATE)
-    choice = WordingChoice(options.num_paraphrases, options.indices)
-    if len(choice.chosen()) < 2:
-        raise UserError("Got 1 wording, which has all the weight. Give 2 or more.")
+    options.check()
+    if workers is not None:
+        workers.check()
     data, late = Data.of(questions), LateModel.of(model)
     question_set = data.question_set
-    _check_dev_questions(question_set, options, choice)
+    options.check_questions(question_set)
     option = "--output" if output else OUTPUT_DIR
     path = _output_path(output, Path(output_dir), question_set, late)
     check_writable(path.parent, option)
-    loaded = late.load(progress)
-    ensemble = Ensemble(
-        loaded,
-        "avg",
-        frame=prompt_frame(options.chat_template, loaded, question_set),
-        settings=Settings(max_new_tokens=question_set.max_new_tokens, stop=question_set.stop),
-    )
-    made_with = _made_with(options, data, ensemble, choice)
-    with naming_disk_errors(path, option):
-        lock = FileLock.acquire(path.with_name(f".{path.stem}.lock"), option)
-    with closing(lock):
+    asked = question_set.questions
+    recipe = _Recipe(late, options, replace(question_set, questions=()))
+    with ExitStack() as closing:
+        place = closing.enter_context(place_of(recipe, workers, len(asked), progress))
+        made_with = _made_with(options, data, of_questions(asked, place.made_with))
+        with naming_disk_errors(path, option):
+            lock = FileLock.acquire(path.with_name(f".{path.stem}.lock"), option)
+        closing.enter_context(contextlib.closing(lock))
         with naming_disk_errors(path, option):
             temp_path(path).unlink(missing_ok=True)
             document = (
@@ -177,39 +118,34 @@ def learn_weights(
         if document is not None:
             progress.say("Finished already.")
             return LearnedResult(path, document)
-        dev_set = _ask(options, question_set, ensemble, choice, progress)
-        document = {
-            **_learn(options, question_set, late, dev_set, choice),
-            **made_with.fields,
-        }
+        dev_set = _ask(options, asked, place, progress)
+        document = {**_learn(options, question_set, late, dev_set), **made_with.fields}
         with naming_disk_errors(path, option):
             write_learned(path, document)
     return LearnedResult(path, document)
 
 
-def _check_dev_questions(
-    question_set: QuestionSet, options: LearnOptions, choice: WordingChoice
-) -> None:
-    """Refuse questions from which nothing can be learned.
+@dataclass(frozen=True, slots=True)
+class _Recipe:
+    """What the right answers are asked with; of the question set the questions are left out."""
 
-    Raises:
-        UserError: They are too many or too few, or have too few wordings.
-    """
-    questions = question_set.questions
-    if not questions:
-        raise UserError(f"No question of {question_set.name} is left. Use a smaller --offset.")
-    if len(questions) > MAX_QUESTIONS:
-        raise UserError(
-            f"Got {len(questions)} questions. Weights are learned on at most {MAX_QUESTIONS}; "
-            "use --max-samples, and keep the others to evaluate the weights."
+    model: LateModel
+    options: LearnOptions
+    question_set: QuestionSet
+
+    def maker(self, progress: Progress) -> CandidateMaker:
+        loaded, question_set = self.model.load(progress), self.question_set
+        ensemble = Ensemble(
+            loaded,
+            "avg",
+            frame=prompt_frame(self.options.chat_template, loaded, question_set),
+            settings=Settings(max_new_tokens=question_set.max_new_tokens, stop=question_set.stop),
         )
-    problem = fewest_wordings_message(question_set, choice)
-    if problem is not None:
-        raise UserError(problem)
-    check_folds(options.folds, len(questions))
-    for question in questions:
-        if len(question.wordings) >= choice.needed:
-            group_of(question, cast(By, options.by), choice.chosen())
+        target = _target(self.options, ensemble, question_set)
+        return CandidateMaker(ensemble, self.options.choice, target, question_set)
+
+    def rules(self) -> dict[str, object]:
+        return {}
 
 
 def _output_path(
@@ -242,26 +178,17 @@ def _finished(
 
 
 def _ask(
-    options: LearnOptions,
-    question_set: QuestionSet,
-    ensemble: Ensemble,
-    choice: WordingChoice,
-    progress: Progress,
+    options: LearnOptions, questions: Sequence[Question], place: Place, progress: Progress
 ) -> DevSet:
-    with progress.working("learning", len(question_set.questions), 0) as on_batch:
+    rows = DevSetRows()
+    work = place.work(Task(Order((CANDIDATES,)), rows.put, options.batch_size))
+    with progress.working("learning", len(questions), 0) as on_batch:
         try:
-            return ask_dev_set(
-                ensemble,
-                question_set.questions,
-                choice,
-                _target(options, ensemble, question_set),
-                batch_size=options.batch_size or default_batch_size(ensemble.model),
-                may_shrink=options.batch_size is None,
-                on_batch=on_batch,
-            )
+            work(questions, on_batch=on_batch, on_shrink=say_shrunk(progress))
         except Stopped:
             progress.say("Stopped; nothing is written.")
             raise
+    return rows.dev_set(questions)
 
 
 def _target(options: LearnOptions, ensemble: Ensemble, question_set: QuestionSet) -> Target:
@@ -279,9 +206,8 @@ def _learn(
     question_set: QuestionSet,
     late: LateModel,
     dev_set: DevSet,
-    choice: WordingChoice,
 ) -> dict[str, object]:
-    by = cast(By, options.by)
+    by, choice = cast(By, options.by), options.choice
     groups = [group_of(question, by, choice.chosen()) for question in dev_set.questions]
     learned = learn(dev_set.candidates, groups)
     held_out = cross_validate(dev_set.candidates, groups, options.folds, options.seed)
@@ -296,47 +222,28 @@ def _learn(
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "nll": learned.nll,
         "nll_uniform": learned.nll_uniform,
-        "cross_validation": _cross_validation_fields(held_out),
+        "cross_validation": cross_validation_fields(held_out),
     }
 
 
-def _cross_validation_fields(held_out: HeldOut) -> dict[str, object]:
-    """A cross-validation as JSON takes it; `LearnedResult.held_out` reads it."""
-    numbers = {
-        "nll_learned": held_out.learned,
-        "nll_uniform": held_out.uniform,
-        "difference": held_out.difference.value,
-        "low": held_out.difference.low,
-        "high": held_out.difference.high,
-    }
-    return {
-        "folds": held_out.num_folds,
-        "questions": held_out.difference.n,
-        # JSON has no nan.
-        **{name: None if math.isnan(value) else value for name, value in numbers.items()},
-    }
-
-
-def _made_with(
-    options: LearnOptions, data: Data, ensemble: Ensemble, choice: WordingChoice
-) -> Manifest:
+def _made_with(options: LearnOptions, data: Data, made_with: Mapping[str, object]) -> Manifest:
     """All that the weights depend on."""
-    fields = manifest_fields(
-        ensemble,
-        data.question_set,
+    given = data.options
+    versions = cast(dict[str, str], made_with["versions"])
+    return Manifest(
         {
+            **made_with,
             "by": options.by,
-            "indices": choice.chosen(),
+            "indices": options.choice.chosen(),
             "folds": options.folds,
-            "max_samples": data.options.max_samples,
-            "offset": data.options.offset,
-            "num_shots": data.options.num_shots,
-            "num_manual": data.options.num_manual,
-            "num_auto": data.options.num_auto,
+            "max_samples": given.max_samples,
+            "offset": given.offset,
+            "num_shots": given.num_shots,
+            "num_manual": given.num_manual,
+            "num_auto": given.num_auto,
             "seed": options.seed,
             "chat_template": options.chat_template,
             "top_k": TOP_K,
-        },
+            "versions": versions | {"scipy": version("scipy")},
+        }
     )
-    versions = cast(dict[str, str], fields["versions"])
-    return Manifest(fields | {"versions": versions | {"scipy": version("scipy")}})

@@ -1,14 +1,13 @@
 """Draw wordings of questions and keep the good ones: what `self-ensemble paraphrase` does."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from self_ensemble.asking.request import Settings
 from self_ensemble.ensemble import Ensemble
-from self_ensemble.errors import UserError
+from self_ensemble.errors import UserError, at_least
 from self_ensemble.jobs.filling import fill, say_repaired
 from self_ensemble.jobs.inputs import (
     Data,
@@ -17,23 +16,26 @@ from self_ensemble.jobs.inputs import (
     ModelOptions,
     Questions,
     check_choice,
-    default_batch_size,
 )
+from self_ensemble.jobs.places import place_of
 from self_ensemble.jobs.progress import SILENT, Progress
+from self_ensemble.jobs.recipe import Task
+from self_ensemble.jobs.workers.options import Workers
 from self_ensemble.models.aliases import DEFAULT_MODEL
 from self_ensemble.models.load import LoadedModel
 from self_ensemble.prompts.build import plain_frame
-from self_ensemble.questions.schema import Question, QuestionSet
+from self_ensemble.questions.schema import QuestionSet
 from self_ensemble.results.manifest import Manifest
-from self_ensemble.running.finite_rows import FiniteRows
-from self_ensemble.running.made_with import sha256_of
+from self_ensemble.running.finite_rows import held_back
+from self_ensemble.running.made_with import QUESTIONS, sha256_of
+from self_ensemble.running.making import Order, append_rows
 from self_ensemble.walking.choose import Sampling
 from self_ensemble.wordings.checks import AnswerCheck
 from self_ensemble.wordings.draw import Check, Rewriter, human_pools
 from self_ensemble.wordings.entailment import load_entailment
-from self_ensemble.wordings.pool import Pool
+from self_ensemble.wordings.maker import WORDINGS, WordingMaker
+from self_ensemble.wordings.output import Output, asked_sha256, read_rows
 from self_ensemble.wordings.rows import Summary, summarise
-from self_ensemble.wordings.run import Output, read_rows, reword_batch, wordings_manifest
 
 CHECKS = ("none", "answer", "nli")
 
@@ -70,13 +72,16 @@ class ParaphraseOptions:
     overwrite: bool = False
     repair: bool = False
 
-    def refuse_impossible(self) -> None:
+    def check_values(self) -> None:
         """Refuse what cannot be, before anything is loaded.
 
         Raises:
             UserError: A value is none of those above.
         """
         check_choice("check", self.check, CHECKS)
+        at_least("--num", self.num, 1)
+        at_least("--tries", self.tries, 1)
+        at_least("--batch-size", self.batch_size, 1)
         if self.num is None and not self.human:
             raise UserError("Got no number of wordings to keep, which only --human may leave out.")
         if self.check == "nli" and self.nli_model is None:
@@ -118,6 +123,7 @@ def paraphrase(
     *,
     model: Model = DEFAULT_MODEL,
     options: ParaphraseOptions = STANDARD,
+    workers: Workers | None = None,
     progress: Progress = SILENT,
 ) -> Wordings:
     """Reword every question, refuse what is no good, and keep the rest in a file.
@@ -129,6 +135,7 @@ def paraphrase(
         output: File for the wordings, .jsonl or .feather.
         model: As `generate`.
         options: Everything else.
+        workers: As `generate`.
         progress: Who is told how it goes.
 
     Returns:
@@ -147,7 +154,9 @@ def paraphrase(
         >>> len(wordings.rows()[0]["paraphrases"])
         2
     """
-    options.refuse_impossible()
+    options.check_values()
+    if workers is not None:
+        workers.check()
     data, late = Data.of(questions), LateModel.of(model)
     question_set = data.question_set
     named = Output.of(Path(output), [Path(data.options.dataset)])
@@ -156,62 +165,88 @@ def paraphrase(
             f"No question of {question_set.name} has another wording than its original, so there "
             "is nothing for --human to take. Leave it out to draw wordings."
         )
-    maker = _maker(data, late, options, progress)
-    uuids = [question.uuid for question in question_set.questions]
-    with named.open(
-        maker.manifest, uuids, overwrite=options.overwrite, repair=options.repair
-    ) as file:
-        say_repaired([file], progress)
-        seconds = None
-        if file.finished:
-            progress.say("Finished already.")
-        else:
-            seconds = fill(
-                [file],
-                question_set.questions,
-                partial(
-                    reword_batch,
-                    make_pools=maker.pools,
-                    num=options.num,
-                    file=FiniteRows(file, len(question_set.questions), "wordings"),
-                ),
-                batch_size=options.batch_size or maker.batch_size,
-                may_shrink=options.batch_size is None,
-                progress=progress,
-                doing="rewording",
-            ).seconds
-        for line in named.export(repair=options.repair):
-            progress.warn(line)
+    recipe = _Recipe(late, replace(question_set, questions=()), options)
+    if workers is not None and not (recipe.needs_model or options.check == "nli"):
+        raise UserError(
+            "Workers have nothing to do where no model is asked. Leave --workers out, or add a "
+            "--check."
+        )
+    asked = question_set.questions
+    uuids = [question.uuid for question in asked]
+    seconds = None
+    with place_of(recipe, workers, len(asked), progress) as place:
+        manifest = Manifest({**place.made_with, **_manifest_fields(data, options)})
+        with named.open(
+            manifest, uuids, overwrite=options.overwrite, repair=options.repair
+        ) as file:
+            say_repaired([file], progress)
+            if file.finished:
+                progress.say("Finished already.")
+            else:
+                put = partial(append_rows, files=held_back({WORDINGS: file}, len(asked)))
+                seconds = fill(
+                    [file],
+                    asked,
+                    place.work(Task(Order((WORDINGS,)), put, options.batch_size)),
+                    progress=progress,
+                    doing="rewording",
+                ).seconds
+            for line in named.export(repair=options.repair):
+                progress.warn(line)
     files = tuple(dict.fromkeys([named.named, named.store]))
     return Wordings(files, summarise(read_rows(named.store)), seconds)
 
 
 @dataclass(frozen=True, slots=True)
-class _Maker:
-    """What makes the candidates of questions, and what they depend on."""
+class _Recipe:
+    """What wordings are made with; of the question set the questions are left out."""
 
-    pools: Callable[[Sequence[Question]], list[Pool]]
-    manifest: Manifest
-    batch_size: int
+    model: LateModel
+    question_set: QuestionSet
+    options: ParaphraseOptions
+
+    @property
+    def needs_model(self) -> bool:
+        return not self.options.human or self.options.check == "answer"
+
+    def maker(self, progress: Progress) -> WordingMaker:
+        options = self.options
+        model = self.model.load(progress) if self.needs_model else None
+        answering, nli = None, None
+        check: Check | None = None
+        if options.check == "answer":
+            assert model is not None  # `needs_model`
+            answering = _answering(model, self.question_set)
+            check = AnswerCheck(answering)
+        elif options.check == "nli":
+            assert options.nli_model is not None  # `check_values`
+            with progress.loading(options.nli_model):
+                device = _device(self.model, model)
+                check = load_entailment(options.nli_model, options.nli_threshold, device)
+                nli = check.identity()
+        prompt = None if answering is None else sha256_of(answering.frame.identity())
+        if options.human:
+            backend = None if answering is None else answering.engine.backend_name
+            pools = partial(human_pools, check=check)
+            return WordingMaker(pools, options.num, False, model, backend, prompt, nli)
+        assert model is not None  # `needs_model`
+        sampling = Sampling(options.temperature, options.top_p, options.seed)
+        rewriter = Rewriter(
+            model, num=options.num or 0, tries=options.tries, sampling=sampling, check=check
+        )
+        return WordingMaker(rewriter.draw, options.num, True, model, rewriter.backend, prompt, nli)
+
+    def rules(self) -> dict[str, object]:
+        return {}
 
 
-def _maker(data: Data, late: LateModel, options: ParaphraseOptions, progress: Progress) -> _Maker:
-    sampling = Sampling(options.temperature, options.top_p, options.seed)
-    needs_model = not options.human or options.check == "answer"
-    model = late.load(progress) if needs_model else None
-    answering = None
-    check: Check | None = None
-    nli: dict[str, object] | None = None
-    if options.check == "answer":
-        assert model is not None
-        answering = _answering(model, data.question_set)
-        check = AnswerCheck(answering)
-    elif options.check == "nli":
-        assert options.nli_model is not None  # `refuse_impossible`
-        with progress.loading(options.nli_model):
-            check = load_entailment(options.nli_model, options.nli_threshold, _device(late, model))
-            nli = check.identity()
+def _manifest_fields(data: Data, options: ParaphraseOptions) -> dict[str, object]:
+    """The questions and options that wordings depend on."""
+    question_set = data.question_set
     fields: dict[str, object] = {
+        "dataset": question_set.name,
+        "data_source": question_set.source,
+        QUESTIONS: asked_sha256(question_set.questions, human=options.human),
         "num": options.num,
         "human": options.human,
         "check": options.check,
@@ -221,27 +256,12 @@ def _maker(data: Data, late: LateModel, options: ParaphraseOptions, progress: Pr
         "num_shots": data.options.num_shots,
         "seed": options.seed,
         "batch_size": options.batch_size,
-        "check_prompt_sha256": None
-        if answering is None
-        else sha256_of(answering.frame.identity()),
         "nli_threshold": options.nli_threshold if options.check == "nli" else None,
     }
-    if options.human:
-        backend = None if answering is None else answering.engine.backend_name
-        manifest = wordings_manifest(
-            data.question_set, model, backend, fields, human=True, nli=nli
-        )
-        return _Maker(partial(human_pools, check=check), manifest, 16)
-    assert model is not None
-    rewriter = Rewriter(
-        model, num=options.num or 0, tries=options.tries, sampling=sampling, check=check
-    )
-    fields |= {"tries": options.tries, **asdict(sampling)}
-    manifest = wordings_manifest(
-        data.question_set, model, rewriter.backend, fields, human=False, nli=nli
-    )
-    # Twice: most of a round's samples end early, and the few that go on fill no batch.
-    return _Maker(rewriter.draw, manifest, 2 * default_batch_size(model))
+    if not options.human:
+        sampling = Sampling(options.temperature, options.top_p, options.seed)
+        fields |= {"tries": options.tries, **asdict(sampling)}
+    return fields
 
 
 def _device(late: LateModel, model: LoadedModel | None) -> str:

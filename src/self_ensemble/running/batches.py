@@ -5,17 +5,26 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
 from self_ensemble.errors import Stopped, UserError, is_out_of_memory
+from self_ensemble.models.load import LoadedModel
 from self_ensemble.results.interrupt import finish_batch_on_signal
 
 T = TypeVar("T")
 
 
 class BatchProgress(NamedTuple):
-    """What a finished batch reports."""
+    """What a finished batch reports.
+
+    Attributes:
+        num_questions: Questions of the batch.
+        num_errors: How many of them could not be asked or answered.
+        seconds: How long it took.
+        num_workers: Workers that have a model; 0 where this process has it.
+    """
 
     num_questions: int
     num_errors: int
     seconds: float
+    num_workers: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,3 +90,8 @@ def run_batches(
             if interruption.received is not None:
                 raise Stopped(interruption.exit_code)
     return Outcome(total, spent)
+
+
+def default_batch_size(model: LoadedModel) -> int:
+    """Questions per batch where the user names none: 16 on a CPU, 64 on an accelerator."""
+    return 16 if model.device.type == "cpu" else 64

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.models.identity import identity_of, versions
@@ -38,6 +38,13 @@ def manifest_fields(
         **options,
         "versions": versions(ensemble.model),
     }
+
+
+def of_questions(
+    questions: Sequence[Question], made_with: Mapping[str, object]
+) -> dict[str, object]:
+    """What a maker's results are made with, once it is known which questions are asked."""
+    return {**made_with, QUESTIONS: questions_sha256(questions)}
 
 
 def questions_sha256(questions: Sequence[Question]) -> str:

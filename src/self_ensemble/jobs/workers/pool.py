@@ -91,13 +91,17 @@ class Pool:
         """Whether a batch is on its way."""
         return any(batch is not None for member in self.members for _, batch in member.calls)
 
+    @property
+    def num_loaded(self) -> int:
+        """How many workers have a model."""
+        return sum(not _is_loading(member) for member in self.members)
+
     def free(self) -> Member | None:
         """The worker with the least to do, if any can take a batch."""
         ready = [
             member
             for member in self.members
-            if len(member.calls) < MOST_IN_FLIGHT
-            and not (member.calls and member.calls[0][1] is None)
+            if len(member.calls) < MOST_IN_FLIGHT and not _is_loading(member)
         ]
         return min(ready, key=lambda member: len(member.calls), default=None)
 
@@ -169,3 +173,7 @@ class Pool:
                 "go on, or give more --max-worker-restarts."
             )
         return Landed(member, batch, Died(reason, [lost for _, lost in rest if lost is not None]))
+
+
+def _is_loading(member: Member) -> bool:
+    return bool(member.calls) and member.calls[0][1] is None

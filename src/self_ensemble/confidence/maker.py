@@ -1,10 +1,10 @@
-"""A run over a data set: every wording is explored, every estimator writes its file."""
+"""From a batch of questions to confidences: every wording is explored once, for all estimators."""
 
 import math
 import time
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
 from typing import NamedTuple
 
 from self_ensemble.asking.exploring import Explored
@@ -13,10 +13,11 @@ from self_ensemble.confidence.estimators import ESTIMATORS, Evidence
 from self_ensemble.confidence.self_report import TOO_LONG, TrueOrFalse
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError
-from self_ensemble.questions.schema import Question
-from self_ensemble.running.batches import BatchProgress
+from self_ensemble.questions.schema import Question, QuestionSet
+from self_ensemble.running.batches import BatchProgress, default_batch_size
 from self_ensemble.running.choice import WordingChoice, make_request
-from self_ensemble.running.finite_rows import FiniteRows, end_if
+from self_ensemble.running.made_with import manifest_fields
+from self_ensemble.running.making import BatchRows, FileRows, Order
 from self_ensemble.scoring.lemmas import answer_lemmas, predict_lemma
 from self_ensemble.walking.choose import Sampling
 
@@ -55,28 +56,62 @@ class _Seen(NamedTuple):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class ConfidenceRun:
-    """What every batch of a run shares.
+class ConfidenceMaker:
+    """A maker of confidences."""
 
-    Attributes:
-        ensemble: The model with the data set's prompt.
-        choice: Which wordings.
-        files: An open, unfinished file for each estimator.
-        num_samples: Sampled answers per wording, S; not drawn where no file needs them.
-        sampling: How they are sampled.
-        true_or_false: Asks for P(true); None where no file needs it.
-    """
+    def __init__(
+        self,
+        ensemble: Ensemble,
+        choice: WordingChoice,
+        question_set: QuestionSet,
+        num_samples: int,
+        sampling: Sampling,
+    ) -> None:
+        """Prepare.
 
-    ensemble: Ensemble
-    choice: WordingChoice
-    files: dict[str, FiniteRows]
-    num_samples: int
-    sampling: Sampling
-    true_or_false: TrueOrFalse | None
+        Args:
+            ensemble: The model with the data set's prompt.
+            choice: Which wordings.
+            question_set: Instruction, examples and framing; its questions are not looked at.
+            num_samples: Sampled answers per wording, S; not drawn where no file needs them.
+            sampling: How they are sampled.
+        """
+        self.ensemble = ensemble
+        self.choice = choice
+        self.question_set = question_set
+        self.num_samples = num_samples
+        self.sampling = sampling
+        self._true_or_false: TrueOrFalse | None = None
 
-    def run_batch(self, batch: Sequence[Question]) -> BatchProgress:
-        """Explore the wordings of a batch of questions and put the rows on disk."""
+    @property
+    def made_with(self) -> Mapping[str, object]:
+        """What manifests say of the model and the prompt."""
+        return manifest_fields(self.ensemble, self.question_set, {})
+
+    @property
+    def backend(self) -> str:
+        """The attention backend."""
+        return self.ensemble.engine.backend_name
+
+    @property
+    def batch_size(self) -> int:
+        """Questions at once where the user names no number."""
+        return default_batch_size(self.ensemble.model)
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """Work done so far, the questions about P(true) included."""
+        work = Counter(asdict(self.ensemble.counters))
+        if self._true_or_false is not None:
+            work.update(asdict(self._true_or_false.ensemble.counters))
+        return dict(work)
+
+    def make(self, batch: Sequence[Question], order: Order) -> BatchRows:
+        """Explore the wordings of some questions, for the estimators that the order names.
+
+        Raises:
+            UserError: P(true) is asked, and the vocabulary does not tell true from false.
+        """
         started = time.perf_counter()
         requests: dict[str, Request] = {}
         errors: dict[str, str] = {}
@@ -87,10 +122,10 @@ class ConfidenceRun:
                 requests[question.uuid] = request
             except UserError as error:
                 errors[question.uuid] = str(error)
-        seen = self._explore(list(requests.values()))
+        seen = self._explore(list(requests.values()), order.files)
         failed = set(errors)
-        problems: list[UserError | None] = []
-        for name, file in self.files.items():
+        files: dict[str, FileRows] = {}
+        for name in order.files:
             rows: list[dict[str, object]] = []
             not_finite: dict[str, str] = {}
             for question in batch:
@@ -102,19 +137,19 @@ class ConfidenceRun:
                 reasons = [reason for one in found if (reason := one.error(name))]
                 if reasons and reasons[0] != TOO_LONG:
                     not_finite[question.uuid] = reasons[0]
-            problems.append(file.append(rows, not_finite))
+            files[name] = FileRows(rows, not_finite)
             failed |= not_finite.keys()
-        end_if(problems)
-        return BatchProgress(len(batch), len(failed), time.perf_counter() - started)
+        done = BatchProgress(len(batch), len(failed), time.perf_counter() - started)
+        return BatchRows(files, done)
 
-    def counters(self) -> dict[str, int]:
-        """Work done so far, the questions about P(true) included."""
-        work = Counter(asdict(self.ensemble.counters))
-        if self.true_or_false is not None:
-            work.update(asdict(self.true_or_false.ensemble.counters))
-        return dict(work)
+    def give_up(self, question: Question, reason: str, order: Order) -> BatchRows:
+        """Error rows for a question that is not asked any more."""
+        rows = FileRows(self._error_rows(question, reason), {})
+        return BatchRows(dict.fromkeys(order.files, rows), BatchProgress(1, 1, 0.0))
 
-    def _explore(self, requests: Sequence[Request]) -> dict[str, list[_Seen]]:
+    def _explore(
+        self, requests: Sequence[Request], estimators: Collection[str]
+    ) -> dict[str, list[_Seen]]:
         """Of every wording its continuations and its P(true), by question.
 
         As many prompts as there are questions go through the model at once, so that a batch that
@@ -125,16 +160,18 @@ class ConfidenceRun:
             for request in requests
             for index, wording in zip(self.choice.chosen(), request.wordings, strict=True)
         ]
-        num_samples = self.num_samples if "sampling" in self.files else 0
+        num_samples = self.num_samples if "sampling" in estimators else 0
         seen: list[Explored] = []
         at_once = max(len(requests), 1)
         for start in range(0, len(prompts), at_once):
             together = [prompt for _, prompt in prompts[start : start + at_once]]
             seen += self.ensemble.explore(together, num_samples, self.sampling)
         truths: dict[int, float | str] = {}
-        if self.true_or_false is not None:
+        if "p_true" in estimators:
             proposed = {n: x.greedy for n, x in enumerate(seen) if isinstance(x.greedy, Answer)}
-            found_true = self.true_or_false.probabilities(
+            if self._true_or_false is None:
+                self._true_or_false = TrueOrFalse(self.ensemble.model)
+            found_true = self._true_or_false.probabilities(
                 [prompts[n][1].wordings[0] for n in proposed],
                 [answer.text for answer in proposed.values()],
                 at_once,

@@ -1,4 +1,4 @@
-"""A run that writes wordings: batches of questions in, rows on disk, resumable at any point.
+"""The files of a run that writes wordings, which can be gone on with at any point.
 
 webqa.feather     the result: all rows, and what they were made with in its metadata
 webqa.run/        finished batches, while the run goes on
@@ -6,18 +6,14 @@ webqa.jsonl       the same rows as text, where the user asked for a .jsonl file
 webqa.jsonl.sha256      its checksum, as `sha256sum` writes it; delete it to change rows by hand
 """
 
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from self_ensemble.errors import UserError
 from self_ensemble.identity.checksum import DamagedError, sidecar, sidecar_content
-from self_ensemble.models.identity import identity_of, versions
-from self_ensemble.models.load import LoadedModel
-from self_ensemble.prompts.tokens import PROMPT_TOKENS
-from self_ensemble.questions.schema import Question, QuestionSet
+from self_ensemble.questions.schema import Question
 from self_ensemble.results.disk import (
     check_writable,
     naming_disk_errors,
@@ -25,16 +21,12 @@ from self_ensemble.results.disk import (
     temp_path,
     write_atomically,
 )
-from self_ensemble.results.manifest import IDENTITY, Manifest
+from self_ensemble.results.manifest import Manifest
 from self_ensemble.results.plan import RowPlan
 from self_ensemble.results.shards import run_folder, set_aside
 from self_ensemble.results.store import ResultFile
-from self_ensemble.running.batches import BatchProgress
-from self_ensemble.running.finite_rows import FiniteRows, end_if
 from self_ensemble.running.made_with import sha256_of
-from self_ensemble.wordings.pool import Pool
-from self_ensemble.wordings.rows import PARAPHRASE_SCHEMA, paraphrase_row, to_jsonl
-from self_ensemble.wordings.styles import STYLES
+from self_ensemble.wordings.rows import PARAPHRASE_SCHEMA, to_jsonl
 
 # Wordings do not depend on these: questions and models are compared by content, wherever they
 # lie.
@@ -166,73 +158,13 @@ def read_rows(store: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def wordings_manifest(
-    question_set: QuestionSet,
-    model: LoadedModel | None,
-    backend: str | None,
-    options: dict[str, object],
-    *,
-    human: bool,
-    nli: dict[str, object] | None = None,
-) -> Manifest:
-    """What the wordings depend on; a change of any of it is refused on resume.
+def asked_sha256(questions: Sequence[Question], *, human: bool) -> str:
+    """What is reworded, as a manifest has it.
 
     Args:
-        question_set: The questions.
-        model: The model that rewords or checks, if any does.
-        backend: The attention backend that it runs with.
-        options: The user's options.
+        questions: The questions.
         human: Whether the data set's own wordings are taken, so that they count.
-        nli: What the entailment model is, if one checks.
     """
-    asked = [
-        (question.uuid, question.wordings if human else question.wordings[:1], question.answers)
-        for question in question_set.questions
-    ]
-    return Manifest(
-        {
-            "kind": "paraphrases",
-            "model": None if model is None else model.name,
-            "model_revision": None if model is None else model.revision,
-            IDENTITY: {
-                "rewording": None if model is None else identity_of(model),
-                "entailment": nli,
-            },
-            "dtype": None if model is None else str(model.dtype).removeprefix("torch."),
-            "device": None if model is None else model.device.type,
-            "attention": backend,
-            "dataset": question_set.name,
-            "data_source": question_set.source,
-            "questions_sha256": sha256_of(asked),
-            "prompt_tokens": None if model is None else PROMPT_TOKENS,
-            "styles_sha256": None if human else sha256_of([asdict(style) for style in STYLES]),
-            **options,
-            "versions": versions(model),
-        }
+    return sha256_of(
+        [(q.uuid, q.wordings if human else q.wordings[:1], q.answers) for q in questions]
     )
-
-
-def reword_batch(
-    batch: Sequence[Question],
-    *,
-    make_pools: Callable[[Sequence[Question]], list[Pool]],
-    file: FiniteRows,
-    num: int | None,
-) -> BatchProgress:
-    """Choose wordings of a batch of questions and put the rows on disk.
-
-    Args:
-        batch: The questions.
-        make_pools: Gives the candidates of some questions.
-        file: The open, unfinished file.
-        num: Wordings to keep; None keeps all that passed.
-
-    Raises:
-        UserError: Nothing of the run so far is finite.
-    """
-    started = time.perf_counter()
-    pools = make_pools(batch)
-    not_finite = {p.question.uuid: p.error for p in pools if p.not_finite and p.error is not None}
-    end_if([file.append([paraphrase_row(pool, num) for pool in pools], not_finite)])
-    num_errors = sum(pool.error is not None for pool in pools)
-    return BatchProgress(len(batch), num_errors, time.perf_counter() - started)

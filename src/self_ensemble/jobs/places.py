@@ -1,0 +1,87 @@
+"""Where the rows of a job are made: in this process, or with workers."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+from self_ensemble.jobs.filling import Work
+from self_ensemble.jobs.progress import Progress
+from self_ensemble.jobs.recipe import Place, Recipe, Task
+from self_ensemble.jobs.workers.options import Workers
+from self_ensemble.jobs.workers.place import on_workers
+from self_ensemble.questions.schema import Question
+from self_ensemble.running.batches import BatchProgress, Outcome, run_batches
+from self_ensemble.running.making import Maker
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """A maker in this process."""
+
+    maker: Maker
+
+    @property
+    def made_with(self) -> Mapping[str, object]:
+        """What manifests say of the model and the prompt."""
+        return self.maker.made_with
+
+    @property
+    def backend(self) -> str | None:
+        """The attention backend."""
+        return self.maker.backend
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """What has gone through the model, by name."""
+        return self.maker.counters
+
+    def work(self, task: Task) -> Work:
+        """Batch after batch."""
+        return partial(self._run, task)
+
+    def _run(
+        self,
+        task: Task,
+        todo: Sequence[Question],
+        *,
+        on_batch: Callable[[BatchProgress], None],
+        on_shrink: Callable[[int, int], None],
+    ) -> Outcome:
+        def run_batch(batch: Sequence[Question]) -> BatchProgress:
+            started = time.perf_counter()
+            made = self.maker.make(batch, task.order)
+            task.put(made)
+            return made.progress._replace(seconds=time.perf_counter() - started)
+
+        return run_batches(
+            todo,
+            run_batch,
+            batch_size=task.batch_size or self.maker.batch_size,
+            may_shrink=task.batch_size is None,
+            on_batch=on_batch,
+            on_shrink=on_shrink,
+        )
+
+
+@contextmanager
+def place_of(
+    recipe: Recipe, workers: Workers | None, num_questions: int, progress: Progress
+) -> Iterator[Place]:
+    """Have what a recipe says loaded while the block runs.
+
+    Args:
+        recipe: What to load.
+        workers: Who loads it; None for this process.
+        num_questions: There are never more workers.
+        progress: Who is told.
+
+    Raises:
+        UserError: It cannot be loaded, or there is no Ray.
+    """
+    if workers is None:
+        yield Here(recipe.maker(progress))
+        return
+    with on_workers(recipe, workers, num_questions, progress) as place:
+        yield place

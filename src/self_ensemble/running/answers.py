@@ -1,0 +1,137 @@
+"""From a batch of questions to rows of answers."""
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+from self_ensemble.asking.methods import Method
+from self_ensemble.asking.request import Outcome, Request, Unanswered
+from self_ensemble.ensemble import Ensemble
+from self_ensemble.errors import UserError
+from self_ensemble.questions.schema import Question, QuestionSet
+from self_ensemble.running.batches import BatchProgress, default_batch_size
+from self_ensemble.running.choice import WordingChoice, make_request, original_request
+from self_ensemble.running.made_with import manifest_fields
+from self_ensemble.running.making import BatchRows, FileRows, Order
+from self_ensemble.running.rows import RowMaker
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerMaker:
+    """A maker of answers.
+
+    Attributes:
+        ensemble: The model with the methods of the run.
+        choice: Which wordings.
+        question_set: Instruction, examples and framing; its questions are not looked at.
+    """
+
+    ensemble: Ensemble
+    choice: WordingChoice
+    question_set: QuestionSet
+
+    @property
+    def made_with(self) -> Mapping[str, object]:
+        """What manifests say of the model and the prompt."""
+        return manifest_fields(self.ensemble, self.question_set, {})
+
+    @property
+    def backend(self) -> str:
+        """The attention backend."""
+        return self.ensemble.engine.backend_name
+
+    @property
+    def batch_size(self) -> int:
+        """Questions at once where the user names no number."""
+        return default_batch_size(self.ensemble.model)
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """What has gone through the model, by name."""
+        return asdict(self.ensemble.counters)
+
+    def make(self, batch: Sequence[Question], order: Order) -> BatchRows:
+        """Answer some questions with the methods that the order names.
+
+        Raises:
+            UserError: A rule of the user's fails.
+        """
+        started = time.perf_counter()
+        ensemble, methods = self.ensemble, self._methods(order)
+        requests: dict[str, Request] = {}
+        errors: dict[str, str] = {}
+        for question in batch:
+            try:
+                request = make_request(question, self.choice, order.weights, order.segment_weights)
+                ensemble.check(request, methods)
+                requests[question.uuid] = request
+            except UserError as error:
+                errors[question.uuid] = str(error)
+        answers = _answers(ensemble, requests, methods)
+        rescued = _originals(ensemble, [q for q in batch if q.uuid in errors], methods)
+        seconds = (time.perf_counter() - started) / max(len(requests), 1)
+        row = RowMaker(ensemble, self.choice, seconds)
+        files: dict[str, FileRows] = {}
+        failed = set(errors)
+        for method in methods:
+            found = answers[method.name] | (rescued if method.kind == "original" else {})
+            rows: list[dict[str, object]] = []
+            not_finite: dict[str, str] = {}
+            for question in batch:
+                answer = found.get(question.uuid)
+                rows += row.rows(method, question, answer, errors.get(question.uuid))
+                reason = None if answer is None else _first_error(answer)
+                if reason is not None:
+                    not_finite[question.uuid] = reason
+            files[method.name] = FileRows(rows, not_finite)
+            failed |= not_finite.keys()
+        done = BatchProgress(len(batch), len(failed), time.perf_counter() - started)
+        return BatchRows(files, done)
+
+    def give_up(self, question: Question, reason: str, order: Order) -> BatchRows:
+        """Error rows for a question that is not asked any more."""
+        row = RowMaker(self.ensemble, self.choice, math.nan)
+        return BatchRows(
+            {
+                method.name: FileRows(list(row.rows(method, question, None, reason)), {})
+                for method in self._methods(order)
+            },
+            BatchProgress(1, 1, 0.0),
+        )
+
+    def _methods(self, order: Order) -> list[Method]:
+        return [method for method in self.ensemble.methods if method.name in order.files]
+
+
+def _first_error(answer: Outcome) -> str | None:
+    """Why some wording of a question, or all of it, is not finite."""
+    found = (answer, *answer.members)
+    return next((one.error for one in found if isinstance(one, Unanswered)), None)
+
+
+def _answers(
+    ensemble: Ensemble, requests: dict[str, Request], methods: Sequence[Method]
+) -> dict[str, dict[str, Outcome]]:
+    if not requests:
+        return {method.name: {} for method in methods}
+    found = ensemble.run(list(requests.values()), methods)
+    return {name: dict(zip(requests, answers, strict=True)) for name, answers in found.items()}
+
+
+def _originals(
+    ensemble: Ensemble, questions: Sequence[Question], methods: Sequence[Method]
+) -> dict[str, Outcome]:
+    """Answers of `origin` to questions whose other wordings cannot be asked."""
+    methods = [method for method in methods if method.kind == "original"]
+    requests = {
+        question.uuid: original_request(question)
+        for question in questions
+        if methods
+        and question.answers
+        and ensemble.problem(original_request(question), methods) is None
+    }
+    if not requests:
+        return {}
+    found = ensemble.run(list(requests.values()), methods)[methods[0].name]
+    return dict(zip(requests, found, strict=True))

@@ -1,0 +1,104 @@
+"""What makes the rows of questions, and how they come to the disk.
+
+A maker has the model and touches no file. So it may sit in another process than the files.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Protocol
+
+from self_ensemble.questions.schema import Question
+from self_ensemble.running.batches import BatchProgress
+from self_ensemble.running.choice import Weights
+from self_ensemble.running.finite_rows import FiniteRows, end_if
+
+
+class FileRows(NamedTuple):
+    """Rows of some questions for one file.
+
+    Attributes:
+        rows: All rows of the questions.
+        not_finite: Why questions have rows that are not finite, by uuid.
+    """
+
+    rows: Sequence[Mapping[str, object]]
+    not_finite: Mapping[str, str]
+
+
+class BatchRows(NamedTuple):
+    """What came of a batch, not on disk yet.
+
+    Attributes:
+        files: The rows of each file.
+        progress: How many questions, how many of them failed, and how long it took.
+    """
+
+    files: Mapping[str, FileRows]
+    progress: BatchProgress
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is asked of a maker beside the questions.
+
+    Attributes:
+        files: What rows are wanted of: methods, estimators.
+        weights: Weights of the weighted methods by uuid.
+        segment_weights: Weights inside attention by uuid.
+    """
+
+    files: tuple[str, ...]
+    weights: Weights | None = None
+    segment_weights: Weights | None = None
+
+    def of(self, batch: Sequence[Question]) -> "Order":
+        """The same with the weights of these questions alone."""
+        uuids = [question.uuid for question in batch]
+        return replace(
+            self,
+            weights=_of(self.weights, uuids),
+            segment_weights=_of(self.segment_weights, uuids),
+        )
+
+
+class Maker(Protocol):
+    """A model that is loaded, and what makes rows with it."""
+
+    @property
+    def made_with(self) -> Mapping[str, object]:
+        """What manifests say of the model and the prompt; the questions are not looked at."""
+
+    @property
+    def backend(self) -> str | None:
+        """The attention backend; None where no causal model is asked."""
+
+    @property
+    def batch_size(self) -> int:
+        """Questions at once where the user names no number."""
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """What has gone through the model, by name."""
+
+    def make(self, batch: Sequence[Question], order: Order) -> BatchRows:
+        """The rows of some questions.
+
+        Raises:
+            UserError: Something that the user gave does not work.
+        """
+
+    def give_up(self, question: Question, reason: str, order: Order) -> BatchRows:
+        """The rows of a question that is not asked any more."""
+
+
+def append_rows(made: BatchRows, files: Mapping[str, FiniteRows]) -> None:
+    """Put the rows of a batch on disk.
+
+    Raises:
+        UserError: Nothing of the run so far is finite, or the disk refuses.
+    """
+    end_if([files[name].append(*found) for name, found in made.files.items()])
+
+
+def _of(weights: Weights | None, uuids: Sequence[str]) -> Weights | None:
+    return None if weights is None else {u: weights[u] for u in uuids if u in weights}

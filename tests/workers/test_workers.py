@@ -9,7 +9,8 @@ import psutil
 import pytest
 
 import self_ensemble as se
-from tests.cli.commands import question_rows
+from self_ensemble.results.disk import read_table
+from tests.cli.commands import many_question_rows, question_rows
 
 pytestmark = pytest.mark.usefixtures("ray_here")
 METHODS = ["flex_attention", "avg", "per_prompt"]
@@ -27,6 +28,24 @@ def rule(logits, weights):
         if ONCE:
             Path(ONCE).touch()
         os.kill(os.getpid(), signal.SIGKILL)
+    return logits.mean(dim=-2)
+"""
+
+FAULTY = """
+import time
+from pathlib import Path
+
+OTHER_HAS_BEGUN = Path({begun!r})
+
+
+def rule(logits, weights):
+    if bool((weights[:, 1] > 0.65).any()):
+        OTHER_HAS_BEGUN.touch()
+        time.sleep(1)
+    if bool((weights[:, 1] < 0.01).any()):
+        while not OTHER_HAS_BEGUN.exists():
+            time.sleep(0.01)
+        raise ValueError("this rule is broken")
     return logits.mean(dim=-2)
 """
 
@@ -81,22 +100,24 @@ def alone(tmp_path_factory, tiny_folder) -> dict[int, se.Results]:
     folder = tmp_path_factory.mktemp("alone")
     return {
         num: se.generate(
-            question_rows()[:num],
+            many_question_rows(6)[:num],
             model=tiny_folder,
             methods=METHODS,
             output_dir=folder / str(num),
             options=options(),
         )
-        for num in (1, 2, 7)
+        for num in (1, 2, 7, 60)
     }
 
 
-@pytest.mark.parametrize(("num_workers", "num_questions"), [(1, 7), (2, 1), (2, 2), (3, 7)])
+@pytest.mark.parametrize(
+    ("num_workers", "num_questions"), [(1, 7), (2, 1), (2, 2), (3, 7), (3, 60)]
+)
 def test_files_do_not_depend_on_the_number_of_workers(
     num_workers, num_questions, tmp_path, tiny_folder, alone
 ) -> None:
     found = se.generate(
-        question_rows()[:num_questions],
+        many_question_rows(6)[:num_questions],
         model=tiny_folder,
         methods=METHODS,
         output_dir=tmp_path,
@@ -113,7 +134,7 @@ def test_files_do_not_depend_on_the_number_of_workers(
 
     # One process finds them finished: what they were made with is the same.
     again = se.generate(
-        question_rows()[:num_questions],
+        many_question_rows(6)[:num_questions],
         model=tiny_folder,
         methods=METHODS,
         output_dir=tmp_path,
@@ -167,6 +188,28 @@ def test_a_question_that_kills_whoever_takes_it_is_an_error_row_and_the_run_goes
     assert "killed its worker" in found.rows(rule)[9]["error"]
     assert all(row["prediction"] is not None for row in found.rows(rule)[:9])
     assert workers_left() == []
+
+
+def test_what_others_work_on_while_a_worker_refuses_is_kept(
+    tmp_path, tiny_folder, monkeypatch
+) -> None:
+    trust = {"q0": 0.001, "q4": 0.7}
+    rows = [row | {"trust": [1.0, trust.get(row["uuid"], 0.5), 1.0]} for row in question_rows()]
+    (tmp_path / "faulty.py").write_text(FAULTY.format(begun=str(tmp_path / "begun")))
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(se.UserError, match="this rule is broken"):
+        se.generate(
+            rows,
+            model=tiny_folder,
+            methods=["faulty:rule"],
+            output_dir=tmp_path,
+            options=options(weights="trust"),
+            workers=se.Workers(2, cpus_per_worker=1),
+        )
+    shards = tmp_path.rglob("shard-*.feather")
+    kept = {uuid for shard in shards for uuid in read_table(shard).column("uuid").to_pylist()}
+    # The one that refused had begun with its second batch; the other one's second had to wait.
+    assert kept == {"q2", "q3", "q4", "q5"}
 
 
 def test_what_a_worker_refuses_ends_the_run_in_its_words(tmp_path, tiny_folder) -> None:

@@ -62,10 +62,12 @@ class Workplace:
     Attributes:
         folder: Where they lie.
         commands: Arguments by name, for a folder of results.
+        num_questions: Of the data set.
     """
 
     folder: Path
     commands: dict[str, Callable[[Path], list[str]]]
+    num_questions: int = NUM_QUESTIONS
 
     @classmethod
     @functools.cache
@@ -78,13 +80,7 @@ class Workplace:
         model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
         model.save_pretrained(folder / "tiny")
         tokenizer.save_pretrained(folder / "tiny")
-        rows = [
-            {"uuid": f"q{n}", "question": f"Who built bridge {n}?", "answers": ["Paris"],
-             "paraphrases": [f"Bridge {n} was built by whom?"]}
-            for n in range(NUM_QUESTIONS)
-        ]  # fmt: skip
-        data = folder / "bridges.jsonl"
-        data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        data = write_questions(folder / "bridges.jsonl", NUM_QUESTIONS)
         common = ["--dataset", str(data), "--num-shots", "0", "--batch-size", "3", "--json"]
         asking = [*common, "--model", str(folder / "tiny"), "--num-paraphrases", "2"]
         short = ["--max-new-tokens", "2"]
@@ -99,11 +95,14 @@ class Workplace:
             "learn-weights": lambda out: [
                 "learn-weights", *asking, "--folds", "2", "--output-dir", str(out)],
         })  # fmt: skip
-        # In this process, so that its forks find everything loaded.
-        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-            for arguments in place.commands.values():
-                assert main(arguments(folder / "warm")) == 0
+        place.warm()
         return place
+
+    def warm(self) -> None:
+        """Give the commands in this process, so that its forks find everything loaded."""
+        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            for name, arguments in self.commands.items():
+                assert main(arguments(self.folder / "warm" / name)) == 0
 
     def run(
         self,
@@ -111,6 +110,7 @@ class Workplace:
         out: Path,
         *more: str,
         before: Callable[[], object] = lambda: None,
+        meanwhile: Callable[[int], object] = lambda pid: None,
     ) -> Ended:
         """Run a command in a process of its own.
 
@@ -119,9 +119,10 @@ class Workplace:
             out: Folder of its results.
             more: Arguments to add.
             before: Called in that process first.
+            meanwhile: Called in this one, with the other's id.
         """
         arguments = [*self.commands[name](out), *more]
-        return run_forked(lambda: main(arguments), self.folder, before)
+        return run_forked(lambda: main(arguments), self.folder, before, meanwhile)
 
     @functools.cache  # noqa: B019 - there is one, as long as the process
     def expected(self, name: str) -> dict[str, object]:
@@ -149,12 +150,14 @@ class Workplace:
                 path.write_bytes(content)
         return (f"--{state}",)
 
-    def go_on(self, name: str, out: Path, *, repair: bool = False) -> tuple[Verdict, str]:
+    def go_on(self, name: str, out: Path, *more: str, repair: bool = False) -> tuple[Verdict, str]:
         """Give the command again, with --repair where it asks for that; compare what it leaves."""
-        to_ask = still_to_ask(out) if name == "generate" and not repair else None
-        ended = self.run(name, out)
+        to_ask = None
+        if name == "generate" and not repair:
+            to_ask = self.num_questions - len(answered_in(out))
+        ended = self.run(name, out, *more)
         if repair and ended.one_line and "--repair" in ended.err:
-            ended = self.run(name, out, "--repair")
+            ended = self.run(name, out, *more, "--repair")
             to_ask = None
         if ended.code != 0:
             return Verdict.TRACEBACK, f"{name} cannot go on: {ended}"
@@ -163,8 +166,22 @@ class Workplace:
         return compare(self.expected(name), left_in(out))
 
 
+def write_questions(path: Path, number: int) -> Path:
+    """A data set of so many questions in two wordings."""
+    rows = [
+        {"uuid": f"q{n}", "question": f"Who built bridge {n}?", "answers": ["Paris"],
+         "paraphrases": [f"Bridge {n} was built by whom?"]}
+        for n in range(number)
+    ]  # fmt: skip
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
 def run_forked(
-    work: Callable[[], int], folder: Path, before: Callable[[], object] = lambda: None
+    work: Callable[[], int],
+    folder: Path,
+    before: Callable[[], object] = lambda: None,
+    meanwhile: Callable[[int], object] = lambda pid: None,
 ) -> Ended:
     """Run something in a fork of this process: a crash is its own."""
     files = [folder / f"{name}.{os.getpid()}" for name in ("out", "err")]
@@ -184,6 +201,7 @@ def run_forked(
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(code)
+    meanwhile(pid)
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     return Ended(code, *(file.read_text(errors="replace") for file in files))
 
@@ -237,10 +255,10 @@ def compare(expected: dict[str, object], found: dict[str, object]) -> tuple[Verd
     return (Verdict.CHANGED, f"left over: {strange}") if strange else (Verdict.SURVIVED, "")
 
 
-def still_to_ask(out: Path) -> int:
-    """How many questions `generate` has no rows of, as anyone reads its files."""
+def answered_in(out: Path) -> set[str]:
+    """The questions of which `generate` has all rows, as anyone reads its files."""
     done: dict[str, set[str]] = {"per_prompt": set(), "flex_attention-2": set()}
     for path in sorted(out.rglob("*.feather")):
         result = path.parent.stem if path.parent.suffix == ".run" else path.stem
         done[result].update(feather.read_table(path)["uuid"].to_pylist())
-    return NUM_QUESTIONS - len(set.intersection(*done.values()))
+    return set.intersection(*done.values())

@@ -10,6 +10,7 @@ from tests.faults.hostile_names import HOSTILE_NAMES
 from tests.faults.hostile_rules import HOSTILE_RULES
 from tests.faults.kills import KILLS
 from tests.faults.not_a_number import NOT_A_NUMBER
+from tests.faults.trouble import TROUBLE
 from tests.faults.workers import WORKERS
 
 CAMPAIGNS: tuple[Campaign, ...] = (
@@ -23,4 +24,5 @@ CAMPAIGNS: tuple[Campaign, ...] = (
     HOSTILE_NAMES,
     HOSTILE_FILES,
     WORKERS,
+    TROUBLE,
 )

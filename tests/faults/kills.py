@@ -38,7 +38,7 @@ def every_operation(place: Workplace, order: random.Random) -> Iterator[tuple[st
     while kinds:
         for kind in list(kinds):
             if kind not in steps:
-                steps[kind] = list(range(1, _number_of_operations(place, *kind) + 1))
+                steps[kind] = list(range(1, operations_in(place, *kind) + 1))
                 order.shuffle(steps[kind])
             yield (*kind, steps[kind].pop())
             if not steps[kind]:
@@ -46,7 +46,7 @@ def every_operation(place: Workplace, order: random.Random) -> Iterator[tuple[st
 
 
 @functools.cache
-def _number_of_operations(place: Workplace, name: str, state: str) -> int:
+def operations_in(place: Workplace, name: str, state: str) -> int:
     out = place.folder / "counted"
     more = place.begin(name, out, state)
     try:

@@ -77,19 +77,19 @@ def injections(draws: random.Random, folder: Path) -> Iterator[Fault]:
             out = folder / "out"
             if draws.random() < 0.4:
                 seconds = draws.uniform(0.2, 12)
-                when, what = _after(seconds), f"after {seconds:.1f} s"
+                when, what = after(seconds), f"after {seconds:.1f} s"
             else:
                 shards, more_s = draws.randint(1, 12), draws.uniform(0, 0.3)
-                when = _with_shards(out, shards, more_s)
+                when = with_shards(out, shards, more_s)
                 what = f"{more_s:.2f} s after {shards} shards"
             yield _struck(place, out, name, target, when, what, draws.choice(LATER))
 
 
-def _after(seconds: float) -> When:
+def after(seconds: float) -> When:
     return lambda since: since >= seconds
 
 
-def _with_shards(out: Path, number: int, more_s: float) -> When:
+def with_shards(out: Path, number: int, more_s: float) -> When:
     there_since: list[float] = []
 
     def when(since: float) -> bool:
@@ -133,8 +133,14 @@ def _judged(
     return place.go_on(name, out, *later)
 
 
-def strike(target: str, when: When, family: list[psutil.Process], pid: int) -> None:
-    """Kill part of a run when it is time; what it had started until then is noted down."""
+def strike(
+    target: str,
+    when: When,
+    family: list[psutil.Process],
+    pid: int,
+    number: int = signal.SIGKILL,
+) -> None:
+    """Send part of a run a signal when it is time; what it had started by then is noted down."""
     begun = time.monotonic()
     driver = psutil.Process(pid)
     while driver.status() != psutil.STATUS_ZOMBIE:
@@ -146,7 +152,7 @@ def strike(target: str, when: When, family: list[psutil.Process], pid: int) -> N
         if victims:
             for victim in victims:
                 with suppress(psutil.NoSuchProcess):
-                    victim.kill()
+                    victim.send_signal(number)
             return
 
 

@@ -60,6 +60,30 @@ def test_sigterm_ends_a_run_with_all_that_it_started_and_one_process_goes_on(
     assert len(result(tmp_path / "out", "ensemble_avg-3")) == 198
 
 
+def test_a_run_that_is_killed_leaves_no_process_and_no_temporary_file(
+    tmp_path, tiny_folder
+) -> None:
+    path = write_rows(tmp_path / "bridges.jsonl", many_question_rows(20))
+    command = arguments("generate", path, tiny_folder, tmp_path / "out", "--method", "avg")
+    process = started([*command, "--workers", "1"])
+    children = children_once_answering(process, tmp_path / "out")
+    (folder,) = {
+        Path(file.path).parents[2]
+        for child in children
+        for file in child.open_files()
+        if "gcs_server" in file.path
+    }
+    assert folder.name.startswith("se-ray-")
+    process.kill()
+    process.communicate()
+    _, alive = psutil.wait_procs(children, timeout=30)
+    assert [process.name() for process in alive] == []
+    latest = time.monotonic() + 5
+    while folder.exists() and time.monotonic() < latest:
+        time.sleep(0.1)
+    assert not folder.exists()
+
+
 def test_what_is_said_of_workers_without_any_is_refused(tmp_path, capsys) -> None:
     from self_ensemble.cli.main import main
 

@@ -9,6 +9,7 @@ import psutil
 import pytest
 
 import self_ensemble as se
+from self_ensemble.jobs.progress import Silent
 from self_ensemble.results.disk import read_table
 from tests.cli.commands import many_question_rows, question_rows
 
@@ -49,9 +50,35 @@ def rule(logits, weights):
     return logits.mean(dim=-2)
 """
 
+LARGE = """
+def rule(logits, weights):
+    if len(logits) > 2:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+    return logits.mean(dim=-2)
+"""
+
+
+class ToldError(Exception):
+    """Raised by who is told."""
+
+
+class Listener(Silent):
+    """Keeps what is said, and does not wait when it is warned."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+    def warn(self, line: str) -> None:
+        raise ToldError(line)
+
 
 def options(**more: object) -> se.GenerateOptions:
-    return se.GenerateOptions(num_paraphrases=3, max_new_tokens=4, batch_size=2, **more)
+    return se.GenerateOptions(
+        **{"num_paraphrases": 3, "max_new_tokens": 4, "batch_size": 2} | more
+    )
 
 
 def rows(results: se.Results, name: str) -> pd.DataFrame:
@@ -210,6 +237,54 @@ def test_what_others_work_on_while_a_worker_refuses_is_kept(
     kept = {uuid for shard in shards for uuid in read_table(shard).column("uuid").to_pylist()}
     # The one that refused had begun with its second batch; the other one's second had to wait.
     assert kept == {"q2", "q3", "q4", "q5"}
+
+
+def test_a_batch_that_does_not_fit_on_a_worker_is_halved(
+    tmp_path, tiny_folder, monkeypatch
+) -> None:
+    (tmp_path / "large.py").write_text(LARGE)
+    monkeypatch.syspath_prepend(tmp_path)
+    listener = Listener()
+
+    def run(**more: object) -> se.Results:
+        return se.generate(
+            question_rows()[:5],
+            model=tiny_folder,
+            methods=["avg", "large:rule"],
+            output_dir=tmp_path,
+            options=options(**more),
+            workers=se.Workers(1, cpus_per_worker=1),
+            progress=listener,
+        )
+
+    with pytest.raises(se.UserError, match=r"3 questions at once do not fit.*--batch-size"):
+        run(batch_size=3)
+    found = run(batch_size=None, overwrite=True)
+    shrunk = [line for line in listener.lines if "do not fit" in line]
+    assert shrunk == [
+        "5 questions at once do not fit into memory; going on with 3.",
+        "3 questions at once do not fit into memory; going on with 2.",
+    ]
+    assert [row["generation"] for row in found.rows("large:rule")] == [
+        row["generation"] for row in found.rows("avg")
+    ]
+
+
+def test_workers_that_have_no_place_are_told_of(tmp_path, tiny_folder, monkeypatch) -> None:
+    from self_ensemble.jobs.workers import pool
+
+    monkeypatch.setattr(pool, "WAIT_S", 0.5)
+    with pytest.raises(
+        ToldError, match=r"2 of 2 workers wait for a place .* needs 99 CPUs and 0 GPUs"
+    ):
+        se.generate(
+            question_rows(),
+            model=tiny_folder,
+            output_dir=tmp_path,
+            options=options(),
+            workers=se.Workers(2, ray="auto", cpus_per_worker=99),
+            progress=Listener(),
+        )
 
 
 def test_what_a_worker_refuses_ends_the_run_in_its_words(tmp_path, tiny_folder) -> None:

@@ -1,22 +1,29 @@
 """Ray, started on this machine or joined, and what a worker gets of it.
 
 Nothing listens beyond this machine where Ray is started here: the node's address is the
-loopback's, and there is no dashboard. A Ray that this process has running already is used as it
-is.
+loopback's, and there is no dashboard. All of it goes with this process; see `watchdog`. A Ray that
+this process has running already is used as it is.
 """
 
 import math
 import os
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from ipaddress import ip_address
+from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
 from self_ensemble.errors import UserError
+from self_ensemble.jobs.workers.heartbeat import (
+    PATIENCE_CLUSTER_S,
+    PATIENCE_HERE_S,
+    heartbeat,
+)
 from self_ensemble.jobs.workers.options import LOCAL, Workers
+from self_ensemble.jobs.workers.watchdog import own_folder
 
 # What Ray is told where it is started here; it reads this when it is imported.
 ONE_MACHINE = {
@@ -26,6 +33,8 @@ ONE_MACHINE = {
     # Its workers would wait for whatever else the machine does; one process does not.
     "RAY_worker_niceness": "0",
 }
+# It prints what happens to a node to standard output, where the JSON line goes.
+SILENT = {"RAY_DEDUP_LOGS_SKIP_REGEX": "^"}
 # Of the object store: batches and rows are small, and two batches of a worker are on their way.
 STORE_BYTES = 256 << 20
 
@@ -36,9 +45,24 @@ class Share(NamedTuple):
     num_cpus: float
     num_gpus: float
 
+    def __str__(self) -> str:
+        return f"{self.num_cpus:g} CPUs and {self.num_gpus:g} GPUs"
+
+
+class Cluster(NamedTuple):
+    """A Ray that runs.
+
+    Attributes:
+        share: What each worker gets.
+        look: Raises a UserError once it has ended.
+    """
+
+    share: Share
+    look: Callable[[], None]
+
 
 @contextmanager
-def ray_cluster(workers: Workers, num_workers: int, device: str) -> Iterator[Share]:
+def ray_cluster(workers: Workers, num_workers: int, device: str) -> Iterator[Cluster]:
     """Have Ray while the block runs, and end what was started for it.
 
     Args:
@@ -46,28 +70,41 @@ def ray_cluster(workers: Workers, num_workers: int, device: str) -> Iterator[Sha
         num_workers: How many workers there will be.
         device: As the user named it; "cpu" takes no GPU.
 
-    Yields:
-        What each worker gets.
-
     Raises:
         UserError: Ray is not installed, cannot be reached, or has fewer GPUs than are asked for.
     """
     local = workers.ray == LOCAL
     ray = _imported(local)
-    if ray.is_initialized():
-        yield _share(ray, workers, num_workers, device, local)
-        return
+    with ExitStack() as closing:
+        if not ray.is_initialized():
+            folder = closing.enter_context(own_folder()) if local else None
+            with _own_signals():
+                _start(ray, workers, num_workers, folder)
+            closing.callback(_end, ray)
+        share = _share(ray, workers, num_workers, device, local)
+        patience_s = PATIENCE_HERE_S if local else PATIENCE_CLUSTER_S
+        yield Cluster(share, heartbeat(_addresses(ray), patience_s))
+
+
+def _end(ray: ModuleType) -> None:
     with _own_signals():
-        _start(ray, workers, num_workers, local)
-    try:
-        yield _share(ray, workers, num_workers, device, local)
-    finally:
-        with _own_signals():
-            ray.shutdown()
+        ray.shutdown()
+
+
+def _addresses(ray: ModuleType) -> list[tuple[str, int]]:
+    """Where the head and this process's node listen."""
+    context = ray.get_runtime_context()
+    host, _, port = context.gcs_address.rpartition(":")
+    here = context.get_node_id()
+    return [(host.strip("[]"), int(port))] + [
+        (node["NodeManagerAddress"], node["NodeManagerPort"])
+        for node in ray.nodes()
+        if node["NodeID"] == here
+    ]
 
 
 def _imported(local: bool) -> ModuleType:
-    for name, value in (ONE_MACHINE if local else {}).items():
+    for name, value in {**SILENT, **(ONE_MACHINE if local else {})}.items():
         os.environ.setdefault(name, value)
     with _own_signals():
         try:
@@ -94,8 +131,8 @@ def _own_signals() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _start(ray: ModuleType, workers: Workers, num_workers: int, local: bool) -> None:
-    if local:
+def _start(ray: ModuleType, workers: Workers, num_workers: int, folder: Path | None) -> None:
+    if folder is not None:
         if not ip_address(ray.util.get_node_ip_address()).is_loopback:
             raise UserError(
                 "Ray was imported before it could be told to listen to this machine alone. Import "
@@ -111,6 +148,7 @@ def _start(ray: ModuleType, workers: Workers, num_workers: int, local: bool) -> 
             log_to_driver=False,
             logging_level="ERROR",
             _node_ip_address="127.0.0.1",
+            _temp_dir=str(folder),
         )
         return
     try:

@@ -107,7 +107,8 @@ def on_workers(
             "model that is loaded."
         )
     num_workers = max(min(workers.num_workers, num_questions), 1)
-    with ray_cluster(workers, num_workers, model.device) as share:
+    with ray_cluster(workers, num_workers, model.device) as cluster:
+        share = cluster.share
         import ray
 
         from self_ensemble.jobs.workers.driving import first_ready
@@ -122,6 +123,11 @@ def on_workers(
             num_workers,
             max_restarts=workers.max_worker_restarts,
             batch_timeout=workers.batch_timeout,
+            look=cluster.look,
+            on_wait=lambda number: progress.warn(
+                f"{number} of {num_workers} workers wait for a place in the cluster. Each needs "
+                f"{share}."
+            ),
         )
         try:
             with progress.loading(recipe.model.name):

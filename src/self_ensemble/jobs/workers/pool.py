@@ -10,7 +10,15 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import ray
-from ray.exceptions import NodeDiedError, ObjectLostError, RayActorError, WorkerCrashedError
+from ray.exceptions import (
+    NodeDiedError,
+    ObjectLostError,
+    OutOfMemoryError,
+    RayActorError,
+    RayError,
+    RayTaskError,
+    WorkerCrashedError,
+)
 
 from self_ensemble.errors import UserError
 from self_ensemble.jobs.workers.batch_queue import Batch
@@ -19,7 +27,10 @@ from self_ensemble.jobs.workers.batch_queue import Batch
 MOST_IN_FLIGHT = 2
 # How long a signal may go unnoticed.
 POLL_S = 0.25
-DEATHS = (RayActorError, WorkerCrashedError, NodeDiedError, ObjectLostError)
+# The last one: Ray's own monitor kills a worker before the machine is out of memory.
+DEATHS = (RayActorError, WorkerCrashedError, NodeDiedError, ObjectLostError, OutOfMemoryError)
+# After so long it is told that workers have no place; those that have one may load for longer.
+WAIT_S = 30.0
 
 
 @dataclass(slots=True)
@@ -31,9 +42,11 @@ class Member:
         calls: What each call will give, and its batch; None while the model is loaded.
         since: When it began with the first of them.
         counters: What has gone through its model.
+        placed: A call that ends once its process runs.
     """
 
     actor: Any
+    placed: Any
     calls: deque[tuple[Any, Batch | None]] = field(default_factory=deque)
     since: float = field(default_factory=time.monotonic)
     counters: dict[str, int] = field(default_factory=dict)
@@ -69,6 +82,8 @@ class Pool:
         *,
         max_restarts: int,
         batch_timeout: float | None,
+        look: Callable[[], None],
+        on_wait: Callable[[int], None],
     ) -> None:
         """Start workers and let them load.
 
@@ -77,10 +92,15 @@ class Pool:
             num_workers: How many.
             max_restarts: How many that died are replaced.
             batch_timeout: Seconds after which a worker with a batch counts as dead.
+            look: Raises a UserError once Ray has ended.
+            on_wait: Is told how many workers have waited long for a place, once.
         """
         self._start = start
         self._restarts_left = max_restarts
         self._batch_timeout = batch_timeout
+        self._look = look
+        self._on_wait = on_wait
+        self._told_of_waiting = False
         self.members: list[Member] = []
         self.counters_of_dead: list[dict[str, int]] = []
         for _ in range(num_workers):
@@ -123,17 +143,25 @@ class Pool:
         Raises:
             UserError: No worker is left.
         """
+        self._look()
         by_call = {member.calls[0][0]: member for member in self.members if member.calls}
         assert by_call, "nothing is on its way"
         done, _ = ray.wait(list(by_call), num_returns=1, timeout=POLL_S)
         if not done:
+            self._tell_of_waiting()
             return self._overdue()
         member = by_call[done[0]]
         try:
             result = ray.get(done[0])
         except DEATHS as error:
-            lines = str(error).strip().splitlines()
-            return self._bury(member, lines[0] if lines else type(error).__name__)
+            return self._bury(member, _first_line(error))
+        except RayTaskError:
+            raise
+        except RayError as error:
+            raise UserError(
+                f"Ray gives up ({_first_line(error)}). What was done is kept; run the same "
+                "command again to go on."
+            ) from error
         _, batch = member.calls.popleft()
         member.since = time.monotonic()
         return Landed(member, batch, result)
@@ -145,7 +173,19 @@ class Pool:
 
     def _add(self) -> None:
         actor = self._start()
-        self.members.append(Member(actor, deque([(actor.load.remote(), None)])))
+        calls: deque[tuple[Any, Batch | None]] = deque([(actor.load.remote(), None)])
+        self.members.append(Member(actor, actor.__ray_ready__.remote(), calls))
+
+    def _tell_of_waiting(self) -> None:
+        """A cluster may have no place for a worker, now or ever."""
+        latest = time.monotonic() - WAIT_S
+        late = [one.placed for one in self.members if _is_loading(one) and one.since < latest]
+        if not late or self._told_of_waiting:
+            return
+        _, waiting = ray.wait(late, num_returns=len(late), timeout=0)
+        if waiting:
+            self._told_of_waiting = True
+            self._on_wait(len(waiting))
 
     def _overdue(self) -> Landed | None:
         if self._batch_timeout is None:
@@ -177,3 +217,8 @@ class Pool:
 
 def _is_loading(member: Member) -> bool:
     return bool(member.calls) and member.calls[0][1] is None
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,5 +1,6 @@
 # make demo: set everything up and run the main job on a real model.
 # make bench: speed beside rivals, appended to benchmarks/RESULTS.md; needs a quiet machine.
+# make scale: how many GPUs one driver can feed, by GPUs that sleep; draws docs/scale.png.
 # make faults: inject thousands of faults (half an hour), and write docs/reliability.md's table.
 # make test: set up and run the tests; one thread each, or two workers' threads wait on each other.
 PYTHON ?= python3
@@ -8,13 +9,16 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 STAMP := $(VENV)/.installed
 
-.PHONY: demo bench faults test check format install clean
+.PHONY: demo bench scale faults test check format install clean
 
 demo: $(STAMP)
 	$(BIN)/self-ensemble demo
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks --plot benchmarks/bench.png --write-results benchmarks/RESULTS.md
+
+scale: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.scale --plot docs/scale.png
 
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal

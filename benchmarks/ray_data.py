@@ -117,11 +117,11 @@ def with_actors(questions: tuple[Question, ...], batch_size: int, arrivals: Arri
 
 def main() -> int:
     """Measure both in turn, and print."""
-    import ray
-
     found: dict[str, dict[str, list[float]]] = {}
     questions = sleeping_questions(QUESTIONS).questions
     with ray_here():
+        import ray
+
         ray.data.DataContext.get_current().enable_progress_bars = False
         for _ in range(REPEATS):
             for size in BATCH_SIZES:

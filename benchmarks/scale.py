@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from importlib.metadata import version
@@ -47,9 +47,11 @@ from self_ensemble.running.rows import row_plan
 
 # Rows of all GPUs on their way; those of a run's own Ray are fewer.
 STORE_BYTES = 2 << 30
-# No driver takes in more; it bounds how many questions are made up.
-MOST_PER_S = 40_000
+# How many questions are made up; a driver that takes in more is through earlier.
+MOST_PER_S = 20_000
 WARM_UP_S = 1.0
+# A driver that is offered so many times what it takes in is not offered more.
+LEAST_SHARE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +100,11 @@ class _Enough(Exception):  # noqa: N818
 
 @dataclass(slots=True)
 class _Meter:
-    """Counts from the end of the warm-up on."""
+    """Counts from the end of the warm-up on: when as many batches are there as there are GPUs."""
 
     seconds: float
+    num_gpus: int
+    _batches: int = 0
     _put_s: float = 0.0
     _questions: int = 0
     _since: float | None = None
@@ -114,8 +118,9 @@ class _Meter:
 
     def on_batch(self, done: BatchProgress) -> None:
         now = time.perf_counter()
+        self._batches += 1
         if self._since is None:
-            if now - self._began >= WARM_UP_S:
+            if now - self._began >= WARM_UP_S and self._batches >= self.num_gpus:
                 self._since, self._put_s, self._cpu = now, 0.0, time.process_time()
                 psutil.cpu_percent()
             return
@@ -147,11 +152,11 @@ def measure(point: Point, seconds: float, machines: Sequence[Any], folder: Path)
 
     rate = point.questions_per_s_of_gpu
     per_s = min(point.gpus * rate, MOST_PER_S)
-    # Two batches of each GPU are on their way when the time is up.
-    num_questions = int(per_s * (WARM_UP_S + seconds + 1)) + 3 * point.gpus * point.batch_size
+    # One batch of each GPU to warm up, and two on their way when the time is up.
+    num_questions = int(per_s * (WARM_UP_S + seconds + 1)) + 4 * point.gpus * point.batch_size
     question_set = sleeping_questions(num_questions)
     methods = methods_of(point.methods)
-    meter = _Meter(seconds)
+    meter = _Meter(seconds, point.gpus)
     with ExitStack() as closing:
         files = {
             method.name: closing.enter_context(
@@ -174,11 +179,10 @@ def measure(point: Point, seconds: float, machines: Sequence[Any], folder: Path)
             on_batch=meter.on_batch,
             on_shrink=lambda size, smaller: None,
         )
-        try:
+        # The questions may end before the time does.
+        with suppress(_Enough):
             drive.run()
-        except _Enough:
-            return meter.reached(point, list(files.values()))
-    raise UserError("The questions ran out: this driver takes in more than was thought possible.")
+        return meter.reached(point, list(files.values()))
 
 
 @contextmanager
@@ -234,7 +238,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--folder", type=Path, help="of the disk that is written to")
     parser.add_argument("--plot", type=Path, help="also write a picture (PNG)")
     asked = parser.parse_args(arguments)
-    console = Console(stderr=True)
+    console = Console(stderr=True, width=110)
     found: list[Reached] = []
     try:
         with ray_here():
@@ -248,6 +252,8 @@ def main(arguments: list[str]) -> int:
                             point = Point(gpus, methods, size, asked.rate)
                             found.append(measure(point, asked.seconds, machines, Path(folder)))
                         console.print(view(found[-1:]))
+                        if found[-1].share < LEAST_SHARE:
+                            break
         if asked.plot is not None:
             from benchmarks.scale_plot import plot_scale
 
@@ -255,7 +261,7 @@ def main(arguments: list[str]) -> int:
     except UserError as error:
         sys.stderr.write(f"Error: {error}\n")
         return 2
-    Console().print(view(found))
+    Console(width=110).print(view(found))
     sys.stdout.write(json.dumps(_document(found, arguments)) + "\n")
     return 0
 

@@ -33,11 +33,9 @@ def plot_scale(path: Path, found: Sequence[Reached], footer: str) -> None:
     axes = figure.add_subplot()
     gpus = sorted({one.point.gpus for one in found})
     rate = found[0].point.questions_per_s_of_gpu
-    axes.plot(gpus, [n * rate for n in gpus], "--", color=IDEAL_COLOUR, linewidth=1.5)
-    middle = gpus[len(gpus) // 2]
-    axes.annotate(
-        f"all GPUs busy, {rate:g} questions/s each", (middle, middle * rate), xytext=(-8, 6),
-        textcoords="offset points", ha="right", fontsize=9, color=IDEAL_COLOUR,
+    axes.plot(
+        gpus, [n * rate for n in gpus], "--", color=IDEAL_COLOUR, linewidth=1.5,
+        label=f"all GPUs busy, {rate:g} questions/s each",
     )  # fmt: skip
     kinds = sorted({(one.point.methods, one.point.batch_size) for one in found})
     methods_there = sorted({methods for methods, _ in kinds})
@@ -48,14 +46,11 @@ def plot_scale(path: Path, found: Sequence[Reached], footer: str) -> None:
         )
         sizes = [batch for number, batch in kinds if number == methods]
         colour = COLOURS[methods_there.index(methods) % len(COLOURS)]
+        what = "1 method" if methods == 1 else f"{methods} methods"
         axes.plot(
             [one.point.gpus for one in line], [one.reached for one in line],
             "o-" if size == max(sizes) else "o:", color=colour, markersize=5, linewidth=1.8,
-        )  # fmt: skip
-        what = "1 method" if methods == 1 else f"{methods} methods"
-        axes.annotate(
-            f"{what}, batches of {size}", (line[-1].point.gpus, line[-1].reached), xytext=(8, 0),
-            textcoords="offset points", va="center", fontsize=9, color=colour,
+            label=f"{what}, batches of {size}",
         )  # fmt: skip
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
@@ -66,6 +61,7 @@ def plot_scale(path: Path, found: Sequence[Reached], footer: str) -> None:
     axes.set_ylabel("questions/s on disk")
     axes.grid(visible=True, which="major", color="#e4e4e4")
     axes.set_axisbelow(True)
+    axes.legend(loc="upper left", frameon=False, fontsize=9)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     figure.suptitle(

@@ -20,6 +20,7 @@ from self_ensemble.errors import UserError
 from self_ensemble.jobs.workers.heartbeat import (
     PATIENCE_CLUSTER_S,
     PATIENCE_HERE_S,
+    Address,
     heartbeat,
 )
 from self_ensemble.jobs.workers.options import LOCAL, Workers
@@ -71,19 +72,43 @@ def ray_cluster(workers: Workers, num_workers: int, device: str) -> Iterator[Clu
         device: As the user named it; "cpu" takes no GPU.
 
     Raises:
-        UserError: Ray is not installed, cannot be reached, or has fewer GPUs than are asked for.
+        UserError: Ray is not installed, does not start, cannot be reached, or has fewer GPUs than
+            are asked for.
     """
     local = workers.ray == LOCAL
     ray = _imported(local)
     with ExitStack() as closing:
-        if not ray.is_initialized():
-            folder = closing.enter_context(own_folder()) if local else None
-            with _own_signals():
-                _start(ray, workers, num_workers, folder)
-            closing.callback(_end, ray)
-        share = _share(ray, workers, num_workers, device, local)
-        patience_s = PATIENCE_HERE_S if local else PATIENCE_CLUSTER_S
-        yield Cluster(share, heartbeat(_addresses(ray), patience_s))
+        with _refusal_if_it_fails(workers.ray):
+            if not ray.is_initialized():
+                folder = closing.enter_context(own_folder()) if local else None
+                closing.callback(_end, ray)
+                with _own_signals():
+                    _start(ray, workers, num_workers, folder)
+            share = _share(ray, workers, num_workers, device, local)
+            patience_s = PATIENCE_HERE_S if local else PATIENCE_CLUSTER_S
+            look = heartbeat(_head(ray), _node(ray), patience_s)
+        yield Cluster(share, look)
+
+
+@contextmanager
+def _refusal_if_it_fails(where: str) -> Iterator[None]:
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # Ray raises that very class.
+        lines = str(error).strip().splitlines()
+        reason = lines[0] if lines else type(error).__name__
+        if where == LOCAL:
+            raise UserError(
+                f"Ray does not start on this machine ({reason}). It waits for half a minute, and "
+                "a machine that is busy may take longer: run the same command again, or leave "
+                "workers out."
+            ) from error
+        raise UserError(
+            f"Cannot join Ray at {where!r} ({reason}). Give the address of a running head, auto "
+            "where one runs on this machine, or local to start Ray here."
+        ) from error
 
 
 def _end(ray: ModuleType) -> None:
@@ -91,16 +116,17 @@ def _end(ray: ModuleType) -> None:
         ray.shutdown()
 
 
-def _addresses(ray: ModuleType) -> list[tuple[str, int]]:
-    """Where the head and this process's node listen."""
-    context = ray.get_runtime_context()
-    host, _, port = context.gcs_address.rpartition(":")
-    here = context.get_node_id()
-    return [(host.strip("[]"), int(port))] + [
-        (node["NodeManagerAddress"], node["NodeManagerPort"])
-        for node in ray.nodes()
-        if node["NodeID"] == here
-    ]
+def _head(ray: ModuleType) -> Address:
+    """Where the cluster's head listens."""
+    host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def _node(ray: ModuleType) -> Address:
+    """Where the node that this process is on listens."""
+    here = ray.get_runtime_context().get_node_id()
+    (node,) = (node for node in ray.nodes() if node["NodeID"] == here)
+    return node["NodeManagerAddress"], node["NodeManagerPort"]
 
 
 def _imported(local: bool) -> ModuleType:
@@ -151,13 +177,7 @@ def _start(ray: ModuleType, workers: Workers, num_workers: int, folder: Path | N
             _temp_dir=str(folder),
         )
         return
-    try:
-        ray.init(address=workers.ray, log_to_driver=False, logging_level="ERROR")
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise UserError(
-            f"Cannot join Ray at {workers.ray!r} ({_first_line(error)}). Give the address of a "
-            "running head, auto where one runs on this machine, or local to start Ray here."
-        ) from error
+    ray.init(address=workers.ray, log_to_driver=False, logging_level="ERROR")
 
 
 def _share(ray: ModuleType, workers: Workers, num_workers: int, device: str, local: bool) -> Share:
@@ -176,8 +196,3 @@ def _share(ray: ModuleType, workers: Workers, num_workers: int, device: str, loc
 
 def _cpus_here(num_workers: int) -> float:
     return float(max((os.cpu_count() or 1) // num_workers, 1))
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

@@ -1,12 +1,13 @@
 """Whether Ray is still there.
 
 Ray waits a minute for its head, then ends the process that it is used from, with a message of its
-own. So it is looked at before that.
+own; without the node that the process is on, it ends it without a word as soon as something is
+fetched from the node's store. So both are looked at before that.
 """
 
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from self_ensemble.errors import UserError
 
@@ -17,32 +18,41 @@ PATIENCE_HERE_S = 2.0
 PATIENCE_CLUSTER_S = 40.0
 
 
-def heartbeat(addresses: Sequence[Address], patience_s: float) -> Callable[[], None]:
-    """What raises a UserError once an address has taken no connection for a while.
+def heartbeat(head: Address, node: Address, patience_s: float) -> Callable[[], None]:
+    """What raises a UserError once Ray has ended.
 
     Args:
-        addresses: Of Ray's head, and of the node that this process is on.
-        patience_s: How long nothing may be there.
+        head: Of the cluster.
+        node: Which this process is on, and which is nobody's once it has ended.
+        patience_s: How long the head may take no connection.
     """
     well = looked = time.monotonic()
 
     def look() -> None:
         nonlocal well, looked
+        if _refuses(node):
+            raise _ended(node)
         now = time.monotonic()
         if now - looked < EVERY_S:
             return
         looked = now
-        gone = [address for address in addresses if not _listens(address)]
-        if not gone:
+        if _listens(head):
             well = now
         elif now - well > patience_s:
-            host, port = gone[0]
-            raise UserError(
-                f"Ray has ended: nothing answers at {host}:{port} any more. What was done is "
-                "kept; run the same command again to go on."
-            )
+            raise _ended(head)
 
     return look
+
+
+def _refuses(address: Address) -> bool:
+    """Whether nobody listens: a process that is slow is not refused, the kernel answers for it."""
+    try:
+        socket.create_connection(address, timeout=EVERY_S).close()
+    except ConnectionRefusedError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _listens(address: Address) -> bool:
@@ -51,3 +61,11 @@ def _listens(address: Address) -> bool:
     except OSError:
         return False
     return True
+
+
+def _ended(address: Address) -> UserError:
+    host, port = address
+    return UserError(
+        f"Ray has ended: nothing answers at {host}:{port} any more. What was done is kept; run "
+        "the same command again to go on."
+    )

@@ -141,27 +141,29 @@ class Pool:
         """What has come of a call; None if nothing does for a moment.
 
         Raises:
-            UserError: No worker is left.
+            UserError: No worker is left, or no Ray.
         """
         self._look()
         by_call = {member.calls[0][0]: member for member in self.members if member.calls}
         assert by_call, "nothing is on its way"
-        done, _ = ray.wait(list(by_call), num_returns=1, timeout=POLL_S)
+        try:
+            done, _ = ray.wait(list(by_call), num_returns=1, timeout=POLL_S)
+        except (RayError, OSError) as error:
+            raise _given_up(error) from error
         if not done:
             self._tell_of_waiting()
             return self._overdue()
         member = by_call[done[0]]
+        # Without a node, and its store, the next line may end this process.
+        self._look()
         try:
             result = ray.get(done[0])
         except DEATHS as error:
             return self._bury(member, _first_line(error))
         except RayTaskError:
             raise
-        except RayError as error:
-            raise UserError(
-                f"Ray gives up ({_first_line(error)}). What was done is kept; run the same "
-                "command again to go on."
-            ) from error
+        except (RayError, OSError) as error:
+            raise _given_up(error) from error
         _, batch = member.calls.popleft()
         member.since = time.monotonic()
         return Landed(member, batch, result)
@@ -217,6 +219,13 @@ class Pool:
 
 def _is_loading(member: Member) -> bool:
     return bool(member.calls) and member.calls[0][1] is None
+
+
+def _given_up(error: Exception) -> UserError:
+    return UserError(
+        f"Ray gives up ({_first_line(error)}). What was done is kept; run the same command again "
+        "to go on."
+    )
 
 
 def _first_line(error: BaseException) -> str:

@@ -20,7 +20,7 @@ from self_ensemble.questions.load import load_questions
 from self_ensemble.questions.schema import Question, QuestionSet
 from self_ensemble.running.batches import BatchProgress
 from self_ensemble.running.choice import WordingChoice
-from self_ensemble.running.making import BatchRows, FileRows, Order
+from self_ensemble.running.making import About, BatchRows, FileRows, Order
 from self_ensemble.running.rows import RowMaker
 
 WORDINGS = 5
@@ -117,7 +117,7 @@ class SleepingMachine:
 
     async def load(self, gpu: int) -> Ready:
         """What a worker says when it has its model."""
-        return Ready({}, {}, None, 1)
+        return Ready(About({}, "none", 1), {})
 
     async def make(self, gpu: int, batch: Sequence[Question], order: Order) -> Made:
         """Rows, when a GPU would have them."""

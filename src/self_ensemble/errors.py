@@ -75,9 +75,15 @@ def reading(what: object, remedy: str) -> Iterator[None]:
 
 def unreadable(what: object, error: BaseException, remedy: str) -> UserError:
     """Say what could not be read and why, in the reader's own words where it has any."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    reason = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    name, line = type(error).__name__, first_line(error)
+    reason = name if line == name else f"{name}: {line}"
     return UserError(f"Cannot read {what} ({reason}). {remedy}")
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says first; its name where it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[0].strip() if lines else type(error).__name__
 
 
 def at_least(option: str, value: int | None, least: int) -> None:

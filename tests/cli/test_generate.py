@@ -8,21 +8,24 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from self_ensemble.running.answering import answer_batch
 
 from self_ensemble.asking.request import Request, Settings
 from self_ensemble.cli.main import main
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.jobs.filling import fill
+from self_ensemble.jobs.places import Here
 from self_ensemble.jobs.progress import SILENT
+from self_ensemble.jobs.recipe import Task
 from self_ensemble.models.load import load_model
 from self_ensemble.passes import batch, memory
 from self_ensemble.prompts.build import plain_frame
 from self_ensemble.questions.load import load_questions
 from self_ensemble.results.manifest import Manifest
 from self_ensemble.results.store import ResultFile
+from self_ensemble.running.answers import AnswerMaker
 from self_ensemble.running.choice import WordingChoice
 from self_ensemble.running.finite_rows import held_back
+from self_ensemble.running.making import Order, append_rows
 from self_ensemble.running.rows import row_plan
 from tests.cli.commands import (
     arguments,
@@ -254,11 +257,9 @@ def test_a_batch_that_does_not_fit_is_halved_and_answers_are_the_same(
     choice = WordingChoice(3)
     plan = row_plan(*ensemble.methods, questions, choice)
     with ResultFile.open(target, Manifest({}), plan) as file:
-        answer = partial(
-            answer_batch, ensemble=ensemble, choice=choice,
-            files=held_back({"avg": file}, len(questions.questions)),
-        )  # fmt: skip
-        fill([file], questions.questions, answer, batch_size=8, may_shrink=True,
-             progress=SILENT, doing="answering")  # fmt: skip
+        put = partial(append_rows, files=held_back({"avg": file}, len(questions.questions)))
+        here = Here(AnswerMaker(ensemble, choice, questions))
+        work = here.work(Task(Order(("avg",)), put, None))
+        fill([file], questions.questions, work, progress=SILENT, doing="answering")
     expected = result(output, "ensemble_avg-3")
     assert list(pd.read_feather(target)["generation"]) == list(expected["generation"])

@@ -175,7 +175,7 @@ def test_a_chat_prompt_is_what_the_template_makes_of_the_wording(family, templat
 def test_a_result_made_of_other_tokens_is_not_gone_on_with(loaded):
     asked = ensemble(loaded("llama"))
     question_set = QuestionSet("mine", (Question("a", QUESTIONS[0], ("x",)),), (), "")
-    fields = manifest_fields(asked, question_set, {})
+    fields = manifest_fields(asked, question_set)
     apart = {name: value for name, value in fields.items() if name != "prompt_tokens"}
     with pytest.raises(UserError, match="prompt_tokens was absent, now of the whole text"):
         require_same(Manifest(apart), Manifest(fields), MAY_DIFFER, Path("x"))

@@ -18,13 +18,17 @@ from pyarrow import feather
 from tests.faults.campaign import Campaign, Fault, Verdict
 from tests.faults.commands import Ended, Workplace, compare, left_in, without_times
 from tests.faults.kills import operations_in
+from tests.faults.nodes import two_nodes
 from tests.faults.operations import REFUSALS, at, fail, interfere
 from tests.faults.workers import (
     NUM_QUESTIONS,
     ON_WORKERS,
+    SHARDS,
+    Watch,
     left_running,
+    never,
+    set_out,
     strike,
-    temporary_files,
     with_shards,
     workers_place,
 )
@@ -54,66 +58,99 @@ DOES = {
 def injections(draws: random.Random, folder: Path) -> Iterator[Fault]:
     """Without end, by turns: the kinds below."""
     place = workers_place()
-    kinds = (_lethal_question, _hanging_worker, _full_store, _full_disk)
+    kinds = [_lethal_question, _hanging_worker, _full_store, _full_disk, _node_leaves]
     while True:
+        draws.shuffle(kinds)
         for kind in kinds:
-            out, before = folder / "out", temporary_files()
-            family: list[psutil.Process] = []
+            out = folder / "out"
+            family: set[psutil.Process] = set()
             try:
                 fault = kind(place, out, draws, family)
+                if fault is None:
+                    continue
                 if fault.verdict == Verdict.SURVIVED:
-                    fault = Fault(fault.what, *left_running(family, before))
+                    fault = Fault(fault.what, *left_running(family))
                 yield fault
             finally:
                 shutil.rmtree(out, ignore_errors=True)
 
 
 def _lethal_question(
-    place: Workplace, out: Path, draws: random.Random, family: list[psutil.Process]
+    place: Workplace, out: Path, draws: random.Random, family: set[psutil.Process]
 ) -> Fault:
     lethal = draws.sample(range(NUM_QUESTIONS), draws.randint(1, 2))
     what = f"questions {lethal} kill whoever takes them"
-    ended = _ask_with_rule(place, out, "lethal", lethal, *ON_WORKERS)
+    ended = _ask_with_rule(place, out, "lethal", lethal, *ON_WORKERS, family=family)
     if ended.code != 3:
         return Fault(what, Verdict.TRACEBACK, str(ended))
     return Fault(what, *_compare_rows(_with_rule(place, tuple(lethal)), out, lethal))
 
 
 def _full_store(
-    place: Workplace, out: Path, draws: random.Random, family: list[psutil.Process]
+    place: Workplace, out: Path, draws: random.Random, family: set[psutil.Process]
 ) -> Fault:
     what = "full object store"
-    ended = _ask_with_rule(place, out, "greedy", [], *ON_WORKERS)
+    ended = _ask_with_rule(place, out, "greedy", [], *ON_WORKERS, family=family)
     if ended.code != 0:
         return Fault(what, Verdict.TRACEBACK, str(ended))
     return Fault(what, *_compare_rows(_with_rule(place, ()), out, []))
 
 
 def _hanging_worker(
-    place: Workplace, out: Path, draws: random.Random, family: list[psutil.Process]
-) -> Fault:
-    name, shards = draws.choice(list(place.commands)), draws.randint(1, 8)
+    place: Workplace, out: Path, draws: random.Random, family: set[psutil.Process]
+) -> Fault | None:
+    """None where the run had ended before."""
+    name = draws.choice(list(place.commands))
+    shards = draws.randint(1, SHARDS[name])
     what = f"{name}, a worker hangs after {shards} shards"
-    hang = partial(strike, "worker", with_shards(out, shards, 0.0), family, number=signal.SIGSTOP)
-    ended = place.run(name, out, *ON_WORKERS, "--batch-timeout", "5", meanwhile=hang)
+    hang = Watch(family, with_shards(out, shards, 0.0), partial(strike, "worker", signal.SIGSTOP))
+    ended = place.run(
+        name, out, *ON_WORKERS, "--batch-timeout", "5", before=set_out, meanwhile=hang
+    )
+    if not hang.struck:
+        return None
     if ended.code != 0:
         return Fault(what, Verdict.TRACEBACK, str(ended))
     return Fault(what, *compare(place.expected(name), left_in(out)))
 
 
 def _full_disk(
-    place: Workplace, out: Path, draws: random.Random, family: list[psutil.Process]
+    place: Workplace, out: Path, draws: random.Random, family: set[psutil.Process]
 ) -> Fault:
     name, code = draws.choice(list(place.commands)), draws.choice(REFUSALS)
     number = draws.randint(1, operations_in(place, name, "new"))
     what = f"{name}, the driver's disk gives {errno.errorcode[code]} from operation {number}"
-    before = partial(interfere, out, at(number, fail(code), lasting=True))
-    watch = partial(strike, "nobody", lambda since: True, family)
+
+    def before() -> None:
+        set_out()
+        interfere(out, at(number, fail(code), lasting=True))
+
+    watch = Watch(family, never, lambda driver, family: False)
     ended = place.run(name, out, *ON_WORKERS, before=before, meanwhile=watch)
     if ended.code != 0 and not ended.one_line:
         return Fault(what, Verdict.TRACEBACK, str(ended))
     verdict, seen = place.go_on(name, out)
     return Fault(what, verdict, f"{seen}; at first: {ended}")
+
+
+def _node_leaves(
+    place: Workplace, out: Path, draws: random.Random, family: set[psutil.Process]
+) -> Fault | None:
+    """None where the run had ended before."""
+    name = draws.choice(list(place.commands))
+    shards = draws.randint(1, SHARDS[name])
+    what = f"{name}, a node leaves after {shards} shards"
+    with two_nodes() as nodes:
+        leave = Watch(
+            family, with_shards(out, shards, 0.0), lambda driver, family: nodes.node_leaves()
+        )
+        cluster = ("--ray", nodes.address)
+        ended = place.run(name, out, *ON_WORKERS, *cluster, before=set_out, meanwhile=leave)
+    if not leave.struck:
+        return None
+    if ended.code != 0:
+        return Fault(what, Verdict.TRACEBACK, str(ended))
+    return Fault(what, *compare(place.expected(name), left_in(out)))
 
 
 @functools.cache
@@ -125,7 +162,14 @@ def _with_rule(place: Workplace, lethal: tuple[int, ...]) -> dict[str, list[dict
     return _rows(out)
 
 
-def _ask_with_rule(place: Workplace, out: Path, does: str, lethal: list[int], *more: str) -> Ended:
+def _ask_with_rule(
+    place: Workplace,
+    out: Path,
+    does: str,
+    lethal: list[int],
+    *more: str,
+    family: set[psutil.Process] | None = None,
+) -> Ended:
     """Ask with a rule of the user's, which knows the lethal questions by their weights."""
     modules = place.folder / does
     modules.mkdir(exist_ok=True)
@@ -143,7 +187,13 @@ def _ask_with_rule(place: Workplace, out: Path, does: str, lethal: list[int], *m
         return [*found, "--weights", "trust"]
 
     ruled = dataclasses.replace(place, commands={"generate": arguments})
-    return ruled.run("generate", out, *more, before=lambda: sys.path.insert(0, str(modules)))
+
+    def before() -> None:
+        set_out()
+        sys.path.insert(0, str(modules))
+
+    watch = Watch(set() if family is None else family, never, lambda driver, family: False)
+    return ruled.run("generate", out, *more, before=before, meanwhile=watch)
 
 
 def _rows(out: Path) -> dict[str, list[dict[str, object]]]:
@@ -171,4 +221,4 @@ def _compare_rows(
     return compare(others(expected), others(found))
 
 
-TROUBLE = Campaign("trouble with workers", injections, few=2, many=40)
+TROUBLE = Campaign("trouble with workers", injections, few=2, many=20)

@@ -1,10 +1,13 @@
 """Workers, the driver and Ray itself killed at any moment while workers are asked."""
 
+import atexit
 import dataclasses
 import functools
+import os
 import random
 import shutil
 import signal
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -22,9 +25,14 @@ TARGETS = ("worker", "two workers", "driver", "gcs_server", "raylet")
 ON_WORKERS = ("--workers", "2", "--cpus-per-worker", "1")
 # Without workers, with one, with more than before.
 LATER = ((), (), ("--workers", "1"), ("--workers", "3"))
+# Of an undisturbed run, but for the last.
+SHARDS = {"generate": 15, "confidence": 7, "reword": 7}
 GONE_S = 30.0
-# What Ray or we leave in the folder of temporary files.
-TEMPORARY = ("ray", "se-ray-*")
+# Each worker that is started loads its libraries anew.
+HANG_S = 600
+# Temporary files of runs; short, because of Ray's sockets.
+TEMPORARY = Path(tempfile.mkdtemp(prefix="f"))
+atexit.register(shutil.rmtree, TEMPORARY, ignore_errors=True)
 
 # Whether to strike now, by the seconds since the command began.
 When = Callable[[float], bool]
@@ -79,14 +87,21 @@ def injections(draws: random.Random, folder: Path) -> Iterator[Fault]:
                 seconds = draws.uniform(0.2, 12)
                 when, what = after(seconds), f"after {seconds:.1f} s"
             else:
-                shards, more_s = draws.randint(1, 12), draws.uniform(0, 0.3)
+                shards, more_s = draws.randint(1, SHARDS[name]), draws.uniform(0, 0.3)
                 when = with_shards(out, shards, more_s)
                 what = f"{more_s:.2f} s after {shards} shards"
-            yield _struck(place, out, name, target, when, what, draws.choice(LATER))
+            fault = _struck(place, out, name, target, when, what, draws.choice(LATER))
+            if fault is not None:
+                yield fault
 
 
 def after(seconds: float) -> When:
     return lambda since: since >= seconds
+
+
+def never(since: float) -> bool:
+    """For a run that is only watched."""
+    return False
 
 
 def with_shards(out: Path, number: int, more_s: float) -> When:
@@ -108,15 +123,19 @@ def _struck(
     when: When,
     what: str,
     later: tuple[str, ...],
-) -> Fault:
+) -> Fault | None:
+    """None where the run had ended before."""
     what = f"{name}, {target} killed {what}, then {' '.join(later) or 'one process'}"
-    family: list[psutil.Process] = []
-    before = temporary_files()
+    family: set[psutil.Process] = set()
+    striking = partial(strike, target, signal.SIGKILL)
+    watch = Watch(family, when, striking)
     try:
-        ended = place.run(name, out, *ON_WORKERS, meanwhile=partial(strike, target, when, family))
+        ended = place.run(name, out, *ON_WORKERS, before=set_out, meanwhile=watch)
+        if not watch.struck:
+            return None
         verdict, seen = _judged(place, name, out, target, ended, later)
         if verdict == Verdict.SURVIVED:
-            verdict, seen = left_running(family, before)
+            verdict, seen = left_running(family)
         return Fault(what, verdict, f"{seen}; at first: {ended}")
     finally:
         shutil.rmtree(out, ignore_errors=True)
@@ -133,27 +152,38 @@ def _judged(
     return place.go_on(name, out, *later)
 
 
-def strike(
-    target: str,
-    when: When,
-    family: list[psutil.Process],
-    pid: int,
-    number: int = signal.SIGKILL,
-) -> None:
-    """Send part of a run a signal when it is time; what it had started by then is noted down."""
-    begun = time.monotonic()
-    driver = psutil.Process(pid)
-    while driver.status() != psutil.STATUS_ZOMBIE:
-        time.sleep(0.005)
-        if not when(time.monotonic() - begun):
-            continue
-        family[:] = driver.children(recursive=True)
-        victims = victims_among(family, driver, target)
-        if victims:
-            for victim in victims:
-                with suppress(psutil.NoSuchProcess):
-                    victim.send_signal(number)
-            return
+@dataclasses.dataclass
+class Watch:
+    """Watches a run until it has ended, and does something to it once.
+
+    Attributes:
+        family: All processes that it was seen to start.
+        when: Whether it is time.
+        do: What is done; says whether it could be.
+        struck: Whether it was done.
+    """
+
+    family: set[psutil.Process]
+    when: When
+    do: Callable[[psutil.Process, set[psutil.Process]], bool]
+    struck: bool = False
+
+    def __call__(self, pid: int) -> None:
+        begun, driver = time.monotonic(), psutil.Process(pid)
+        while driver.status() != psutil.STATUS_ZOMBIE:
+            self.family |= set(driver.children(recursive=True))
+            if not self.struck and self.when(time.monotonic() - begun):
+                self.struck = self.do(driver, self.family)
+            time.sleep(0.005)
+
+
+def strike(target: str, number: int, driver: psutil.Process, family: set[psutil.Process]) -> bool:
+    """Send part of a run a signal; False where there is no such part yet."""
+    victims = victims_among([one for one in family if one.is_running()], driver, target)
+    for victim in victims:
+        with suppress(psutil.NoSuchProcess):
+            victim.send_signal(number)
+    return bool(victims)
 
 
 def victims_among(
@@ -169,23 +199,22 @@ def victims_among(
     return [one for one in family if _name(one) == target]
 
 
-def left_running(
-    family: list[psutil.Process], before: set[Path], seconds: float = GONE_S
-) -> tuple[Verdict, str]:
+def set_out() -> None:
+    """Have this process put its temporary files where they are looked for, and time enough."""
+    tempfile.tempdir = str(TEMPORARY)
+    os.environ["RAY_AUTH_MODE"] = "disabled"
+    signal.alarm(HANG_S)
+
+
+def left_running(family: list[psutil.Process], seconds: float = GONE_S) -> tuple[Verdict, str]:
     """Whether processes and temporary files of a run are gone after a while."""
     latest = time.monotonic() + seconds
     _, alive = psutil.wait_procs(family, timeout=seconds)
-    while (files := temporary_files() - before) and time.monotonic() < latest:
+    while (files := list(TEMPORARY.iterdir())) and time.monotonic() < latest:
         time.sleep(0.1)
     if not alive and not files:
         return Verdict.SURVIVED, ""
     return Verdict.TRACEBACK, f"left after {seconds:.0f} s: {alive}, {sorted(files)}"
-
-
-def temporary_files() -> set[Path]:
-    """What runs have put where temporary files go."""
-    found = {path for pattern in TEMPORARY for path in Path("/tmp").glob(pattern)}
-    return found | {path for path in Path("/tmp/ray").glob("session_2*")}
 
 
 def _name(process: psutil.Process) -> str:

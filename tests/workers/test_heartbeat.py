@@ -67,11 +67,18 @@ def test_ray_has_ended_when_its_head_takes_no_connection_for_a_while(
     monkeypatch.setattr(heart, "EVERY_S", 0.01)
     with socket.create_server(("127.0.0.1", 0)) as head:
         port = head.getsockname()[1]
-        look = heart.heartbeat(("127.0.0.1", port), listening, patience_s=0.1)
-        time.sleep(0.2)
+        look = heart.heartbeat(("127.0.0.1", port), listening, patience_s=0.3)
+        time.sleep(0.4)
         look()
+    time.sleep(0.02)
     look()  # it may come back
-    time.sleep(0.2)
+    with socket.create_server(("127.0.0.1", port)):
+        time.sleep(0.4)
+        look()
+    # As if it had never been gone.
+    time.sleep(0.02)
+    look()
+    time.sleep(0.4)
     with pytest.raises(UserError, match=f"nothing answers at 127.0.0.1:{port} any more"):
         look()
 

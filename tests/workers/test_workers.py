@@ -275,7 +275,8 @@ def test_workers_that_have_no_place_are_told_of(tmp_path, tiny_folder, monkeypat
 
     monkeypatch.setattr(pool, "WAIT_S", 0.5)
     with pytest.raises(
-        ToldError, match=r"2 of 2 workers wait for a place .* needs 99 CPUs and 0 GPUs"
+        ToldError,
+        match=r"2 of 2 workers have not .* needs 99 CPUs and 0 GPUs; free are 8 of 8 CPUs",
     ):
         se.generate(
             question_rows(),

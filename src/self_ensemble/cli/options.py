@@ -151,7 +151,12 @@ Repair = Annotated[
     ),
 ]
 AsJson = Annotated[
-    bool, typer.Option("--json", help="One JSON line, no progress.", rich_help_panel=RESULT)
+    bool,
+    typer.Option(
+        "--json",
+        help="One JSON line, and progress as such lines on standard error.",
+        rich_help_panel=RESULT,
+    ),
 ]
 
 
@@ -218,6 +223,10 @@ def wordings_per_question(
 ) -> int:
     """N: as asked, else all templates that are chosen, 5 by default."""
     at_least("--num-paraphrases", num_paraphrases, 1)
+    at_least("--num-manual", num_manual, 0)
+    at_least("--num-auto", num_auto, 0)
+    if num_manual == 0 and num_auto == 0:
+        raise UserError("Got --num-manual 0 without --num-auto: no wordings. Give one of them.")
     if num_paraphrases is not None:
         return num_paraphrases
     return (5 if num_manual is None else num_manual) + num_auto

@@ -14,7 +14,7 @@ WORKERS = "Workers"
 NumWorkers = Annotated[
     int | None,
     typer.Option(
-        help="Answer with so many workers, each with a model of its own, by Ray "
+        help="Work with so many workers, each with a model of its own, by Ray "
         '(pip install "self-ensemble[ray]").',
         rich_help_panel=WORKERS,
     ),

@@ -14,10 +14,10 @@ from self_ensemble.confidence.self_report import TOO_LONG, TrueOrFalse
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError
 from self_ensemble.questions.schema import Question, QuestionSet
-from self_ensemble.running.batches import BatchProgress, default_batch_size
+from self_ensemble.running.batches import BatchProgress
 from self_ensemble.running.choice import WordingChoice, make_request
-from self_ensemble.running.made_with import manifest_fields
-from self_ensemble.running.making import BatchRows, FileRows, Order
+from self_ensemble.running.made_with import about
+from self_ensemble.running.making import About, BatchRows, FileRows, Order
 from self_ensemble.scoring.lemmas import answer_lemmas, predict_lemma
 from self_ensemble.walking.choose import Sampling
 
@@ -84,19 +84,9 @@ class ConfidenceMaker:
         self._true_or_false: TrueOrFalse | None = None
 
     @property
-    def made_with(self) -> Mapping[str, object]:
-        """What manifests say of the model and the prompt."""
-        return manifest_fields(self.ensemble, self.question_set, {})
-
-    @property
-    def backend(self) -> str:
-        """The attention backend."""
-        return self.ensemble.engine.backend_name
-
-    @property
-    def batch_size(self) -> int:
-        """Questions at once where the user names no number."""
-        return default_batch_size(self.ensemble.model)
+    def about(self) -> About:
+        """What it is made of."""
+        return about(self.ensemble, self.question_set)
 
     @property
     def counters(self) -> Mapping[str, int]:
@@ -113,6 +103,8 @@ class ConfidenceMaker:
             UserError: P(true) is asked, and the vocabulary does not tell true from false.
         """
         started = time.perf_counter()
+        if "p_true" in order.files and self._true_or_false is None:
+            self._true_or_false = TrueOrFalse(self.ensemble.model)
         requests: dict[str, Request] = {}
         errors: dict[str, str] = {}
         for question in batch:
@@ -169,8 +161,7 @@ class ConfidenceMaker:
         truths: dict[int, float | str] = {}
         if "p_true" in estimators:
             proposed = {n: x.greedy for n, x in enumerate(seen) if isinstance(x.greedy, Answer)}
-            if self._true_or_false is None:
-                self._true_or_false = TrueOrFalse(self.ensemble.model)
+            assert self._true_or_false is not None  # see `make`
             found_true = self._true_or_false.probabilities(
                 [prompts[n][1].wordings[0] for n in proposed],
                 [answer.text for answer in proposed.values()],

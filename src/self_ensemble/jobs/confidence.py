@@ -162,7 +162,7 @@ def estimate_confidence(
     uuids = tuple(question.uuid for question in questions_asked)
     with ExitStack() as closing:
         place = closing.enter_context(place_of(recipe, workers, len(uuids), progress))
-        made_with = of_questions(questions_asked, place.made_with)
+        made_with = of_questions(questions_asked, place.about.made_with)
         files = {
             name: closing.enter_context(
                 ResultFile.open(
@@ -189,7 +189,7 @@ def estimate_confidence(
             {name: file.path for name, file in files.items()},
             question_set.name,
             outcome,
-            place.backend,
+            place.about.backend,
             dict(place.counters),
         )
 
@@ -205,6 +205,10 @@ class _Recipe:
     question_set: QuestionSet
     num_samples: int
     sampling: Sampling
+
+    @property
+    def loads(self) -> str:
+        return self.model.name
 
     def maker(self, progress: Progress) -> ConfidenceMaker:
         loaded = self.model.load(progress)

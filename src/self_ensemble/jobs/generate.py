@@ -110,7 +110,7 @@ def generate(
     with ExitStack() as closing:
         num_questions = len(question_set.questions)
         place = closing.enter_context(place_of(recipe, workers, num_questions, progress))
-        made_with = of_questions(question_set.questions, place.made_with)
+        made_with = of_questions(question_set.questions, place.about.made_with)
         for source in {options.weights, options.own_segment_weights} - {None}:
             require_fitting(
                 str(source), question_set, made_with, output_dir=output_dir, model=late.name
@@ -135,7 +135,7 @@ def generate(
             {name: file.path for name, file in files.items()},
             question_set.name,
             outcome,
-            place.backend,
+            place.about.backend,
             dict(place.counters),
         )
 
@@ -151,6 +151,10 @@ class _Recipe:
     decode: str
     choice: WordingChoice
     question_set: QuestionSet
+
+    @property
+    def loads(self) -> str:
+        return self.model.name
 
     def maker(self, progress: Progress) -> AnswerMaker:
         loaded = self.model.load(progress)

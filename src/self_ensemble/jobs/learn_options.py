@@ -51,6 +51,7 @@ class LearnOptions:
         """
         check_choice("grouping", self.by, ("index", "template"))
         check_choice("chat template setting", self.chat_template, CHAT_TEMPLATE)
+        at_least("--num-paraphrases", self.num_paraphrases, 1)
         at_least("--batch-size", self.batch_size, 1)
         if len(self.choice.chosen()) < 2:
             raise UserError("Got 1 wording, which has all the weight. Give 2 or more.")

@@ -104,7 +104,7 @@ def learn_weights(
     recipe = _Recipe(late, options, replace(question_set, questions=()))
     with ExitStack() as closing:
         place = closing.enter_context(place_of(recipe, workers, len(asked), progress))
-        made_with = _made_with(options, data, of_questions(asked, place.made_with))
+        made_with = _made_with(options, data, of_questions(asked, place.about.made_with))
         with naming_disk_errors(path, option):
             lock = FileLock.acquire(path.with_name(f".{path.stem}.lock"), option)
         closing.enter_context(contextlib.closing(lock))
@@ -132,6 +132,10 @@ class _Recipe:
     model: LateModel
     options: LearnOptions
     question_set: QuestionSet
+
+    @property
+    def loads(self) -> str:
+        return self.model.name
 
     def maker(self, progress: Progress) -> CandidateMaker:
         loaded, question_set = self.model.load(progress), self.question_set

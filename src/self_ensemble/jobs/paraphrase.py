@@ -175,7 +175,7 @@ def paraphrase(
     uuids = [question.uuid for question in asked]
     seconds = None
     with place_of(recipe, workers, len(asked), progress) as place:
-        manifest = Manifest({**place.made_with, **_manifest_fields(data, options)})
+        manifest = Manifest({**place.about.made_with, **_manifest_fields(data, options)})
         with named.open(
             manifest, uuids, overwrite=options.overwrite, repair=options.repair
         ) as file:
@@ -209,6 +209,10 @@ class _Recipe:
     def needs_model(self) -> bool:
         return not self.options.human or self.options.check == "answer"
 
+    @property
+    def loads(self) -> str:
+        return self.model.name if self.needs_model else str(self.options.nli_model)
+
     def maker(self, progress: Progress) -> WordingMaker:
         options = self.options
         model = self.model.load(progress) if self.needs_model else None
@@ -228,13 +232,19 @@ class _Recipe:
         if options.human:
             backend = None if answering is None else answering.engine.backend_name
             pools = partial(human_pools, check=check)
-            return WordingMaker(pools, options.num, False, model, backend, prompt, nli)
+            return WordingMaker(
+                pools=pools, num=options.num, draws=False, model=model, backend=backend,
+                check_prompt=prompt, nli=nli,
+            )  # fmt: skip
         assert model is not None  # `needs_model`
         sampling = Sampling(options.temperature, options.top_p, options.seed)
         rewriter = Rewriter(
             model, num=options.num or 0, tries=options.tries, sampling=sampling, check=check
         )
-        return WordingMaker(rewriter.draw, options.num, True, model, rewriter.backend, prompt, nli)
+        return WordingMaker(
+            pools=rewriter.draw, num=options.num, draws=True, model=model,
+            backend=rewriter.backend, check_prompt=prompt, nli=nli,
+        )  # fmt: skip
 
     def rules(self) -> dict[str, object]:
         return {}

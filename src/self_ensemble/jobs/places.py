@@ -13,7 +13,7 @@ from self_ensemble.jobs.workers.options import Workers
 from self_ensemble.jobs.workers.place import on_workers
 from self_ensemble.questions.schema import Question
 from self_ensemble.running.batches import BatchProgress, Outcome, run_batches
-from self_ensemble.running.making import Maker
+from self_ensemble.running.making import About, Maker
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +23,9 @@ class Here:
     maker: Maker
 
     @property
-    def made_with(self) -> Mapping[str, object]:
-        """What manifests say of the model and the prompt."""
-        return self.maker.made_with
-
-    @property
-    def backend(self) -> str | None:
-        """The attention backend."""
-        return self.maker.backend
+    def about(self) -> About:
+        """What the maker is made of."""
+        return self.maker.about
 
     @property
     def counters(self) -> Mapping[str, int]:
@@ -58,7 +53,7 @@ class Here:
         return run_batches(
             todo,
             run_batch,
-            batch_size=task.batch_size or self.maker.batch_size,
+            batch_size=task.batch_size or self.about.batch_size,
             may_shrink=task.batch_size is None,
             on_batch=on_batch,
             on_shrink=on_shrink,

@@ -7,7 +7,7 @@ from typing import Protocol
 from self_ensemble.jobs.filling import Work
 from self_ensemble.jobs.inputs import LateModel
 from self_ensemble.jobs.progress import Progress
-from self_ensemble.running.making import BatchRows, Maker, Order
+from self_ensemble.running.making import About, BatchRows, Maker, Order
 
 
 class Recipe(Protocol):
@@ -16,6 +16,10 @@ class Recipe(Protocol):
     @property
     def model(self) -> LateModel:
         """Which model, and where it runs."""
+
+    @property
+    def loads(self) -> str:
+        """What takes long to load."""
 
     def maker(self, progress: Progress) -> Maker:
         """Load the model and put the maker together.
@@ -51,12 +55,8 @@ class Place(Protocol):
     """Where makers are: in this process, or with workers."""
 
     @property
-    def made_with(self) -> Mapping[str, object]:
-        """What manifests say of the model and the prompt; the questions are not looked at."""
-
-    @property
-    def backend(self) -> str | None:
-        """The attention backend."""
+    def about(self) -> About:
+        """What the makers are made of."""
 
     @property
     def counters(self) -> Mapping[str, int]:

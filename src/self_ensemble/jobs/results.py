@@ -25,7 +25,7 @@ class Results:
     files: Mapping[str, Path]
     dataset: str
     outcome: Outcome
-    backend: str | None
+    backend: str
     counters: Mapping[str, int]
 
     @property

@@ -10,10 +10,10 @@ from self_ensemble.asking.request import Outcome, Request, Unanswered
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError
 from self_ensemble.questions.schema import Question, QuestionSet
-from self_ensemble.running.batches import BatchProgress, default_batch_size
+from self_ensemble.running.batches import BatchProgress
 from self_ensemble.running.choice import WordingChoice, make_request, original_request
-from self_ensemble.running.made_with import manifest_fields
-from self_ensemble.running.making import BatchRows, FileRows, Order
+from self_ensemble.running.made_with import about
+from self_ensemble.running.making import About, BatchRows, FileRows, Order
 from self_ensemble.running.rows import RowMaker
 
 
@@ -32,19 +32,9 @@ class AnswerMaker:
     question_set: QuestionSet
 
     @property
-    def made_with(self) -> Mapping[str, object]:
-        """What manifests say of the model and the prompt."""
-        return manifest_fields(self.ensemble, self.question_set, {})
-
-    @property
-    def backend(self) -> str:
-        """The attention backend."""
-        return self.ensemble.engine.backend_name
-
-    @property
-    def batch_size(self) -> int:
-        """Questions at once where the user names no number."""
-        return default_batch_size(self.ensemble.model)
+    def about(self) -> About:
+        """What it is made of."""
+        return about(self.ensemble, self.question_set)
 
     @property
     def counters(self) -> Mapping[str, int]:

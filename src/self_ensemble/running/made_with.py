@@ -9,6 +9,8 @@ from self_ensemble.models.identity import identity_of, versions
 from self_ensemble.prompts.tokens import PROMPT_TOKENS
 from self_ensemble.questions.schema import Question, QuestionSet
 from self_ensemble.results.manifest import IDENTITY
+from self_ensemble.running.batches import default_batch_size
+from self_ensemble.running.making import About
 
 # Answers do not depend on these: questions and model are compared by content, wherever they lie.
 MAY_DIFFER = frozenset({"batch_size", "data_source", "paraphrases", "model", "model_revision"})
@@ -18,10 +20,14 @@ MAY_DIFFER = frozenset({"batch_size", "data_source", "paraphrases", "model", "mo
 QUESTIONS = "questions_sha256"
 
 
-def manifest_fields(
-    ensemble: Ensemble, question_set: QuestionSet, options: dict[str, object]
-) -> dict[str, object]:
-    """What a result was made with; a change of any of it is refused on resume."""
+def about(ensemble: Ensemble, question_set: QuestionSet) -> About:
+    """What a maker with an ensemble is made of."""
+    fields = manifest_fields(ensemble, question_set)
+    return About(fields, ensemble.engine.backend_name, default_batch_size(ensemble.model))
+
+
+def manifest_fields(ensemble: Ensemble, question_set: QuestionSet) -> dict[str, object]:
+    """What a result was made with, but for the questions; a change is refused on resume."""
     return {
         "model": ensemble.model.name,
         "model_revision": ensemble.model.revision,
@@ -31,11 +37,9 @@ def manifest_fields(
         "attention": ensemble.engine.backend_name,
         "dataset": question_set.name,
         "data_source": question_set.source,
-        QUESTIONS: questions_sha256(question_set.questions),
         "prompt_tokens": PROMPT_TOKENS,
         "prompt_sha256": sha256_of(ensemble.frame.identity()),
         "prefix": ensemble.frame.prefix_text,
-        **options,
         "versions": versions(ensemble.model),
     }
 

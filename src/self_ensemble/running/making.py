@@ -61,20 +61,27 @@ class Order:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a maker is made of.
+
+    Attributes:
+        made_with: What manifests say of the model and the prompt; not of the questions.
+        backend: The attention backend; empty where no causal model is asked.
+        batch_size: Questions at once where the user names no number.
+    """
+
+    made_with: Mapping[str, object]
+    backend: str
+    batch_size: int
+
+
 class Maker(Protocol):
     """A model that is loaded, and what makes rows with it."""
 
     @property
-    def made_with(self) -> Mapping[str, object]:
-        """What manifests say of the model and the prompt; the questions are not looked at."""
-
-    @property
-    def backend(self) -> str | None:
-        """The attention backend; None where no causal model is asked."""
-
-    @property
-    def batch_size(self) -> int:
-        """Questions at once where the user names no number."""
+    def about(self) -> About:
+        """What it is made of."""
 
     @property
     def counters(self) -> Mapping[str, int]:

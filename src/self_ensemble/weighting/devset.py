@@ -60,12 +60,14 @@ class DevSetRows:
         Raises:
             UserError: No question could be asked.
         """
-        found, left_out = self._found, self._left_out
+        found = self._found
+        # In their order, and not in that in which they came.
+        left_out = {q.uuid: self._left_out[q.uuid] for q in questions if q.uuid in self._left_out}
         if not found and left_out:
             uuid, reason = next(iter(left_out.items()))
             raise UserError(f"No question of the dev set can be asked. Row {uuid!r}: {reason}")
         return DevSet(
             tuple(question for question in questions if question.uuid in found),
             tuple(found[question.uuid] for question in questions if question.uuid in found),
-            {q.uuid: left_out[q.uuid] for q in questions if q.uuid in left_out},
+            left_out,
         )

@@ -11,7 +11,7 @@ from self_ensemble.questions.schema import Question
 from self_ensemble.results.manifest import IDENTITY
 from self_ensemble.running.batches import BatchProgress, default_batch_size
 from self_ensemble.running.made_with import sha256_of
-from self_ensemble.running.making import BatchRows, FileRows, Order
+from self_ensemble.running.making import About, BatchRows, FileRows, Order
 from self_ensemble.wordings.pool import Pool
 from self_ensemble.wordings.rows import paraphrase_row
 from self_ensemble.wordings.styles import STYLES
@@ -20,7 +20,7 @@ from self_ensemble.wordings.styles import STYLES
 WORDINGS = "wordings"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WordingMaker:
     """A maker of wordings.
 
@@ -43,8 +43,33 @@ class WordingMaker:
     nli: Mapping[str, object] | None
 
     @property
-    def made_with(self) -> Mapping[str, object]:
-        """What manifests say of the models and their prompts."""
+    def about(self) -> About:
+        """What it is made of."""
+        batch_size = 16
+        if self.draws and self.model is not None:
+            # Twice: most of a round's samples end early, and the few that go on fill no batch.
+            batch_size = 2 * default_batch_size(self.model)
+        return About(self._made_with(), self.backend or "", batch_size)
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """Nothing is counted."""
+        return {}
+
+    def make(self, batch: Sequence[Question], order: Order) -> BatchRows:
+        """Choose wordings of some questions."""
+        started = time.perf_counter()
+        pools = self.pools(batch)
+        num_errors = sum(pool.error is not None for pool in pools)
+        return self._rows(
+            pools, BatchProgress(len(batch), num_errors, time.perf_counter() - started)
+        )
+
+    def give_up(self, question: Question, reason: str, order: Order) -> BatchRows:
+        """The error row of a question that is not reworded any more."""
+        return self._rows([Pool(question, error=reason)], BatchProgress(1, 1, 0.0))
+
+    def _made_with(self) -> dict[str, object]:
         model = self.model
         return {
             "kind": "paraphrases",
@@ -64,32 +89,6 @@ class WordingMaker:
             "check_prompt_sha256": self.check_prompt,
             "versions": versions(model),
         }
-
-    @property
-    def batch_size(self) -> int:
-        """Questions at once where the user names no number."""
-        if not self.draws or self.model is None:
-            return 16
-        # Twice: most of a round's samples end early, and the few that go on fill no batch.
-        return 2 * default_batch_size(self.model)
-
-    @property
-    def counters(self) -> Mapping[str, int]:
-        """Nothing is counted."""
-        return {}
-
-    def make(self, batch: Sequence[Question], order: Order) -> BatchRows:
-        """Choose wordings of some questions."""
-        started = time.perf_counter()
-        pools = self.pools(batch)
-        num_errors = sum(pool.error is not None for pool in pools)
-        return self._rows(
-            pools, BatchProgress(len(batch), num_errors, time.perf_counter() - started)
-        )
-
-    def give_up(self, question: Question, reason: str, order: Order) -> BatchRows:
-        """The error row of a question that is not reworded any more."""
-        return self._rows([Pool(question, error=reason)], BatchProgress(1, 1, 0.0))
 
     def _rows(self, pools: Sequence[Pool], done: BatchProgress) -> BatchRows:
         rows = [paraphrase_row(pool, self.num) for pool in pools]

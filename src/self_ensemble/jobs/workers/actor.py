@@ -12,7 +12,7 @@ from self_ensemble.errors import UserError, is_out_of_memory
 from self_ensemble.jobs.progress import SILENT
 from self_ensemble.jobs.recipe import Recipe
 from self_ensemble.questions.schema import Question
-from self_ensemble.running.making import BatchRows, Maker, Order
+from self_ensemble.running.making import About, BatchRows, Maker, Order
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,16 +20,12 @@ class Ready:
     """A model is loaded.
 
     Attributes:
-        made_with: What manifests say of the model and the prompt; not of the questions.
+        about: What the maker is made of.
         rules: Code of the user's, by content.
-        backend: The attention backend.
-        batch_size: Questions at once where the user names no number.
     """
 
-    made_with: Mapping[str, object]
+    about: About
     rules: Mapping[str, object]
-    backend: str | None
-    batch_size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +69,13 @@ class Worker:
             recipe: Recipe = pickle.loads(self._recipe)
         except (ImportError, AttributeError) as error:
             return Refused(
-                f"A worker cannot load a rule ({type(error).__name__}: {error}). Have its module "
-                "on every machine, where Python finds it."
+                f"A worker cannot load what the run is made with ({type(error).__name__}: "
+                f"{error}). Have the same self-ensemble, and the modules of your rules, on every "
+                "machine."
             )
         try:
             self._loaded = maker = recipe.maker(SILENT)
-            return Ready(maker.made_with, recipe.rules(), maker.backend, maker.batch_size)
+            return Ready(maker.about, recipe.rules())
         except UserError as error:
             return Refused(str(error))
         except RuntimeError as error:

@@ -11,12 +11,13 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
-from self_ensemble.errors import UserError
+from self_ensemble.errors import UserError, first_line
 from self_ensemble.jobs.workers.heartbeat import (
     PATIENCE_CLUSTER_S,
     PATIENCE_HERE_S,
@@ -35,7 +36,8 @@ ONE_MACHINE = {
     "RAY_worker_niceness": "0",
 }
 # It prints what happens to a node to standard output, where the JSON line goes.
-SILENT = {"RAY_DEDUP_LOGS_SKIP_REGEX": "^"}
+QUIET = {"RAY_DEDUP_LOGS_SKIP_REGEX": "^"}
+KINDS = ("CPU", "GPU")
 # Of the object store: batches and rows are small, and two batches of a worker are on their way.
 STORE_BYTES = 256 << 20
 
@@ -56,10 +58,12 @@ class Cluster(NamedTuple):
     Attributes:
         share: What each worker gets.
         look: Raises a UserError once it has ended.
+        free: Says what it has left.
     """
 
     share: Share
     look: Callable[[], None]
+    free: Callable[[], str]
 
 
 @contextmanager
@@ -78,16 +82,18 @@ def ray_cluster(workers: Workers, num_workers: int, device: str) -> Iterator[Clu
     local = workers.ray == LOCAL
     ray = _imported(local)
     with ExitStack() as closing:
+        patience_s = PATIENCE_CLUSTER_S
         with _refusal_if_it_fails(workers.ray):
             if not ray.is_initialized():
                 folder = closing.enter_context(own_folder()) if local else None
+                if local:
+                    patience_s = PATIENCE_HERE_S
                 closing.callback(_end, ray)
                 with _own_signals():
                     _start(ray, workers, num_workers, folder)
             share = _share(ray, workers, num_workers, device, local)
-            patience_s = PATIENCE_HERE_S if local else PATIENCE_CLUSTER_S
             look = heartbeat(_head(ray), _node(ray), patience_s)
-        yield Cluster(share, look)
+        yield Cluster(share, look, partial(_free, ray))
 
 
 @contextmanager
@@ -97,8 +103,7 @@ def _refusal_if_it_fails(where: str) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:  # Ray raises that very class.
-        lines = str(error).strip().splitlines()
-        reason = lines[0] if lines else type(error).__name__
+        reason = first_line(error)
         if where == LOCAL:
             raise UserError(
                 f"Ray does not start on this machine ({reason}). It waits for half a minute, and "
@@ -116,6 +121,12 @@ def _end(ray: ModuleType) -> None:
         ray.shutdown()
 
 
+def _free(ray: ModuleType) -> str:
+    there, free = ray.cluster_resources(), ray.available_resources()
+    of_each = [f"{free.get(kind, 0):g} of {there.get(kind, 0):g} {kind}s" for kind in KINDS]
+    return f"free are {' and '.join(of_each)}"
+
+
 def _head(ray: ModuleType) -> Address:
     """Where the cluster's head listens."""
     host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
@@ -130,7 +141,7 @@ def _node(ray: ModuleType) -> Address:
 
 
 def _imported(local: bool) -> ModuleType:
-    for name, value in {**SILENT, **(ONE_MACHINE if local else {})}.items():
+    for name, value in {**QUIET, **(ONE_MACHINE if local else {})}.items():
         os.environ.setdefault(name, value)
     with _own_signals():
         try:

@@ -12,8 +12,9 @@ from self_ensemble.jobs.recipe import Task
 from self_ensemble.jobs.workers.actor import Made, Ready, Refused, TooLarge
 from self_ensemble.jobs.workers.batch_queue import Batch, BatchQueue, after_death
 from self_ensemble.jobs.workers.pool import Died, Landed, Pool
-from self_ensemble.results.interrupt import Interruption, finish_batch_on_signal
+from self_ensemble.results.interrupt import finish_batch_on_signal
 from self_ensemble.running.batches import BatchProgress, Outcome
+from self_ensemble.running.making import BatchRows
 
 
 @dataclass(slots=True)
@@ -38,6 +39,7 @@ class Drive:
     _num_answered: int = field(default=0, init=False)
     # Why no more is handed out; what others are working on is waited for and kept.
     _refusal: UserError | None = field(default=None, init=False)
+    _full: bool = field(default=False, init=False)
 
     def run(self) -> Outcome:
         """Go on until the questions are done.
@@ -48,26 +50,27 @@ class Drive:
         """
         started = time.perf_counter()
         with finish_batch_on_signal() as interruption:
-            while not self._done(interruption):
+            while True:
+                ending = self._refusal is not None or interruption.received is not None
+                if ending:
+                    self.pool.drop_waiting()
+                else:
+                    self._hand_out()
+                # With all workers being replaced none has a batch, and there may be one left.
+                if not self.pool.busy and (ending or self.queue.empty):
+                    break
                 try:
                     landed = self.pool.landed()
                 except UserError as error:
-                    raise self._refusal or error from None
+                    self._refusal = self._refusal or error
+                    break
                 if landed is not None:
                     self._take_in(landed)
-            if self._refusal is not None:
-                raise self._refusal
             if interruption.received is not None:
                 raise Stopped(interruption.exit_code)
+            if self._refusal is not None:
+                raise self._refusal
         return Outcome(self._num_answered, time.perf_counter() - started)
-
-    def _done(self, interruption: Interruption) -> bool:
-        if self._refusal is not None or interruption.received is not None:
-            self.pool.drop_waiting()
-            return not self.pool.busy
-        self._hand_out()
-        # With all workers being replaced none has a batch, and there may be one to hand out.
-        return not self.pool.busy and self.queue.empty
 
     def _hand_out(self) -> None:
         while (member := self.pool.free()) is not None:
@@ -85,8 +88,10 @@ class Drive:
         member, batch, result = landed
         try:
             match result:
+                case Made() if self._full:
+                    pass
                 case Made():
-                    self.task.put(result.rows)
+                    self._put(result.rows)
                     member.counters = dict(result.counters)
                     done = result.rows.progress
                     self._num_answered += done.num_questions - done.num_errors
@@ -106,8 +111,16 @@ class Drive:
         except UserError as refusal:
             self._refusal = self._refusal or refusal
 
+    def _put(self, rows: BatchRows) -> None:
+        try:
+            self.task.put(rows)
+        except UserError:
+            # What takes the rows has ended the run; it is given no more.
+            self._full = True
+            raise
+
     def _shrink(self, batch: Batch) -> None:
-        size: int = len(batch.questions)
+        size = len(batch.questions)
         if self.task.batch_size is not None or size == 1:
             raise UserError(
                 f"{size} questions at once do not fit into memory. What is done is kept; use a "

@@ -26,10 +26,11 @@ def heartbeat(head: Address, node: Address, patience_s: float) -> Callable[[], N
         node: Which this process is on, and which is nobody's once it has ended.
         patience_s: How long the head may take no connection.
     """
-    well = looked = time.monotonic()
+    looked = time.monotonic()
+    gone_since: float | None = None
 
     def look() -> None:
-        nonlocal well, looked
+        nonlocal looked, gone_since
         if _refuses(node):
             raise _ended(node)
         now = time.monotonic()
@@ -37,8 +38,11 @@ def heartbeat(head: Address, node: Address, patience_s: float) -> Callable[[], N
             return
         looked = now
         if _listens(head):
-            well = now
-        elif now - well > patience_s:
+            gone_since = None
+        elif gone_since is None:
+            # Not before: the driver may have looked long ago.
+            gone_since = now
+        elif now - gone_since >= patience_s:
             raise _ended(head)
 
     return look

@@ -35,6 +35,11 @@ class Workers:
         Raises:
             UserError: A number is too small.
         """
+        if self.ray.startswith("ray://"):
+            raise UserError(
+                f"Got --ray {self.ray}. Give the head as host:port, on a machine of the "
+                "cluster; Ray's client mode is not for runs that write where they are started."
+            )
         if self.num_workers < 1:
             raise UserError(f"Got {self.num_workers} workers. Give 1 or more.")
         if self.max_worker_restarts < 0:

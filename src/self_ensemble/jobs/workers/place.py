@@ -22,6 +22,7 @@ from self_ensemble.questions.schema import Question
 from self_ensemble.results.manifest import Manifest, described, differences
 from self_ensemble.running.batches import BatchProgress, Outcome
 from self_ensemble.running.made_with import MAY_DIFFER
+from self_ensemble.running.making import About
 
 if TYPE_CHECKING:
     from self_ensemble.jobs.workers.pool import Pool
@@ -40,14 +41,9 @@ class OnWorkers:
     ready: Ready
 
     @property
-    def made_with(self) -> Mapping[str, object]:
-        """What manifests say of the model and the prompt."""
-        return self.ready.made_with
-
-    @property
-    def backend(self) -> str | None:
-        """The attention backend."""
-        return self.ready.backend
+    def about(self) -> About:
+        """What the makers are made of."""
+        return self.ready.about
 
     @property
     def counters(self) -> Mapping[str, int]:
@@ -71,7 +67,7 @@ class OnWorkers:
     ) -> Outcome:
         from self_ensemble.jobs.workers.driving import Drive
 
-        queue = BatchQueue(todo, task.batch_size or self.ready.batch_size)
+        queue = BatchQueue(todo, task.batch_size or self.about.batch_size)
         return Drive(self.pool, task, queue, self.accept, on_batch, on_shrink).run()
 
     def accept(self, ready: Ready) -> None:
@@ -81,7 +77,7 @@ class OnWorkers:
             UserError: Its model, its prompt or the user's code differs.
         """
         first, other = (
-            Manifest({**one.made_with, "rules": one.rules}) for one in (self.ready, ready)
+            Manifest({**one.about.made_with, "rules": one.rules}) for one in (self.ready, ready)
         )
         changed = differences(first, other, MAY_DIFFER)
         if changed:
@@ -125,12 +121,12 @@ def on_workers(
             batch_timeout=workers.batch_timeout,
             look=cluster.look,
             on_wait=lambda number: progress.warn(
-                f"{number} of {num_workers} workers wait for a place in the cluster. Each needs "
-                f"{share}."
+                f"{number} of {num_workers} workers have not started yet. Each needs {share}; "
+                f"{cluster.free()}."
             ),
         )
         try:
-            with progress.loading(recipe.model.name):
+            with progress.loading(recipe.loads):
                 ready = first_ready(pool)
             found = OnWorkers(pool, ready)
             # The driver's own rules are what the manifest says.
@@ -147,7 +143,7 @@ def _pickled(recipe: Recipe) -> bytes:
         found: bytes = cloudpickle.dumps(recipe)
     except (TypeError, AttributeError, pickle.PicklingError) as error:
         raise UserError(
-            f"A fusion rule cannot be sent to workers ({error}). Give one that a module holds, or "
-            "leave workers out."
+            f"What the run is made with cannot be sent to workers ({error}). Have a module hold "
+            "your fusion rules, or leave workers out."
         ) from error
     return found

@@ -20,7 +20,7 @@ from ray.exceptions import (
     WorkerCrashedError,
 )
 
-from self_ensemble.errors import UserError
+from self_ensemble.errors import UserError, first_line
 from self_ensemble.jobs.workers.batch_queue import Batch
 
 # One that is worked on, and one that waits, so that a worker never waits for the driver.
@@ -29,8 +29,8 @@ MOST_IN_FLIGHT = 2
 POLL_S = 0.25
 # The last one: Ray's own monitor kills a worker before the machine is out of memory.
 DEATHS = (RayActorError, WorkerCrashedError, NodeDiedError, ObjectLostError, OutOfMemoryError)
-# After so long it is told that workers have no place; those that have one may load for longer.
-WAIT_S = 30.0
+# After so long it is told that workers have not started; those that have may load for longer.
+WAIT_S = 60.0
 
 
 @dataclass(slots=True)
@@ -93,7 +93,7 @@ class Pool:
             max_restarts: How many that died are replaced.
             batch_timeout: Seconds after which a worker with a batch counts as dead.
             look: Raises a UserError once Ray has ended.
-            on_wait: Is told how many workers have waited long for a place, once.
+            on_wait: Is told how many workers have not started for long, once.
         """
         self._start = start
         self._restarts_left = max_restarts
@@ -101,6 +101,7 @@ class Pool:
         self._look = look
         self._on_wait = on_wait
         self._told_of_waiting = False
+        self._ending = False
         self.members: list[Member] = []
         self.counters_of_dead: list[dict[str, int]] = []
         for _ in range(num_workers):
@@ -132,7 +133,8 @@ class Pool:
         member.calls.append((call, batch))
 
     def drop_waiting(self) -> None:
-        """Wait no longer for what nobody has begun with."""
+        """Wait no longer for what nobody has begun with, and start no more workers."""
+        self._ending = True
         for member in self.members:
             while len(member.calls) > 1:
                 member.calls.pop()
@@ -153,13 +155,13 @@ class Pool:
         if not done:
             self._tell_of_waiting()
             return self._overdue()
-        member = by_call[done[0]]
         # Without a node, and its store, the next line may end this process.
         self._look()
+        member = by_call[done[0]]
         try:
             result = ray.get(done[0])
         except DEATHS as error:
-            return self._bury(member, _first_line(error))
+            return self._bury(member, first_line(error))
         except RayTaskError:
             raise
         except (RayError, OSError) as error:
@@ -179,7 +181,7 @@ class Pool:
         self.members.append(Member(actor, actor.__ray_ready__.remote(), calls))
 
     def _tell_of_waiting(self) -> None:
-        """A cluster may have no place for a worker, now or ever."""
+        """A cluster may have no place for a worker, now or ever, and nothing else tells of it."""
         latest = time.monotonic() - WAIT_S
         late = [one.placed for one in self.members if _is_loading(one) and one.since < latest]
         if not late or self._told_of_waiting:
@@ -204,7 +206,9 @@ class Pool:
         self.members.remove(member)
         self.counters_of_dead.append(member.counters)
         (_, batch), *rest = member.calls
-        if self._restarts_left:
+        if self._ending:
+            pass
+        elif self._restarts_left:
             self._restarts_left -= 1
             self._add()
         elif not self.members:
@@ -223,11 +227,6 @@ def _is_loading(member: Member) -> bool:
 
 def _given_up(error: Exception) -> UserError:
     return UserError(
-        f"Ray gives up ({_first_line(error)}). What was done is kept; run the same command again "
+        f"Ray gives up ({first_line(error)}). What was done is kept; run the same command again "
         "to go on."
     )
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

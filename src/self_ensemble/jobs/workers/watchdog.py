@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,11 +20,12 @@ from tempfile import gettempdir, mkdtemp
 
 import psutil
 
-# Paths of sockets end at 107 characters, and Ray adds 62.
-LONGEST = 30
+# Paths of sockets end at 103 characters (macOS), of which Ray takes 64 and the folder's name 16.
+LONGEST = 23
 # So long nothing may be found before it is taken for the end: processes may be starting.
 SURE_AFTER_S = 1.0
 PATIENCE_S = 20.0
+LOOK_EVERY_S = 0.1
 
 
 @contextmanager
@@ -32,7 +34,7 @@ def own_folder() -> Iterator[Path]:
 
     When the block ends, and when this process does, however that happens.
     """
-    place = gettempdir()
+    place = str(Path(gettempdir()).resolve())
     folder = Path(mkdtemp(prefix="se-ray-", dir=place if len(place) <= LONGEST else "/tmp"))
     watchdog = subprocess.Popen(
         [sys.executable, __file__, str(folder)],
@@ -55,22 +57,22 @@ def own_folder() -> Iterator[Path]:
 
 def end_all(folder: Path, but: psutil.Process | None = None) -> None:
     """Kill all processes that have files of a folder open, but for one, and remove it."""
-    waited = 0.0
-    while waited < PATIENCE_S:
-        found = [process for process in users_of(folder) if process != but]
-        for process in found:
-            with suppress(psutil.Error):
-                process.kill()
-        psutil.wait_procs(found, timeout=SURE_AFTER_S)
-        waited += SURE_AFTER_S
-        if not found:
-            break
+    begun = seen = time.monotonic()
+    while (now := time.monotonic()) - begun < PATIENCE_S and now - seen < SURE_AFTER_S:
+        for process in users_of(folder):
+            if process != but:
+                seen = now
+                with suppress(psutil.Error):
+                    process.kill()
+        time.sleep(LOOK_EVERY_S)
     shutil.rmtree(folder, ignore_errors=True)
 
 
 def users_of(folder: Path) -> list[psutil.Process]:
     """The processes that have a file of the folder open."""
     found = []
+    # As the system tells what is open.
+    folder = folder.resolve()
     for process in psutil.process_iter():
         with suppress(psutil.Error):
             if any(Path(file.path).is_relative_to(folder) for file in process.open_files()):

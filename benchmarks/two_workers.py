@@ -64,6 +64,11 @@ class Asked:
         )
         return AnswerMaker(ensemble, WordingChoice(), asked)
 
+    @property
+    def loads(self) -> str:
+        """The model."""
+        return self.model.name
+
     def rules(self) -> Mapping[str, object]:
         """None of the user's."""
         return {}

@@ -14,6 +14,8 @@ from self_ensemble.results.disk import read_table
 from tests.cli.commands import many_question_rows, question_rows
 
 pytestmark = pytest.mark.usefixtures("ray_here")
+# Questions here take hundredths of a second.
+TIMEOUT_S = 3.0
 METHODS = ["flex_attention", "avg", "per_prompt"]
 LETHAL = """
 import os
@@ -29,6 +31,16 @@ def rule(logits, weights):
         if ONCE:
             Path(ONCE).touch()
         os.kill(os.getpid(), signal.SIGKILL)
+    return logits.mean(dim=-2)
+"""
+
+HANGING = """
+import time
+
+
+def rule(logits, weights):
+    if bool((weights[:, 1] < 0.01).any()):
+        time.sleep(60)
     return logits.mean(dim=-2)
 """
 
@@ -214,6 +226,27 @@ def test_a_question_that_kills_whoever_takes_it_is_an_error_row_and_the_run_goes
     assert [row["uuid"] for row in found.rows(rule)] == [f"q{n}" for n in range(10)]
     assert "killed its worker" in found.rows(rule)[9]["error"]
     assert all(row["prediction"] is not None for row in found.rows(rule)[:9])
+    assert workers_left() == []
+
+
+def test_a_question_that_hangs_goes_to_another_worker_and_if_it_hangs_there_is_an_error_row(
+    tmp_path, tiny_folder, monkeypatch
+) -> None:
+    (tmp_path / "hanging.py").write_text(HANGING)
+    monkeypatch.syspath_prepend(tmp_path)
+    found = se.generate(
+        lethal_rows("q1")[:3],
+        model=tiny_folder,
+        methods=["avg", "hanging:rule"],
+        output_dir=tmp_path,
+        options=options(weights="trust", batch_size=1),
+        workers=se.Workers(2, cpus_per_worker=1, batch_timeout=TIMEOUT_S, max_worker_restarts=1),
+    )
+    assert found.failed == {"q1"}
+    answers = found.rows("hanging:rule")
+    assert [row["uuid"] for row in answers] == ["q0", "q1", "q2"]
+    # Alone: two workers had it.
+    assert "its worker, alone: It took more than 3 s." in answers[1]["error"]
     assert workers_left() == []
 
 

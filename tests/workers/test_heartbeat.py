@@ -3,6 +3,7 @@
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -120,3 +121,15 @@ def test_a_ray_that_does_not_start_is_one_line(where, line, monkeypatch) -> None
     monkeypatch.setattr(ray, "init", init)
     with pytest.raises(UserError, match=line), ray_cluster(Workers(1, ray=where), 1, "cpu"):
         pass
+
+
+def test_a_head_that_never_answers_is_not_waited_for() -> None:
+    forever = threading.Event()
+    try:
+        with pytest.raises(UserError, match=r"its head has not answered for 0\.1 s"):
+            heart.within(0.1, forever.wait)
+    finally:
+        forever.set()
+    assert heart.within(5, lambda: "here") == "here"
+    with pytest.raises(KeyError):
+        heart.within(5, lambda: {}["gone"])

@@ -78,5 +78,5 @@ def test_a_folder_behind_a_link_is_the_folder(tmp_path) -> None:
     (tmp_path / "link").symlink_to("real")
     process = holder(tmp_path / "real" / "log")
     end_all(tmp_path / "link")
-    process.wait(timeout=5)
+    assert process.wait(timeout=5) is not None
     process.communicate()

@@ -19,10 +19,12 @@ from typing import NamedTuple
 
 from self_ensemble.errors import UserError, first_line
 from self_ensemble.jobs.workers.heartbeat import (
+    ANSWER_S,
     PATIENCE_CLUSTER_S,
     PATIENCE_HERE_S,
     Address,
     heartbeat,
+    within,
 )
 from self_ensemble.jobs.workers.options import LOCAL, Workers
 from self_ensemble.jobs.workers.watchdog import own_folder
@@ -91,8 +93,9 @@ def ray_cluster(workers: Workers, num_workers: int, device: str) -> Iterator[Clu
                 closing.callback(_end, ray)
                 with _own_signals():
                     _start(ray, workers, num_workers, folder)
-            share = _share(ray, workers, num_workers, device, local)
-            look = heartbeat(_head(ray), _node(ray), patience_s)
+            head, node, resources = within(ANSWER_S, lambda: _seen(ray))
+            share = _share(resources.get("GPU", 0.0), workers, num_workers, device, local)
+        look = heartbeat(head, node, patience_s)
         yield Cluster(share, look, partial(_free, ray))
 
 
@@ -122,9 +125,14 @@ def _end(ray: ModuleType) -> None:
 
 
 def _free(ray: ModuleType) -> str:
-    there, free = ray.cluster_resources(), ray.available_resources()
+    there, free = within(ANSWER_S, lambda: (ray.cluster_resources(), ray.available_resources()))
     of_each = [f"{free.get(kind, 0):g} of {there.get(kind, 0):g} {kind}s" for kind in KINDS]
     return f"free are {' and '.join(of_each)}"
+
+
+def _seen(ray: ModuleType) -> tuple[Address, Address, dict[str, float]]:
+    """Where the head and this process's node listen, and what the cluster has."""
+    return _head(ray), _node(ray), ray.cluster_resources()
 
 
 def _head(ray: ModuleType) -> Address:
@@ -191,8 +199,8 @@ def _start(ray: ModuleType, workers: Workers, num_workers: int, folder: Path | N
     ray.init(address=workers.ray, log_to_driver=False, logging_level="ERROR")
 
 
-def _share(ray: ModuleType, workers: Workers, num_workers: int, device: str, local: bool) -> Share:
-    there = ray.cluster_resources().get("GPU", 0.0)
+def _share(there: float, workers: Workers, num_workers: int, device: str, local: bool) -> Share:
+    """What each worker gets, of a cluster with so many GPUs."""
     gpus = workers.gpus_per_worker
     if gpus is None:
         gpus = 1.0 if there and device != "cpu" else 0.0

@@ -5,9 +5,12 @@ own; without the node that the process is on, it ends it without a word as soon 
 fetched from the node's store. So both are looked at before that.
 """
 
+import queue
 import socket
+import threading
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 from self_ensemble.errors import UserError
 
@@ -16,6 +19,10 @@ EVERY_S = 1.0
 # Here nobody starts it again; on a cluster the head may come back.
 PATIENCE_HERE_S = 2.0
 PATIENCE_CLUSTER_S = 40.0
+# The head answers at once, unless its machine is very busy.
+ANSWER_S = 30.0
+
+T = TypeVar("T")
 
 
 def heartbeat(head: Address, node: Address, patience_s: float) -> Callable[[], None]:
@@ -46,6 +53,34 @@ def heartbeat(head: Address, node: Address, patience_s: float) -> Callable[[], N
             raise _ended(head)
 
     return look
+
+
+def within(seconds: float, ask: Callable[[], T]) -> T:
+    """Ask Ray's head something, which would wait for ever for one that has ended.
+
+    Raises:
+        UserError: It does not answer in time.
+        Exception: As `ask`.
+    """
+    answers: queue.SimpleQueue[T | BaseException] = queue.SimpleQueue()
+
+    def wait() -> None:
+        try:
+            answers.put(ask())
+        except BaseException as error:  # noqa: BLE001 - raised below, in the other thread
+            answers.put(error)
+
+    threading.Thread(target=wait, daemon=True).start()
+    try:
+        answer = answers.get(timeout=seconds)
+    except queue.Empty:
+        raise UserError(
+            f"Ray has ended: its head has not answered for {seconds:g} s. What was done is kept; "
+            "run the same command again to go on."
+        ) from None
+    if isinstance(answer, BaseException):
+        raise answer
+    return answer
 
 
 def _refuses(address: Address) -> bool:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 from self_ensemble.asking.request import Settings
@@ -11,7 +10,6 @@ from self_ensemble.confidence.estimators import ESTIMATORS
 from self_ensemble.confidence.maker import ConfidenceMaker
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError, at_least
-from self_ensemble.jobs.filling import fill, leave_out_finished
 from self_ensemble.jobs.inputs import (
     CHAT_TEMPLATE,
     Data,
@@ -21,9 +19,8 @@ from self_ensemble.jobs.inputs import (
     check_choice,
     prompt_frame,
 )
-from self_ensemble.jobs.places import place_of
+from self_ensemble.jobs.places import fill_from, place_of
 from self_ensemble.jobs.progress import SILENT, Progress
-from self_ensemble.jobs.recipe import Task
 from self_ensemble.jobs.results import Results
 from self_ensemble.jobs.workers.options import Workers
 from self_ensemble.models.aliases import DEFAULT_MODEL
@@ -35,9 +32,8 @@ from self_ensemble.results.plan import RowPlan
 from self_ensemble.results.schema import CONFIDENCE_SCHEMA
 from self_ensemble.results.store import ResultFile
 from self_ensemble.running.choice import WordingChoice, fewest_wordings_message
-from self_ensemble.running.finite_rows import held_back
 from self_ensemble.running.made_with import MAY_DIFFER, of_questions
-from self_ensemble.running.making import Order, append_rows
+from self_ensemble.running.making import Order
 from self_ensemble.walking.choose import Sampling
 
 
@@ -176,21 +172,14 @@ def estimate_confidence(
             )
             for name in names
         }
-        unfinished = leave_out_finished(files, progress)
-        put = partial(append_rows, files=held_back(unfinished, len(uuids)))
-        outcome = fill(
-            unfinished.values(),
-            questions_asked,
-            place.work(Task(Order(tuple(unfinished)), put, options.batch_size)),
+        return fill_from(
+            place,
+            files,
+            question_set,
+            Order(tuple(files)),
+            batch_size=options.batch_size,
             progress=progress,
             doing="exploring",
-        )
-        return Results(
-            {name: file.path for name, file in files.items()},
-            question_set.name,
-            outcome,
-            place.about.backend,
-            dict(place.counters),
         )
 
 

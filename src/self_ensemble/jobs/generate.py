@@ -4,7 +4,6 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, fields, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,12 +12,10 @@ from self_ensemble.asking.request import Settings
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError
 from self_ensemble.identity.values import code_identity
-from self_ensemble.jobs.filling import fill, leave_out_finished
 from self_ensemble.jobs.generate_options import FUSED_ONLY, STANDARD, GenerateOptions
 from self_ensemble.jobs.inputs import Data, LateModel, Model, Questions, prompt_frame
-from self_ensemble.jobs.places import place_of
+from self_ensemble.jobs.places import fill_from, place_of
 from self_ensemble.jobs.progress import SILENT, Progress
-from self_ensemble.jobs.recipe import Task
 from self_ensemble.jobs.results import Results
 from self_ensemble.jobs.workers.options import Workers
 from self_ensemble.models.aliases import DEFAULT_MODEL
@@ -29,9 +26,8 @@ from self_ensemble.results.paths import result_folder, result_path
 from self_ensemble.results.store import ResultFile
 from self_ensemble.running.answers import AnswerMaker
 from self_ensemble.running.choice import Weights, WordingChoice, fewest_wordings_message
-from self_ensemble.running.finite_rows import held_back
 from self_ensemble.running.made_with import MAY_DIFFER, of_questions, sha256_of
-from self_ensemble.running.making import Order, append_rows
+from self_ensemble.running.making import Order
 from self_ensemble.running.rows import row_plan
 from self_ensemble.walking.choose import Sampling
 from self_ensemble.walking.user_rule import own_function
@@ -121,22 +117,14 @@ def generate(
             )
             for method in job.methods
         }
-        unfinished = leave_out_finished(files, progress)
-        put = partial(append_rows, files=held_back(unfinished, num_questions))
-        order = Order(tuple(unfinished), weights, segment_weights)
-        outcome = fill(
-            unfinished.values(),
-            question_set.questions,
-            place.work(Task(order, put, options.batch_size)),
+        return fill_from(
+            place,
+            files,
+            question_set,
+            Order(tuple(files), weights, segment_weights),
+            batch_size=options.batch_size,
             progress=progress,
             doing="answering",
-        )
-        return Results(
-            {name: file.path for name, file in files.items()},
-            question_set.name,
-            outcome,
-            place.about.backend,
-            dict(place.counters),
         )
 
 

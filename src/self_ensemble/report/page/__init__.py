@@ -1,0 +1,1 @@
+"""Self-contained HTML pages: one look, no network, nothing of a user's text that could run."""

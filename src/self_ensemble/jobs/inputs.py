@@ -7,7 +7,12 @@ from pathlib import Path
 from self_ensemble.errors import UserError, unknown_name
 from self_ensemble.jobs.progress import Progress
 from self_ensemble.models.aliases import DEFAULT_MODEL
-from self_ensemble.models.load import LoadedModel, load_model
+from self_ensemble.models.load import (
+    LoadedModel,
+    ModelWithoutWeights,
+    load_model,
+    load_without_weights,
+)
 from self_ensemble.prompts.build import chat_frame, plain_frame
 from self_ensemble.prompts.frame import PromptFrame
 from self_ensemble.questions.files import questions_from_rows
@@ -94,6 +99,16 @@ class ModelOptions:
         progress.loaded(model)
         return model
 
+    def load_without_weights(self) -> ModelWithoutWeights:
+        """Load what prompts need; device, type and attention have no part in it.
+
+        Raises:
+            UserError: As `load_without_weights`.
+        """
+        return load_without_weights(
+            self.model, trust_remote_code=self.trust_remote_code, aliases=self.aliases
+        )
+
 
 # A name or path, options, the questions themselves, or rows as a file holds them.
 Questions = str | Path | DataOptions | QuestionSet | Iterable[Mapping[str, object]]
@@ -165,7 +180,9 @@ class LateModel:
         return self.given if isinstance(self.given, LoadedModel) else self.given.load(progress)
 
 
-def prompt_frame(chat_template: str, model: LoadedModel, question_set: QuestionSet) -> PromptFrame:
+def prompt_frame(
+    chat_template: str, model: LoadedModel | ModelWithoutWeights, question_set: QuestionSet
+) -> PromptFrame:
     """The prompt of a data set, plain or in the model's chat template."""
     if uses_chat_template(chat_template, model):
         return chat_frame(model.tokenizer, question_set.instruction, question_set.shots)
@@ -174,7 +191,7 @@ def prompt_frame(chat_template: str, model: LoadedModel, question_set: QuestionS
     )
 
 
-def uses_chat_template(chat_template: str, model: LoadedModel) -> bool:
+def uses_chat_template(chat_template: str, model: LoadedModel | ModelWithoutWeights) -> bool:
     """Whether "auto", "on" or "off" means the chat template, of this model."""
     return chat_template == "on" or (chat_template == "auto" and model.has_chat_template)
 

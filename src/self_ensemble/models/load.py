@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from self_ensemble.errors import UserError
@@ -63,6 +63,48 @@ class LoadedModel:
     has_chat_template: bool
     context_length: int | None
     files: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelWithoutWeights:
+    """What prompts need of a model: enough to lay a question out, not to ask it.
+
+    Attributes:
+        name: What it is called in tables and result folders.
+        config: Its configuration.
+        tokenizer: Its tokenizer.
+        has_chat_template: Whether the tokenizer knows how a conversation is written.
+    """
+
+    name: str
+    config: PreTrainedConfig
+    tokenizer: PreTrainedTokenizerBase
+    has_chat_template: bool
+
+
+def load_without_weights(
+    name: str = DEFAULT_MODEL, *, trust_remote_code: bool = False, aliases: Path | None = None
+) -> ModelWithoutWeights:
+    """Load a model's configuration and tokenizer; no weight is downloaded or loaded.
+
+    Args:
+        name: Alias, hub id "owner/name", folder, or .gguf file.
+        trust_remote_code: Whether Python code that comes with the model may run.
+        aliases: TOML file with the user's own aliases.
+
+    Raises:
+        UserError: The model cannot be found, is not supported, or cannot be read.
+    """
+    source = resolve(name, aliases)
+    files = _settings(source, None, trust_remote_code)
+    if files.gguf is not None and (files.folder / files.gguf).is_file():
+        # A copy that is there is read twenty times faster; none is made, for it has the weights.
+        folder = unpacked_folder(files.folder / files.gguf)
+        files = ModelFiles(folder) if folder is not None and is_whole(folder) else files
+    config = load_config(files, source.name, trust_remote_code)
+    check_supported(config, files, source.name, trust_remote_code)
+    tokenizer = load_tokenizer(files, source.name, trust_remote_code)
+    return ModelWithoutWeights(source.name, config, tokenizer, bool(tokenizer.chat_template))
 
 
 def load_model(

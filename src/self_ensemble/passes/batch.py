@@ -11,12 +11,13 @@ from torch import Tensor
 from transformers import PreTrainedConfig
 
 from self_ensemble.errors import UserError
-from self_ensemble.packing.visibility import NEVER, FlatTokens, dense_bias
+from self_ensemble.packing.visibility import NEVER, dense_bias
 from self_ensemble.passes.cache import RowCache, rank_within
 from self_ensemble.passes.current_pass import going_on
 from self_ensemble.passes.engine import Engine
+from self_ensemble.passes.flat_row import flat_row
 from self_ensemble.passes.kept_logits import KeptLogits
-from self_ensemble.passes.lengths import flat_bucket, rounded_length
+from self_ensemble.passes.lengths import rounded_length
 from self_ensemble.passes.memory import check_fits, pass_bytes, scores_bytes
 from self_ensemble.passes.packed_pass import PackedPass
 
@@ -186,19 +187,17 @@ class Batch:
     def _flat_pass(
         self, packed: PackedPass, token_ids: Tensor, groups: Tensor, positions: Tensor
     ) -> tuple[Tensor, Tensor]:
-        more = flat_bucket(len(token_ids)) - len(token_ids)
+        packed.flat = flat_row(
+            self.bias_BGG, packed.rows_T, groups, positions,
+            padding_group=self.padding_group,
+            prefix_length=self.cache.prefix[0][0].shape[0] if self.cache.prefix else 0,
+        )  # fmt: skip
+        positions = packed.flat.query_position_T
+        more = len(positions) - len(token_ids)
         self.engine.counters.padding_tokens += more
-        pad = torch.nn.functional.pad
-        positions = pad(positions, (0, more))
-        packed.flat = FlatTokens(
-            self.bias_BGG,
-            pad(packed.rows_T, (0, more)),
-            pad(groups, (0, more), value=self.padding_group),
-            positions,
-            self.cache.prefix[0][0].shape[0] if self.cache.prefix else 0,
-        )
         # A token of this pass: padding lies in a block of the others', and 0 x nan is nan.
-        return pad(token_ids, (0, more), value=int(token_ids[0])), positions
+        filler = int(token_ids[0])
+        return torch.nn.functional.pad(token_ids, (0, more), value=filler), positions
 
     def _forward(
         self,

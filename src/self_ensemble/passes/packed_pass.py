@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.nn.attention.flex_attention import BlockMask, create_block_mask
+from torch.nn.attention.flex_attention import BlockMask
 
 from self_ensemble.errors import UserError
 from self_ensemble.packing.visibility import NEVER, FlatTokens, ScoreMod, within_window
 from self_ensemble.passes.cache import Layers
 from self_ensemble.passes.current_pass import Backend
+from self_ensemble.passes.flat_row import row_block_mask
 from self_ensemble.passes.partial_attention import HIDDEN
 
 # Share of real work in padded rows below which a CPU does better without: measured, a call by
@@ -179,13 +180,11 @@ class PackedPass:
         made = (window, softcap, query.device)
         if made not in self._made:
             assert self.flat is not None
-            mask_mod, score_mod = self.flat.to(query.device).mods(window, softcap)
-            block_mask = create_block_mask(
-                mask_mod, None, None, query.shape[2], key.shape[2], device=str(query.device)
-            )
-            self._made[made] = (block_mask, score_mod)
-        found: tuple[BlockMask, ScoreMod] = self._made[made]
-        return found
+            found = row_block_mask(self.flat.to(query.device), window, softcap)
+            assert found[0].seq_lengths == (query.shape[2], key.shape[2])
+            self._made[made] = found
+        kept: tuple[BlockMask, ScoreMod] = self._made[made]
+        return kept
 
     def places(self, device: torch.device) -> tuple[Tensor, Tensor]:
         """Question and column of each query, on the device of the layer that asks.

@@ -48,6 +48,25 @@ def test_every_method_knows_the_capital_of_france(model, few_shot) -> None:
     )
 
 
+def test_a_trace_of_every_method_has_the_runs_own_tokens(model, few_shot) -> None:
+    ensemble = Ensemble(model, list(KINDS), frame=few_shot)
+    asked = load_questions("demo", max_samples=12).questions[11]
+    request = Request(asked.uuid, asked.wordings[:5], weights=(0.2, 0.5, 0.1, 0.1, 0.1))
+    answers = ensemble.run([request])
+    trace = ensemble.trace(request, accepted=asked.answers)
+    assert len({answers[method][0].text for method in KINDS}) > 1
+    for traced in trace.methods:
+        (answer,) = answers[traced.method]
+        assert tuple(one.token.id for one in traced.tokens) == answer.token_ids
+        assert tuple(one.logprob for one in traced.tokens) == answer.logprobs
+        for number, token in zip(traced.steps, traced.tokens, strict=True):
+            said = {one.method: one.distribution for one in trace.steps[number].methods}
+            if traced.method in said:
+                best = said[traced.method].top[0]
+                assert best.token == token.token
+                assert best.logprob == pytest.approx(token.logprob, abs=1e-4)
+
+
 def test_the_shortest_use_answers_paris(model) -> None:
     assert str(Ensemble(model, method="flex_attention").answer(FRANCE)) == "Paris"
 

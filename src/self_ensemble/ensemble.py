@@ -15,7 +15,7 @@ from self_ensemble.asking.request import Answer, Outcome, Request, Settings, Una
 from self_ensemble.asking.tracks import by_method, make_tracks, passes
 from self_ensemble.captured.decode import check_decode, check_model, decode_captured
 from self_ensemble.captured.pool import StepPool
-from self_ensemble.errors import UserError
+from self_ensemble.errors import UserError, at_least
 from self_ensemble.models.load import LoadedModel
 from self_ensemble.models.sanity import check_prompt
 from self_ensemble.models.support import choose_backend
@@ -24,6 +24,8 @@ from self_ensemble.passes.prefill import Prefix
 from self_ensemble.prompts.build import plain_frame
 from self_ensemble.prompts.frame import PromptFrame
 from self_ensemble.questions.schema import Framing
+from self_ensemble.tracing.trace import Trace
+from self_ensemble.tracing.tracer import Tracer
 from self_ensemble.walking.choose import Sampling
 from self_ensemble.walking.loop import decode
 from self_ensemble.walking.stopping import StopRule
@@ -197,6 +199,37 @@ class Ensemble:
         """
         explorer = Explorer(self.prefiller, self.outcomes)
         return explorer.explore(requests, num_samples, sampling, greedy=greedy)
+
+    def trace(
+        self,
+        request: Request,
+        methods: Sequence[Method] | None = None,
+        *,
+        accepted: Sequence[str] = (),
+        num_top: int = 5,
+        num_ahead: int = 8,
+    ) -> Trace:
+        """Look into one question: what every wording and method says at every step.
+
+        The answers, their tokens and log-probabilities are those of `run` for this request alone.
+        What is beside them is computed once more behind every beginning of an answer, and differs
+        from the run's by rounding.
+
+        Args:
+            request: The question.
+            methods: Some of the ensemble's methods; None for all of them.
+            accepted: Accepted answers, for the verdicts.
+            num_top: How many of the likeliest tokens are kept of each distribution.
+            num_ahead: Most tokens that each wording goes on with alone from each step.
+
+        Raises:
+            UserError: A question that cannot be asked (see `problem`), or a rule of the user's
+                that fails.
+        """
+        at_least("num_top", num_top, 1)
+        at_least("num_ahead", num_ahead, 0)
+        tracer = Tracer(self.run, self.prefiller, self.stop, num_top, num_ahead)
+        return tracer.trace(request, self.methods if methods is None else methods, accepted)
 
     def problem(self, request: Request, methods: Sequence[Method] | None = None) -> str | None:
         """Why a question cannot be asked, or None."""

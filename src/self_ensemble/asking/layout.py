@@ -77,7 +77,7 @@ def _layout(
         parts,
         fused=streams.fused,
         alone=(*range(streams.num_alone), *((None,) if streams.prior else ())),
-        segment_weights=_segment_weights(request, settings) if streams.fused else None,
+        segment_weights=segment_weights(request, settings) if streams.fused else None,
         positions=positions,
         fusion_point=settings.fusion_point,
         readable=readable,
@@ -165,7 +165,8 @@ def _check_weights(weights: Sequence[float], num_wordings: int) -> None:
         )
 
 
-def _segment_weights(request: Request, settings: Settings) -> Sequence[float]:
+def segment_weights(request: Request, settings: Settings) -> Sequence[float]:
+    """Weight of each wording inside attention, `(N,)`."""
     num_wordings = len(request.wordings)
     if settings.segment_weights == "uniform":
         return [1.0 / num_wordings] * num_wordings

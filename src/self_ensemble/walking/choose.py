@@ -156,20 +156,20 @@ def _nucleus(probs_MV: Tensor, top_p: float) -> tuple[Tensor, Tensor]:
     """Probabilities of the nucleus in falling order, 0 behind its end, and their tokens."""
     vocabulary = probs_MV.shape[-1]
     size = min(NUCLEUS_GUESS, vocabulary)
-    top, tokens = _largest(probs_MV, size)
+    top, tokens = most_probable(probs_MV, size)
     kept = _up_to(top, top_p)
     # Complete where it ends before the last place, and before that place's equals.
     unsure = ((kept > 0) & (kept == top[:, -1:])).any(dim=-1)
     if size < vocabulary and bool(unsure.any()):
         pad = torch.nn.functional.pad
         kept, tokens = pad(kept, (0, vocabulary - size)), pad(tokens, (0, vocabulary - size))
-        top, tokens[unsure] = _largest(probs_MV[unsure], vocabulary)
+        top, tokens[unsure] = most_probable(probs_MV[unsure], vocabulary)
         kept[unsure] = _up_to(top, top_p)
     return kept, tokens
 
 
-def _largest(probs_MV: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """The largest probabilities and their tokens; of equals the lower token id first."""
+def most_probable(probs_MV: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """The largest of `(M, V)` and their tokens, falling; of equals the lower token id first."""
     _, index = probs_MV.topk(size, dim=-1)
     index = index.sort(dim=-1).values  # topk promises no order of equals
     top, falling = probs_MV.gather(-1, index).sort(dim=-1, descending=True, stable=True)

@@ -64,10 +64,14 @@ def min_entropy(logits: Tensor, weights: Tensor) -> Tensor:
     non-parametric form, arXiv 2403.17552.
     """
     logprobs = logits.log_softmax(dim=-1)
-    # A token ruled out adds nothing: 0 * -inf would be nan.
-    entropies = -(logprobs.exp() * logprobs.clamp_min(MIN_LOGPROB)).sum(dim=-1)
-    best = entropies.argmin(dim=-1)[..., None, None]
+    best = entropies(logprobs).argmin(dim=-1)[..., None, None]
     return logprobs.take_along_dim(best, dim=-2).squeeze(-2)
+
+
+def entropies(logprobs: Tensor) -> Tensor:
+    """Entropies in nats of distributions `(..., V)`, `(...)`."""
+    # A token ruled out adds nothing: 0 * -inf would be nan.
+    return -(logprobs.exp() * logprobs.clamp_min(MIN_LOGPROB)).sum(dim=-1)
 
 
 def contrast(logits: Tensor, weights: Tensor, strength: float = CONTRAST) -> Tensor:
@@ -113,12 +117,16 @@ def gated(logits: Tensor, weights: Tensor) -> Tensor:
     than half. To ask that all wordings agree would change no greedy answer: the token that each
     of them likes best is also the best of any mean.
     """
-    best, choices = largest(logits)
-    agree = (choices == choices[..., :1]).float().mean(dim=-1, keepdim=True) > 0.5
     original = logits[..., 0, :].log_softmax(dim=-1)
+    return torch.where(most_agree(logits)[..., None], original, prob_avg(logits, weights))
+
+
+def most_agree(logits: Tensor) -> Tensor:
+    """Whether more than half of the wordings would take the original's token, `(...)`."""
+    best, choices = largest(logits)
+    agree = (choices == choices[..., :1]).float().mean(dim=-1) > 0.5
     # A wording whose logits are not finite has no favourite.
-    agree = agree & best.isfinite().all(dim=-1, keepdim=True)
-    return torch.where(agree, original, prob_avg(logits, weights))
+    return agree & best.isfinite().all(dim=-1)
 
 
 RULES: dict[str, FusionRule] = {

@@ -1,0 +1,84 @@
+"""From scores to what is kept of them: the likeliest tokens, entropy, margin.
+
+M distributions, V vocabulary.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from self_ensemble.tracing.trace import Candidate, Distribution, Token
+from self_ensemble.walking.choose import most_probable
+from self_ensemble.walking.fusion import entropies
+
+NOT_FINITE = Distribution((), math.nan, math.nan)
+
+
+@dataclass(slots=True)
+class TokenTexts:
+    """Tokens by their ids.
+
+    Attributes:
+        tokenizer: The model's tokenizer.
+    """
+
+    tokenizer: Any
+    _special: frozenset[int] = field(init=False)
+    _known: dict[int, Token] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._special = frozenset(self.tokenizer.all_special_ids)
+
+    def of(self, token_ids: Sequence[int]) -> tuple[Token, ...]:
+        """The tokens of some ids."""
+        return tuple(self._one(token_id) for token_id in token_ids)
+
+    def candidates(
+        self, token_ids: Sequence[int], logprobs: Sequence[float]
+    ) -> tuple[Candidate, ...]:
+        """Tokens with their log-probabilities."""
+        found = self.of(token_ids)
+        return tuple(Candidate(t, logprob) for t, logprob in zip(found, logprobs, strict=True))
+
+    def _one(self, token_id: int) -> Token:
+        if token_id not in self._known:
+            is_special = token_id in self._special
+            text = self._decoded(token_id)
+            if not is_special:
+                # Behind itself, because some tokenizers drop a text's first space.
+                twice = self._decoded(token_id, token_id)
+                text = twice[len(text) :] if twice.startswith(text) else text
+            self._known[token_id] = Token(token_id, text, is_special)
+        return self._known[token_id]
+
+    def _decoded(self, *token_ids: int) -> str:
+        decoded: str = self.tokenizer.decode(
+            list(token_ids), skip_special_tokens=False, clean_up_tokenization_spaces=False
+        )
+        return decoded
+
+
+def distributions(scores_MV: Tensor, num_top: int, texts: TokenTexts) -> list[Distribution]:
+    """What is kept of unnormalised log-probabilities, `(M, V)`."""
+    # On the CPU, in one type: scores of a user's rule may be of any.
+    logprobs_MV = scores_MV.double().cpu().log_softmax(dim=-1)
+    is_finite_M = logprobs_MV.amax(dim=-1).isfinite().tolist()
+    # A second one even where one is shown: for the margin.
+    most = min(max(num_top, 2), logprobs_MV.shape[-1])
+    top, tokens = (one.tolist() for one in most_probable(logprobs_MV, most))
+    entropy_M = entropies(logprobs_MV).tolist()
+    return [
+        _kept(texts.candidates(tokens[m], top[m]), entropy_M[m], num_top)
+        if is_finite_M[m]
+        else NOT_FINITE
+        for m in range(len(top))
+    ]
+
+
+def _kept(top: Sequence[Candidate], entropy: float, num_top: int) -> Distribution:
+    second = top[1].prob if len(top) > 1 else 0.0
+    possible = [one for one in top[:num_top] if one.logprob > -math.inf]
+    return Distribution(tuple(possible), entropy + 0.0, top[0].prob - second)

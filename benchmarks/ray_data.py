@@ -12,6 +12,7 @@ import shlex
 import statistics
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -25,7 +26,6 @@ from benchmarks.sleeping import SleepingRows, methods_of, sleeping_questions
 from self_ensemble.jobs.recipe import Task
 from self_ensemble.jobs.workers.batch_queue import BatchQueue
 from self_ensemble.questions.schema import Question
-from self_ensemble.results.schema import RESULT_SCHEMA, rows_to_table
 from self_ensemble.running.making import BatchRows, Order
 
 WORKERS = 2
@@ -48,9 +48,7 @@ class AnswersAtOnce:
             Question(row["uuid"], tuple(row["wordings"]), tuple(row["answers"]))
             for row in batch.to_pylist()
         ]
-        return rows_to_table(
-            self._rows.make(questions, (METHOD,)).files[METHOD].rows, RESULT_SCHEMA
-        )
+        return self._rows.make(questions, (METHOD,)).files[METHOD].table
 
 
 @dataclass(slots=True)
@@ -97,8 +95,8 @@ def with_actors(questions: tuple[Question, ...], batch_size: int, arrivals: Arri
     from benchmarks.sleeping_pool import SleepingPool, start_machines
     from self_ensemble.jobs.workers.driving import Drive, first_ready
 
-    def put(rows: BatchRows) -> None:
-        arrivals.add(len(rows.files[METHOD].rows))
+    def put(made: Sequence[BatchRows]) -> None:
+        arrivals.add(sum(len(rows.files[METHOD].table) for rows in made))
 
     machines = start_machines(WORKERS, AT_ONCE)
     pool = SleepingPool(machines, WORKERS)

@@ -48,7 +48,7 @@ from self_ensemble.running.rows import row_plan
 # Rows of all GPUs on their way; those of a run's own Ray are fewer.
 STORE_BYTES = 2 << 30
 # How many questions are made up; a driver that takes in more is through earlier.
-MOST_PER_S = 20_000
+MOST_PER_S = 60_000
 WARM_UP_S = 1.0
 # A driver that is offered so many times what it takes in is not offered more.
 LEAST_SHARE = 0.05
@@ -111,7 +111,7 @@ class _Meter:
     _began: float = field(default_factory=time.perf_counter)
     _cpu: float = 0.0
 
-    def put(self, put: "partial[None]", rows: BatchRows) -> None:
+    def put(self, put: "partial[None]", rows: Sequence[BatchRows]) -> None:
         started = time.perf_counter()
         put(rows)
         self._put_s += time.perf_counter() - started

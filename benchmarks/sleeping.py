@@ -12,16 +12,20 @@ from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pyarrow as pa
+
 from self_ensemble.asking.methods import Method, resolve_methods
 from self_ensemble.asking.request import Answer
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.jobs.workers.actor import Made, Ready
+from self_ensemble.jobs.workers.travel import pack_rows, unpack_questions
 from self_ensemble.questions.load import load_questions
 from self_ensemble.questions.schema import Question, QuestionSet
+from self_ensemble.results.schema import rows_to_table
 from self_ensemble.running.batches import BatchProgress
 from self_ensemble.running.choice import WordingChoice
-from self_ensemble.running.making import About, BatchRows, FileRows, Order
-from self_ensemble.running.rows import RowMaker
+from self_ensemble.running.making import About, BatchRows, FileRows
+from self_ensemble.running.rows import RowMaker, row_schema
 
 WORDINGS = 5
 # All that need no weights; one of them has a row a wording.
@@ -54,46 +58,40 @@ def sleeping_questions(num_questions: int) -> QuestionSet:
 
 @dataclass(slots=True)
 class SleepingRows:
-    """Rows as a model would give them, made in microseconds: the lemmas are found once."""
+    """Rows as a model would give them, made in microseconds.
+
+    Batches whose first questions have one answer differ in their uuids alone: what is measured
+    is the driver, and both share the processors.
+    """
 
     methods: tuple[Method, ...] = field(default_factory=lambda: methods_of(NUM_METHODS))
-    _answered: dict[tuple[str, str], list[dict[str, object]]] = field(default_factory=dict)
+    _made: dict[tuple[str, tuple[str, ...], int], pa.Table] = field(default_factory=dict)
     _framing: Any = field(default_factory=lambda: load_questions("demo").framing)
 
     def make(self, batch: Sequence[Question], names: Collection[str]) -> BatchRows:
         """The rows of some questions, for the methods of these names."""
         return BatchRows(
             {
-                method.name: FileRows(
-                    [row for question in batch for row in self._rows(method, question)], {}
-                )
+                method.name: FileRows(self._table(method, batch), {})
                 for method in self.methods
                 if method.name in names
             },
             BatchProgress(len(batch), 0, 0.0),
         )
 
-    def _rows(self, method: Method, question: Question) -> Iterator[dict[str, object]]:
-        key = (method.name, question.answers[0])
-        if key not in self._answered:
-            self._answered[key] = list(self._first(method, question))
-        num_wordings = 1 if method.kind == "original" else WORDINGS
-        wordings = list(question.wordings[:num_wordings])
-        for row in self._answered[key]:
-            new: dict[str, object] = {
-                **row,
-                "uuid": question.uuid,
-                "answers": list(question.answers),
-                "paraphrases": wordings,
-                "prompts": [
-                    self._framing.wording.format(one) + self._framing.cue for one in wordings
-                ],
-            }
-            if "paraphrase" in row:
-                new["paraphrase"] = wordings[cast(int, row["paraphrase_index"])]
-            yield new
+    def _table(self, method: Method, batch: Sequence[Question]) -> pa.Table:
+        key = (method.name, batch[0].answers, len(batch))
+        if key not in self._made:
+            rows = [row for question in batch for row in self._rows(method, question)]
+            self._made[key] = rows_to_table(rows, row_schema(method))
+        table = self._made[key]
+        a_question = len(table) // len(batch)
+        uuids = [question.uuid for question in batch for _ in range(a_question)]
+        column = table.schema.field(0)
+        assert column.name == "uuid"
+        return table.set_column(0, column, pa.array(uuids, column.type))
 
-    def _first(self, method: Method, question: Question) -> Iterator[dict[str, object]]:
+    def _rows(self, method: Method, question: Question) -> Iterator[dict[str, object]]:
         text = question.answers[0]
         alone = Answer(method.name, text, f" {text}", (1, 2, 3, 4), (-0.5,) * 4, "stop")
         # All that rows are made with of an ensemble.
@@ -119,13 +117,14 @@ class SleepingMachine:
         """What a worker says when it has its model."""
         return Ready(About({}, "none", 1), {})
 
-    async def make(self, gpu: int, batch: Sequence[Question], order: Order) -> Made:
+    async def make(self, gpu: int, packed: bytes) -> Made:
         """Rows, when a GPU would have them."""
+        batch, order = unpack_questions(packed)
         now, seconds = time.monotonic(), len(batch) / self._questions_per_s
         # Not all in step: the first batch of each comes earlier, by less than a batch.
         first = now - seconds * (gpu * 0.618 % 1)
         begun = max(now, self._free_at[gpu]) if gpu in self._free_at else first
         self._free_at[gpu] = begun + seconds
-        made = self._rows.make(batch, order.files)
+        made = pack_rows(self._rows.make(batch, order.files), {})
         await asyncio.sleep(max(self._free_at[gpu] - time.monotonic(), 0.0))
-        return Made(made, {})
+        return Made(made)

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from benchmarks.sleeping import CHOICE, SleepingRows, methods_of, sleeping_questions
-from self_ensemble.results.schema import rows_to_table
 from self_ensemble.running.rows import row_plan
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,10 +20,8 @@ def test_rows_of_a_gpu_that_sleeps_are_those_of_a_result() -> None:
     made = SleepingRows().make(asked.questions, [method.name for method in methods])
     for method in methods:
         plan = row_plan(method, asked, CHOICE)
-        assert (
-            plan.fault_of_whole(rows_to_table(made.files[method.name].rows, plan.schema)) is None
-        )
-    assert {len(made.files[method.name].rows) for method in methods} == {203, 5 * 203}
+        assert plan.fault_of_whole(made.files[method.name].table) is None
+    assert {len(made.files[method.name].table) for method in methods} == {203, 5 * 203}
 
 
 @pytest.mark.skipif(find_spec("ray") is None, reason="needs pip install ray")

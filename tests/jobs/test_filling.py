@@ -49,7 +49,7 @@ def run(
             before_batch(uuids)
             batches.append(uuids)
             for file in unfinished.values():
-                file.append([{"uuid": uuid} for uuid in uuids])
+                file.append(pa.table({"uuid": uuids}, schema=PLAN.schema))
             return BatchProgress(len(batch), 0, 1.0)
 
         work = partial(

@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from result_rows import MANIFEST, open_per_prompt, per_prompt_rows
+from result_rows import MANIFEST, append, open_per_prompt, per_prompt_rows
 
 from self_ensemble.errors import UserError
 from self_ensemble.results.manifest import Manifest
@@ -40,7 +40,7 @@ def run(
             batch = todo[start : start + BATCH]
             os.write(log_fd, f"{','.join(batch)}\n".encode())
             time.sleep(pause_s)
-            result.append([row for uuid in batch for row in per_prompt_rows(uuid)])
+            append(result, [row for uuid in batch for row in per_prompt_rows(uuid)])
         result.finish()
     os.close(log_fd)
 
@@ -51,7 +51,7 @@ def leave_old_run(path: Path, num_questions: int) -> None:
     with open_per_prompt(path, order, manifest=OLD_MANIFEST) as result:
         for uuid in order:
             rows = per_prompt_rows(uuid)
-            result.append([row | {"generation": "of the old run"} for row in rows])
+            append(result, [row | {"generation": "of the old run"} for row in rows])
 
 
 def die_before_file_operation(step: int) -> None:

@@ -2,7 +2,7 @@
 
 from self_ensemble.results.manifest import Manifest
 from self_ensemble.results.plan import RowPlan
-from self_ensemble.results.schema import PER_PROMPT_SCHEMA, RESULT_SCHEMA
+from self_ensemble.results.schema import PER_PROMPT_SCHEMA, RESULT_SCHEMA, rows_to_table
 from self_ensemble.results.store import ResultFile
 
 MANIFEST = Manifest({"method": "vote", "num_paraphrases": 5, "batch_size": 4})
@@ -38,6 +38,12 @@ def per_prompt_rows(uuid: str, num_wordings: int = 2) -> list[dict[str, object]]
     ]
 
 
+def append(result: ResultFile, rows: list[dict[str, object]]) -> int:
+    """Append rows by column name; those of one question have the same columns."""
+    schema = PER_PROMPT_SCHEMA if any("paraphrase" in row for row in rows) else RESULT_SCHEMA
+    return result.append(rows_to_table(rows, schema))
+
+
 def open_result(path, manifest=MANIFEST, uuids=("a", "b", "c"), **options):
     return ResultFile.open(path, manifest, RowPlan(RESULT_SCHEMA, tuple(uuids)), **options)
 
@@ -53,7 +59,7 @@ def changed(**fields):
 
 def write_result(path, uuids, manifest=MANIFEST):
     with open_result(path, manifest, uuids) as result:
-        result.append([result_row(uuid) for uuid in uuids])
+        append(result, [result_row(uuid) for uuid in uuids])
         result.finish()
 
 
@@ -61,5 +67,5 @@ def interrupted(path, *batches):
     """Leave one shard a batch; returns the run folder."""
     with open_result(path) as result:
         for uuids in batches:
-            result.append([result_row(uuid) for uuid in uuids])
+            append(result, [result_row(uuid) for uuid in uuids])
     return path.with_suffix(".run")

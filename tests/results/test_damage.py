@@ -9,6 +9,7 @@ import pyarrow.feather
 import pytest
 from result_rows import (
     MANIFEST,
+    append,
     changed,
     interrupted,
     open_per_prompt,
@@ -37,7 +38,7 @@ def go_on(path, **options):
     """Run as a user would: what is not there is answered."""
     with open_result(path, **options) as result:
         if not result.finished:
-            result.append([result_row(uuid) for uuid in ALL])
+            append(result, [result_row(uuid) for uuid in ALL])
         result.finish()
     return result.repaired
 
@@ -133,7 +134,7 @@ def test_other_options_are_no_damage_that_repair_could_mend(path):
 def test_a_shard_of_other_options_is_refused(path):
     other = path.with_name("other.feather")
     with open_result(other, changed(num_paraphrases=3)) as result:
-        result.append([result_row("b", prediction="of other options")])
+        append(result, [result_row("b", prediction="of other options")])
     run = interrupted(path, ["a"])
     shutil.copy(other.with_suffix(".run") / "shard-00000.feather", run / "shard-00001.feather")
     # The same number, too.
@@ -144,7 +145,7 @@ def test_a_shard_of_other_options_is_refused(path):
 def test_a_shard_of_another_data_set_is_refused(path):
     other = path.with_name("other.feather")
     with open_result(other, uuids=["x"]) as result:
-        result.append([result_row("x")])
+        append(result, [result_row("x")])
     run = interrupted(path)
     shutil.copy(other.with_suffix(".run") / "shard-00000.feather", run)
     assert "row 'x', which is none of the questions" in repaired_to_whole(path, "shard-00000")
@@ -166,7 +167,7 @@ def test_a_question_that_two_shards_have_is_refused(path):
 @pytest.mark.parametrize("keep", [[0], [1, 0], [0, 1, 1]], ids=["cut", "turned", "doubled"])
 def test_a_shard_without_exactly_a_questions_rows_is_refused(path, keep):
     with open_per_prompt(path) as result:
-        result.append(per_prompt_rows("a"))
+        append(result, per_prompt_rows("a"))
     run = path.with_suffix(".run")
     table = read_table(run / "shard-00000.feather").replace_schema_metadata(None)
     write_shard(run, 0, table.take(keep), MANIFEST.digest())
@@ -208,7 +209,7 @@ def test_a_shard_is_no_finished_result(path):
 def test_shards_that_go_while_the_run_goes_on_are_told_and_asked_again(path, what):
     with open_result(path) as result:
         for uuid in ALL:
-            result.append([result_row(uuid)])
+            append(result, [result_row(uuid)])
         run = path.with_suffix(".run")
         if what == "folder":
             shutil.rmtree(run)
@@ -224,7 +225,7 @@ def test_shards_that_go_while_the_run_goes_on_are_told_and_asked_again(path, wha
 
 def test_a_manifest_that_goes_while_the_run_goes_on_costs_nothing(path):
     with open_result(path) as result:
-        result.append([result_row(uuid) for uuid in ALL])
+        append(result, [result_row(uuid) for uuid in ALL])
         (path.with_suffix(".run") / "manifest.json").unlink()
         result.finish()
     with open_result(path) as result:
@@ -234,7 +235,7 @@ def test_a_manifest_that_goes_while_the_run_goes_on_costs_nothing(path):
 
 def test_a_shard_damaged_while_the_run_goes_on_is_refused_at_its_end(path):
     with open_result(path) as result:
-        result.append([result_row(uuid) for uuid in ALL])
+        append(result, [result_row(uuid) for uuid in ALL])
         flip(path.with_suffix(".run") / "shard-00000.feather", 900)
         with pytest.raises(DamagedError, match=r"same command again with --repair"):
             result.finish()
@@ -246,9 +247,9 @@ def test_a_text_that_looks_like_a_checksum_is_a_text_like_any_other(path):
     manifest = Manifest({"stop": [text], "checksum of": text})
     rows = [result_row(uuid, generation=text) for uuid in ALL]
     with open_result(path, manifest) as result:
-        result.append(rows[:1])
+        append(result, rows[:1])
     with open_result(path, manifest) as result:
-        result.append(rows[1:])
+        append(result, rows[1:])
         result.finish()
     with open_result(path, manifest) as result:
         assert result.finished

@@ -2,13 +2,14 @@
 
 from result_rows import open_result, result_row
 
+from self_ensemble.results.schema import RESULT_SCHEMA, rows_to_table
 from self_ensemble.running.finite_rows import ENOUGH, FiniteRows
 
 UUIDS = [f"q{n}" for n in range(40)]
 
 
 def rows_of(*uuids, error=None):
-    return [result_row(uuid, error=error) for uuid in uuids]
+    return rows_to_table([result_row(uuid, error=error) for uuid in uuids], RESULT_SCHEMA)
 
 
 def append(rows, uuid, kind):

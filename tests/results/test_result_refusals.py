@@ -6,7 +6,15 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.feather
 import pytest
-from result_rows import MANIFEST, changed, interrupted, open_result, result_row, write_result
+from result_rows import (
+    MANIFEST,
+    append,
+    changed,
+    interrupted,
+    open_result,
+    result_row,
+    write_result,
+)
 
 from self_ensemble.errors import UserError
 from self_ensemble.results.disk import write_table
@@ -40,7 +48,7 @@ def test_a_damaged_shard_is_named_and_the_rest_survives_its_deletion(path, damag
     shard.unlink()
     with open_result(path) as result:
         assert result.done == {"b"}
-        result.append([result_row("a"), result_row("c")])
+        append(result, [result_row("a"), result_row("c")])
         result.finish()
     assert list(pd.read_feather(path)["uuid"]) == ["a", "b", "c"]
 
@@ -95,7 +103,7 @@ def test_a_file_of_someone_else_is_kept_unless_overwritten(path):
     assert path.read_bytes() == before
 
     with open_result(path, uuids=["a"], overwrite=True) as result:
-        result.append([result_row("a")])
+        append(result, [result_row("a")])
         result.finish()
     assert list(pd.read_feather(path)["uuid"]) == ["a"]
 
@@ -185,4 +193,4 @@ def test_a_lock_and_a_failed_write_name_that_option_too(path):
             open_result(path, output_option="--output")
         shutil.rmtree(path.with_suffix(".run"))
         with pytest.raises(UserError, match=r"Cannot write .* another --output\.$"):
-            result.append([result_row("a")])
+            append(result, [result_row("a")])

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from result_rows import (
     MANIFEST,
+    append,
     changed,
     interrupted,
     open_per_prompt,
@@ -26,8 +27,8 @@ def test_pandas_reads_back_every_value_in_the_order_given(path):
     ) | {"mean_logprob": math.nan, "predict_lemma": []}
     rows = {"a": result_row("a"), "b": error_row, "c": result_row("c", answer_lemmas=[[], ["x"]])}
     with open_result(path) as result:
-        result.append([rows["c"], rows["a"]])
-        result.append([rows["b"]])
+        append(result, [rows["c"], rows["a"]])
+        append(result, [rows["b"]])
         result.finish()
 
     frame = pd.read_feather(path)
@@ -49,7 +50,7 @@ def plain(value):
 
 def test_all_rows_of_a_question_stay_in_their_order(path):
     with open_per_prompt(path) as result:
-        result.append(per_prompt_rows("b") + per_prompt_rows("a"))
+        append(result, per_prompt_rows("b") + per_prompt_rows("a"))
         result.finish()
 
     frame = pd.read_feather(path)
@@ -85,8 +86,8 @@ def test_rows_of_a_done_question_are_left_out(path):
     interrupted(path, ["a"])
 
     with open_result(path, uuids=["a", "b"]) as result:
-        assert result.append([result_row("a", generation="again"), result_row("b")]) == 1
-        assert result.append([result_row("a", generation="again")]) == 0
+        assert append(result, [result_row("a", generation="again"), result_row("b")]) == 1
+        assert append(result, [result_row("a", generation="again")]) == 0
         result.finish()
 
     assert list(pd.read_feather(path)["generation"]) == ["Zürich a\n", "Zürich b\n"]
@@ -96,7 +97,7 @@ def test_rows_of_a_done_question_are_left_out(path):
 def test_a_row_that_does_not_fit_writes_nothing(path, row_changes):
     with open_result(path) as result:
         with pytest.raises(ValueError, match=next(iter(row_changes))):
-            result.append([result_row("a"), result_row("b") | row_changes])
+            append(result, [result_row("a"), result_row("b") | row_changes])
         assert result.done == frozenset()
 
 
@@ -104,7 +105,7 @@ def test_a_row_without_a_column_is_refused(path):
     row = result_row("a")
     del row["error"]
     with open_result(path) as result, pytest.raises(ValueError, match=r"Missing: \['error'\]"):
-        result.append([row])
+        append(result, [row])
 
 
 def test_the_same_row_twice_in_a_batch_is_refused(path):
@@ -112,12 +113,12 @@ def test_the_same_row_twice_in_a_batch_is_refused(path):
         open_result(path) as result,
         pytest.raises(ValueError, match="2 rows of question 'a', not one"),
     ):
-        result.append([result_row("a"), result_row("a")])
+        append(result, [result_row("a"), result_row("a")])
 
 
 def test_only_the_whole_data_set_can_be_finished(path):
     with open_result(path) as result:
-        result.append([result_row("a"), result_row("b")])
+        append(result, [result_row("a"), result_row("b")])
         with pytest.raises(ValueError, match="has 2 of 3 questions"):
             result.finish()
         assert not path.exists()
@@ -129,10 +130,10 @@ def test_a_question_has_exactly_its_wordings(path, wordings):
     with open_per_prompt(path) as result:
         if wordings:
             with pytest.raises(ValueError, match="does not fit"):
-                result.append(rows + per_prompt_rows("b"))
+                append(result, rows + per_prompt_rows("b"))
         else:
             with pytest.raises(ValueError, match="row 'x', which is none of the questions"):
-                result.append(per_prompt_rows("x"))
+                append(result, per_prompt_rows("x"))
         assert result.done == frozenset()
 
 
@@ -161,7 +162,7 @@ def test_a_torn_temporary_file_is_cleared_away(path):
 
 def test_an_option_that_may_differ_keeps_the_value_the_run_was_begun_with(path):
     with open_result(path, uuids=["a"], may_differ={"batch_size"}) as result:
-        result.append([result_row("a")])
+        append(result, [result_row("a")])
     other = changed(batch_size=16)
 
     with pytest.raises(UserError, match="batch_size was 4, now 16"):
@@ -178,7 +179,7 @@ def test_overwrite_starts_anew(path, finished):
     with open_result(path, changed(num_paraphrases=3), ["b"], overwrite=True) as result:
         assert not result.finished
         assert result.done == frozenset()
-        result.append([result_row("b")])
+        append(result, [result_row("b")])
         result.finish()
     assert list(pd.read_feather(path)["uuid"]) == ["b"]
     assert read_manifest(path) == changed(num_paraphrases=3)
@@ -189,14 +190,14 @@ import resource, sys
 from pathlib import Path
 from self_ensemble.errors import UserError
 sys.path.insert(0, sys.argv[2])
-from test_result_store import open_result, result_row, noise
+from test_result_store import append, open_result, result_row, noise
 
 with open_result(Path(sys.argv[1])) as result:
-    result.append([result_row("a")])
+    append(result, [result_row("a")])
     # The kernel refuses bytes past this size, as a full disk does.
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
     try:
-        result.append([result_row("b", generation=noise())])
+        append(result, [result_row("b", generation=noise())])
     except UserError as error:
         print(error)
     assert result.done == {"a"}
@@ -220,6 +221,6 @@ def test_a_shard_that_does_not_fit_on_the_disk_is_one_line_and_loses_nothing(pat
 
     with open_result(path, uuids=["b", "a"]) as result:
         assert result.done == {"a"}
-        result.append([result_row("b", generation=noise())])
+        append(result, [result_row("b", generation=noise())])
         result.finish()
     assert pd.read_feather(path)["generation"][0] == noise()

@@ -23,5 +23,5 @@ def ask_dev_set(
     maker = CandidateMaker(ensemble, choice, target, QuestionSet("", (), (), ""))
     rows = DevSetRows()
     for start in range(0, len(questions), batch_size):
-        rows.put(maker.make(questions[start : start + batch_size], Order((CANDIDATES,))))
+        rows.put([maker.make(questions[start : start + batch_size], Order((CANDIDATES,)))])
     return rows.dev_set(questions)

@@ -43,14 +43,14 @@ with ray_cluster(Workers(1, cpus_per_worker=1), 1, "cpu") as cluster:
         look=cluster.look,
         on_wait=print,
     )
-    while pool.landed() is None:
+    while not list(pool.landed()):
         pass
     ray.wait([pool.members[1].calls[0][0]])
     (node,) = (one for one in psutil.Process().children() if one.name() == "raylet")
     node.kill()
     node.wait()
     try:
-        print(pool.landed())
+        print(list(pool.landed()))
     except UserError as error:
         print(error)
 """

@@ -14,6 +14,7 @@ from self_ensemble.confidence.self_report import TOO_LONG, TrueOrFalse
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError
 from self_ensemble.questions.schema import Question, QuestionSet
+from self_ensemble.results.schema import CONFIDENCE_SCHEMA
 from self_ensemble.running.batches import BatchProgress
 from self_ensemble.running.choice import WordingChoice, make_request
 from self_ensemble.running.made_with import about
@@ -129,14 +130,14 @@ class ConfidenceMaker:
                 reasons = [reason for one in found if (reason := one.error(name))]
                 if reasons and reasons[0] != TOO_LONG:
                     not_finite[question.uuid] = reasons[0]
-            files[name] = FileRows(rows, not_finite)
+            files[name] = FileRows.of(rows, CONFIDENCE_SCHEMA, not_finite)
             failed |= not_finite.keys()
         done = BatchProgress(len(batch), len(failed), time.perf_counter() - started)
         return BatchRows(files, done)
 
     def give_up(self, question: Question, reason: str, order: Order) -> BatchRows:
         """Error rows for a question that is not asked any more."""
-        rows = FileRows(self._error_rows(question, reason), {})
+        rows = FileRows.of(self._error_rows(question, reason), CONFIDENCE_SCHEMA)
         return BatchRows(dict.fromkeys(order.files, rows), BatchProgress(1, 1, 0.0))
 
     def _explore(

@@ -74,7 +74,7 @@ def fill(
     """
     if not files:
         return Outcome(0, 0.0)
-    done = frozenset.intersection(*(file.done for file in files))
+    done = frozenset.intersection(*(frozenset(file.done) for file in files))
     if done:
         progress.say(f"Going on after {len(done)} of {len(questions)} questions.")
     with progress.working(doing, len(questions), len(done)) as on_batch:

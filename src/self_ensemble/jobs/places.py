@@ -50,7 +50,7 @@ class Here:
         def run_batch(batch: Sequence[Question]) -> BatchProgress:
             started = time.perf_counter()
             made = self.maker.make(batch, task.order)
-            task.put(made)
+            task.put([made])
             return made.progress._replace(seconds=time.perf_counter() - started)
 
         return run_batches(

@@ -1,6 +1,6 @@
 """What a job asks of a place that has a model, which need not be this process."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -42,12 +42,12 @@ class Task:
 
     Attributes:
         order: What is asked of it.
-        put: Takes what it makes, in this process.
+        put: Takes the rows of one batch or more, in this process.
         batch_size: Questions at once; None lets it shrink to what fits.
     """
 
     order: Order
-    put: Callable[[BatchRows], None]
+    put: Callable[[Sequence[BatchRows]], None]
     batch_size: int | None
 
 

@@ -104,7 +104,8 @@ def write_table(path: Path, table: pa.Table, metadata: Mapping[bytes, bytes]) ->
     """
     described = table.replace_schema_metadata({checksum.ARROW_KEY: checksum.BLANK, **metadata})
     sink = pa.BufferOutputStream()
-    options = pa.ipc.IpcWriteOptions(compression="lz4")
+    # Threads would take longer to be woken than a batch to be compressed.
+    options = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
     with pa.ipc.new_file(sink, described.schema, options=options) as writer:
         writer.write_table(described)
     write_atomically(path, checksum.seal(sink.getvalue().to_pybytes()))

@@ -17,7 +17,7 @@ Every file carries its checksum, a shard its number and the digest of the manife
 finished when its rows, read from the disk, are exactly those that the questions ask for.
 """
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Sequence, Set
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -38,7 +38,6 @@ from self_ensemble.results.lock import FileLock
 from self_ensemble.results.manifest import MANIFEST_KEY, Manifest
 from self_ensemble.results.plan import RowPlan, positions
 from self_ensemble.results.resume import Damage, begun_manifest, finished_manifest, sound_shards
-from self_ensemble.results.schema import rows_to_table
 from self_ensemble.results.shards import next_number, remove_run, run_folder, write_shard
 
 
@@ -49,7 +48,6 @@ class ResultFile:
         path: The final file.
         manifest: What the run was begun with; on resume the one on disk.
         finished: Whether the final file is there, with all rows.
-        done: Uuids of the questions whose rows are on disk.
         repaired: What was set aside when it was opened, a line each.
     """
 
@@ -60,7 +58,7 @@ class ResultFile:
         plan: RowPlan,
         *,
         finished: bool,
-        done: frozenset[str],
+        done: Set[str],
         repaired: Sequence[str],
         made_with: str,
         output_option: str,
@@ -68,7 +66,7 @@ class ResultFile:
         self.path = path
         self.manifest = manifest
         self.finished = finished
-        self.done = done
+        self._done = set(done)
         self.repaired = tuple(repaired)
         self._plan = plan
         self._made_with = made_with
@@ -131,41 +129,47 @@ class ResultFile:
                 remove_run(run_folder(path))
                 done = set(plan.uuids)
             result = cls(
-                path, begun_with, plan, finished=finished, done=frozenset(done),
+                path, begun_with, plan, finished=finished, done=done,
                 repaired=damage.lines, made_with=made_with, output_option=output_option,
             )  # fmt: skip
             result._closing = on_error.pop_all()
         return result
 
-    def append(self, rows: Sequence[Mapping[str, object]]) -> int:
-        """Put the rows of one batch on disk, all of them or none.
+    @property
+    def done(self) -> Set[str]:
+        """Uuids of the questions whose rows are on disk; it grows with them."""
+        return self._done
+
+    def append(self, rows: pa.Table) -> int:
+        """Put the rows of some questions on disk, all of them or none.
 
         Rows of a question that is done are left out: when a run of several methods is killed
         after the first method's shard, its batch is computed again for all of them.
 
         Args:
-            rows: Rows with the schema's columns. All rows of a question belong in one call.
+            rows: With the plan's columns. All rows of a question belong in one call.
 
         Returns:
             The number of rows written.
 
         Raises:
-            ValueError: A row does not fit the schema, or they are not the rows of the plan.
+            ValueError: They are not rows of the plan.
             UserError: The disk refuses.
         """
         assert not self.finished, f"{self.path} is finished"
-        new = [row for row in rows if row.get("uuid") not in self.done]
-        if not new:
+        uuids = rows["uuid"].to_pylist()
+        if not self._done.isdisjoint(uuids):
+            rows = rows.filter(pa.array([uuid not in self._done for uuid in uuids]))
+        if not len(rows):
             return 0
-        table = rows_to_table(new, self._plan.schema)
-        fault = self._plan.fault(table)
+        fault = self._plan.fault(rows)
         if fault is not None:
-            raise ValueError(f"A batch of {len(new)} rows does not fit {self.path}: {fault}.")
+            raise ValueError(f"A batch of {len(rows)} rows does not fit {self.path}: {fault}.")
         with naming_disk_errors(self._run, self._output_option):
-            write_shard(self._run, self._next_shard, table, self._made_with)
+            write_shard(self._run, self._next_shard, rows, self._made_with)
         self._next_shard += 1
-        self.done |= frozenset(table["uuid"].to_pylist())
-        return len(new)
+        self._done.update(uuids)
+        return len(rows)
 
     def finish(self) -> None:
         """Merge the shards into the final file; does nothing where it is there already.

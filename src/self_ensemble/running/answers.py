@@ -14,7 +14,7 @@ from self_ensemble.running.batches import BatchProgress
 from self_ensemble.running.choice import WordingChoice, make_request, original_request
 from self_ensemble.running.made_with import about
 from self_ensemble.running.making import About, BatchRows, FileRows, Order
-from self_ensemble.running.rows import RowMaker
+from self_ensemble.running.rows import RowMaker, row_schema
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class AnswerMaker:
                 reason = None if answer is None else _first_error(answer)
                 if reason is not None:
                     not_finite[question.uuid] = reason
-            files[method.name] = FileRows(rows, not_finite)
+            files[method.name] = FileRows.of(rows, row_schema(method), not_finite)
             failed |= not_finite.keys()
         done = BatchProgress(len(batch), len(failed), time.perf_counter() - started)
         return BatchRows(files, done)
@@ -84,7 +84,9 @@ class AnswerMaker:
         row = RowMaker(self.ensemble, self.choice, math.nan)
         return BatchRows(
             {
-                method.name: FileRows(list(row.rows(method, question, None, reason)), {})
+                method.name: FileRows.of(
+                    list(row.rows(method, question, None, reason)), row_schema(method)
+                )
                 for method in self._methods(order)
             },
             BatchProgress(1, 1, 0.0),

@@ -7,6 +7,9 @@ model, the type of its numbers or a rule is at fault, and the run ends before al
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from self_ensemble.errors import UserError
 from self_ensemble.results.store import ResultFile
 
@@ -27,7 +30,7 @@ class FiniteRows:
     file: ResultFile
     total: int
     what: str
-    _held: list[Sequence[Mapping[str, object]]] = field(default_factory=list)
+    _held: list[pa.Table] = field(default_factory=list)
     _reasons: dict[str, str] = field(default_factory=dict)  # why not finite, by uuid
     _num_seen: int = 0
     _seen_finite: bool = field(init=False)
@@ -36,20 +39,18 @@ class FiniteRows:
         # What is on disk was written because something was finite.
         self._seen_finite = bool(self.file.done)
 
-    def append(
-        self, rows: Sequence[Mapping[str, object]], not_finite: Mapping[str, str]
-    ) -> UserError | None:
+    def append(self, rows: pa.Table, not_finite: Mapping[str, str]) -> UserError | None:
         """Put the rows of a batch on disk, or hold them back.
 
         Args:
-            rows: All rows of some questions.
+            rows: All rows of some questions, with the file's columns.
             not_finite: Why questions have rows that are not finite, by uuid.
 
         Returns:
             Why the run should end; then nothing that was held back is on disk.
         """
-        self._num_seen += len({row["uuid"] for row in rows})
-        self._seen_finite |= any(row["error"] is None for row in rows)
+        self._num_seen += pc.count_distinct(rows["uuid"]).as_py()
+        self._seen_finite |= rows["error"].null_count > 0
         self._reasons.update(not_finite)
         if self._seen_finite or not self._reasons:
             for held in self._held:

@@ -5,9 +5,13 @@ A maker has the model and touches no file. So it may sit in another process than
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, Self
 
+import pyarrow as pa
+
+from self_ensemble.errors import UserError
 from self_ensemble.questions.schema import Question
+from self_ensemble.results.schema import rows_to_table
 from self_ensemble.running.batches import BatchProgress
 from self_ensemble.running.choice import Weights
 from self_ensemble.running.finite_rows import FiniteRows, end_if
@@ -17,12 +21,26 @@ class FileRows(NamedTuple):
     """Rows of some questions for one file.
 
     Attributes:
-        rows: All rows of the questions.
+        table: All rows of the questions, with the file's columns.
         not_finite: Why questions have rows that are not finite, by uuid.
     """
 
-    rows: Sequence[Mapping[str, object]]
+    table: pa.Table
     not_finite: Mapping[str, str]
+
+    @classmethod
+    def of(
+        cls,
+        rows: Sequence[Mapping[str, object]],
+        schema: pa.Schema,
+        not_finite: Mapping[str, str] | None = None,
+    ) -> Self:
+        """The same from rows by column name.
+
+        Raises:
+            ValueError: A row has not the columns of the schema.
+        """
+        return cls(rows_to_table(rows, schema), not_finite or {})
 
 
 class BatchRows(NamedTuple):
@@ -98,13 +116,19 @@ class Maker(Protocol):
         """The rows of a question that is not asked any more."""
 
 
-def append_rows(made: BatchRows, files: Mapping[str, FiniteRows]) -> None:
-    """Put the rows of a batch on disk.
+def append_rows(made: Sequence[BatchRows], files: Mapping[str, FiniteRows]) -> None:
+    """Put the rows of some batches on disk, those of a file together.
 
     Raises:
         UserError: Nothing of the run so far is finite, or the disk refuses.
     """
-    end_if([files[name].append(*found) for name, found in made.files.items()])
+    problems: list[UserError | None] = []
+    for name in made[0].files:
+        found = [batch.files[name] for batch in made]
+        not_finite = {uuid: why for one in found for uuid, why in one.not_finite.items()}
+        table = pa.concat_tables([one.table for one in found])
+        problems.append(files[name].append(table, not_finite))
+    end_if(problems)
 
 
 def _of(weights: Weights | None, uuids: Sequence[str]) -> Weights | None:

@@ -4,6 +4,8 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import pyarrow as pa
+
 from self_ensemble.asking.methods import Method
 from self_ensemble.asking.request import Answer, Outcome
 from self_ensemble.ensemble import Ensemble
@@ -17,9 +19,12 @@ from self_ensemble.scoring.lemmas import answer_lemmas, predict_lemma
 def row_plan(method: Method, question_set: QuestionSet, choice: WordingChoice) -> RowPlan:
     """The rows of a method's result file: one a question, or one a wording."""
     uuids = tuple(question.uuid for question in question_set.questions)
-    if method.kind == "alone":
-        return RowPlan(PER_PROMPT_SCHEMA, uuids, choice.chosen())
-    return RowPlan(RESULT_SCHEMA, uuids)
+    return RowPlan(row_schema(method), uuids, choice.chosen() if method.kind == "alone" else None)
+
+
+def row_schema(method: Method) -> pa.Schema:
+    """The columns of a method's result file."""
+    return PER_PROMPT_SCHEMA if method.kind == "alone" else RESULT_SCHEMA
 
 
 @dataclass(frozen=True, slots=True)

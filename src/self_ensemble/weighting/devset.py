@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import cast
+
+import numpy as np
 
 from self_ensemble.errors import UserError
 from self_ensemble.questions.schema import Question
@@ -37,20 +38,21 @@ class DevSetRows:
     _left_out: dict[str, str] = field(default_factory=dict)
     _not_finite: dict[str, str] = field(default_factory=dict)
 
-    def put(self, made: BatchRows) -> None:
-        """Take what came of some questions.
+    def put(self, made: Sequence[BatchRows]) -> None:
+        """Take what came of some batches.
 
         Raises:
             UserError: Nothing so far is finite, of many questions.
         """
-        rows, not_finite = made.files[CANDIDATES]
-        for row in rows:
-            uuid, error = str(row["uuid"]), row["error"]
-            if error is None:
-                self._found[uuid] = cast(Candidates, row[CANDIDATES])
-            else:
-                self._left_out[uuid] = str(error)
-        self._not_finite.update(not_finite)
+        for batch in made:
+            rows, not_finite = batch.files[CANDIDATES]
+            for row in rows.to_pylist():
+                if row["error"] is None:
+                    columns = (np.array(row[name]) for name in ("logprobs", "starts", "right"))
+                    self._found[row["uuid"]] = Candidates(*columns)
+                else:
+                    self._left_out[row["uuid"]] = row["error"]
+            self._not_finite.update(not_finite)
         if not self._found and len(self._not_finite) >= ENOUGH:
             raise nothing_finite("learn-weights", self._not_finite)
 

@@ -4,6 +4,8 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
+import pyarrow as pa
+
 from self_ensemble.asking.request import Request
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError
@@ -17,11 +19,21 @@ from self_ensemble.weighting.targets import Target
 
 # The rows are for no file: they are learned from.
 CANDIDATES = "candidates"
+# One row a question, with the fields of its `Candidates`; all null in an error row.
+CANDIDATE_SCHEMA = pa.schema(
+    [
+        pa.field("uuid", pa.string(), nullable=False),
+        pa.field("logprobs", pa.list_(pa.list_(pa.float64()))),
+        pa.field("starts", pa.list_(pa.int64())),
+        pa.field("right", pa.list_(pa.int64())),
+        pa.field("error", pa.string()),
+    ]
+)
 
 
 @dataclass(frozen=True, slots=True)
 class CandidateMaker:
-    """A maker of rows with the columns uuid, candidates and error.
+    """A maker of rows of `CANDIDATE_SCHEMA`.
 
     Attributes:
         ensemble: An ensemble with a logit-level method.
@@ -73,11 +85,11 @@ class CandidateMaker:
             for question in batch
         ]
         done = BatchProgress(len(batch), len(errors), time.perf_counter() - started)
-        return BatchRows({CANDIDATES: FileRows(rows, not_finite)}, done)
+        return BatchRows({CANDIDATES: FileRows.of(rows, CANDIDATE_SCHEMA, not_finite)}, done)
 
     def give_up(self, question: Question, reason: str, order: Order) -> BatchRows:
         """The row of a question that is not asked any more."""
-        rows = FileRows([_row(question, None, reason)], {})
+        rows = FileRows.of([_row(question, None, reason)], CANDIDATE_SCHEMA)
         return BatchRows({CANDIDATES: rows}, BatchProgress(1, 1, 0.0))
 
     def _checked_request(self, question: Question) -> Request:
@@ -117,4 +129,10 @@ class CandidateMaker:
 def _row(
     question: Question, candidates: Candidates | None, error: str | None
 ) -> dict[str, object]:
-    return {"uuid": question.uuid, CANDIDATES: candidates, "error": error}
+    return {
+        "uuid": question.uuid,
+        "logprobs": None if candidates is None else list(candidates.logprobs),
+        "starts": None if candidates is None else candidates.starts,
+        "right": None if candidates is None else candidates.right,
+        "error": error,
+    }

@@ -13,7 +13,7 @@ from self_ensemble.running.batches import BatchProgress, default_batch_size
 from self_ensemble.running.made_with import sha256_of
 from self_ensemble.running.making import About, BatchRows, FileRows, Order
 from self_ensemble.wordings.pool import Pool
-from self_ensemble.wordings.rows import paraphrase_row
+from self_ensemble.wordings.rows import PARAPHRASE_SCHEMA, paraphrase_row
 from self_ensemble.wordings.styles import STYLES
 
 # The one file that rows are made for.
@@ -97,4 +97,4 @@ class WordingMaker:
             for pool in pools
             if pool.not_finite and pool.error is not None
         }
-        return BatchRows({WORDINGS: FileRows(rows, not_finite)}, done)
+        return BatchRows({WORDINGS: FileRows.of(rows, PARAPHRASE_SCHEMA, not_finite)}, done)

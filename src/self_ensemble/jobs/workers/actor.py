@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from self_ensemble.errors import UserError, is_out_of_memory
 from self_ensemble.jobs.progress import SILENT
 from self_ensemble.jobs.recipe import Recipe
-from self_ensemble.questions.schema import Question
-from self_ensemble.running.making import About, BatchRows, Maker, Order
+from self_ensemble.jobs.workers.travel import pack_rows, unpack_questions
+from self_ensemble.running.making import About, Maker
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +30,9 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """Rows of a batch, and what has gone through the model since it was loaded."""
+    """Rows of a batch, see `travel.unpack_rows`."""
 
-    rows: BatchRows
-    counters: Mapping[str, int]
+    packed: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +85,11 @@ class Worker:
                 "smaller model."
             )
 
-    def make(self, batch: Sequence[Question], order: Order) -> Made | Refused | TooLarge:
-        """The rows of some questions."""
+    def make(self, packed: bytes) -> Made | Refused | TooLarge:
+        """The rows of some questions; see `travel.pack_questions`."""
         maker = self._maker
         try:
-            return Made(maker.make(batch, order), maker.counters)
+            return Made(pack_rows(maker.make(*unpack_questions(packed)), maker.counters))
         except UserError as error:
             return Refused(str(error))
         except RuntimeError as error:
@@ -98,10 +97,11 @@ class Worker:
                 raise
             return TooLarge()
 
-    def give_up(self, question: Question, reason: str, order: Order) -> Made:
+    def give_up(self, packed: bytes, reason: str) -> Made:
         """The rows of a question that is not asked any more."""
         maker = self._maker
-        return Made(maker.give_up(question, reason, order), maker.counters)
+        (question,), order = unpack_questions(packed)
+        return Made(pack_rows(maker.give_up(question, reason, order), maker.counters))
 
     @property
     def _maker(self) -> Maker:

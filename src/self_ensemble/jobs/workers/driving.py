@@ -4,7 +4,7 @@ Imports Ray; imported once workers are asked for.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from self_ensemble.errors import Stopped, UserError
@@ -12,6 +12,7 @@ from self_ensemble.jobs.recipe import Task
 from self_ensemble.jobs.workers.actor import Made, Ready, Refused, TooLarge
 from self_ensemble.jobs.workers.batch_queue import Batch, BatchQueue, after_death
 from self_ensemble.jobs.workers.pool import Died, Landed, Pool
+from self_ensemble.jobs.workers.travel import pack_questions, unpack_rows
 from self_ensemble.results.interrupt import finish_batch_on_signal
 from self_ensemble.running.batches import BatchProgress, Outcome
 from self_ensemble.running.making import BatchRows
@@ -59,13 +60,8 @@ class Drive:
                 # With all workers being replaced none has a batch, and there may be one left.
                 if not self.pool.busy and (ending or self.queue.empty):
                     break
-                try:
-                    landed = self.pool.landed()
-                except UserError as error:
-                    self._refusal = self._refusal or error
+                if not self._take_in():
                     break
-                if landed is not None:
-                    self._take_in(landed)
             if interruption.received is not None:
                 raise Stopped(interruption.exit_code)
             if self._refusal is not None:
@@ -73,29 +69,37 @@ class Drive:
         return Outcome(self._num_answered, time.perf_counter() - started)
 
     def _hand_out(self) -> None:
-        while (member := self.pool.free()) is not None:
+        for member in self.pool.free():
             batch = self.queue.take()
             if batch is None:
                 return
-            order = self.task.order.of(batch.questions)
+            packed = pack_questions(batch.questions, self.task.order.of(batch.questions))
             if batch.given_up is None:
-                call = member.actor.make.remote(batch.questions, order)
+                self.pool.submit(member, batch, member.actor.make, packed)
             else:
-                call = member.actor.give_up.remote(batch.questions[0], batch.given_up, order)
-            self.pool.submit(member, batch, call)
+                self.pool.submit(member, batch, member.actor.give_up, packed, batch.given_up)
 
-    def _take_in(self, landed: Landed) -> None:
+    def _take_in(self) -> bool:
+        """Take what has landed; False if nothing lands any more."""
+        made: list[BatchRows] = []
+        try:
+            for landed in self.pool.landed():
+                self._look_at(landed, made)
+        except UserError as error:
+            self._refusal = self._refusal or error
+            return False
+        finally:
+            if made and not self._full:
+                self._put(made)
+        return True
+
+    def _look_at(self, landed: Landed, made: list[BatchRows]) -> None:
         member, batch, result = landed
         try:
             match result:
-                case Made() if self._full:
-                    pass
-                case Made():
-                    self._put(result.rows)
-                    member.counters = dict(result.counters)
-                    done = result.rows.progress
-                    self._num_answered += done.num_questions - done.num_errors
-                    self.on_batch(done._replace(num_workers=self.pool.num_loaded))
+                case Made(packed):
+                    rows, member.counters = unpack_rows(packed)
+                    made.append(rows)
                 case Ready():
                     self.accept(result)
                 case Refused(line):
@@ -111,13 +115,19 @@ class Drive:
         except UserError as refusal:
             self._refusal = self._refusal or refusal
 
-    def _put(self, rows: BatchRows) -> None:
+    def _put(self, made: Sequence[BatchRows]) -> None:
+        """Put rows on disk, of all batches together: a file costs more than what is in it."""
         try:
-            self.task.put(rows)
-        except UserError:
+            self.task.put(made)
+        except UserError as refusal:
             # What takes the rows has ended the run; it is given no more.
             self._full = True
-            raise
+            self._refusal = self._refusal or refusal
+            return
+        for rows in made:
+            done = rows.progress
+            self._num_answered += done.num_questions - done.num_errors
+            self.on_batch(done._replace(num_workers=self.pool.num_loaded))
 
     def _shrink(self, batch: Batch) -> None:
         size = len(batch.questions)
@@ -140,11 +150,9 @@ def first_ready(pool: Pool) -> Ready:
         UserError: It refuses, or none is left.
     """
     while True:
-        landed = pool.landed()
-        if landed is None:
-            continue
-        match landed.result:
-            case Ready():
-                return landed.result
-            case Refused(line):
-                raise UserError(line)
+        for landed in pool.landed():
+            match landed.result:
+                case Ready():
+                    return landed.result
+                case Refused(line):
+                    raise UserError(line)

@@ -5,7 +5,7 @@ Imports Ray; imported once workers are asked for.
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -117,17 +117,26 @@ class Pool:
         """How many workers have a model."""
         return sum(not _is_loading(member) for member in self.members)
 
-    def free(self) -> Member | None:
-        """The worker with the least to do, if any can take a batch."""
-        ready = [
+    def free(self) -> list[Member]:
+        """Who can take a batch, those with the least to do first; twice where it can take two."""
+        loaded = [member for member in self.members if not _is_loading(member)]
+        return [
             member
-            for member in self.members
-            if len(member.calls) < MOST_IN_FLIGHT and not _is_loading(member)
+            for num_calls in range(MOST_IN_FLIGHT)
+            for member in loaded
+            if len(member.calls) <= num_calls
         ]
-        return min(ready, key=lambda member: len(member.calls), default=None)
 
-    def submit(self, member: Member, batch: Batch, call: Any) -> None:
-        """Remember a call that was made on a worker."""
+    def submit(self, member: Member, batch: Batch, method: Any, *arguments: object) -> None:
+        """Call a method of a worker.
+
+        Raises:
+            UserError: No Ray.
+        """
+        try:
+            call = method.remote(*arguments)
+        except (RayError, OSError) as error:
+            raise _given_up(error) from error
         if not member.calls:
             member.since = time.monotonic()
         member.calls.append((call, batch))
@@ -139,8 +148,8 @@ class Pool:
             while len(member.calls) > 1:
                 member.calls.pop()
 
-    def landed(self) -> Landed | None:
-        """What has come of a call; None if nothing does for a moment.
+    def landed(self) -> Iterator[Landed]:
+        """What has come of calls; waits a moment where nothing has.
 
         Raises:
             UserError: No worker is left, or no Ray.
@@ -149,17 +158,21 @@ class Pool:
         by_call = {member.calls[0][0]: member for member in self.members if member.calls}
         assert by_call, "nothing is on its way"
         try:
-            done, _ = ray.wait(list(by_call), num_returns=1, timeout=POLL_S)
+            landed, others = ray.wait(list(by_call), num_returns=1, timeout=POLL_S)
+            if landed and others:
+                landed += ray.wait(others, num_returns=len(others), timeout=0)[0]
         except (RayError, OSError) as error:
             raise _given_up(error) from error
-        if not done:
-            self._tell_of_waiting()
-            return self._overdue()
+        for call in landed:
+            yield self._come_of(call, by_call[call])
+        self._tell_of_waiting()
+        yield from self._overdue()
+
+    def _come_of(self, call: Any, member: Member) -> Landed:
         # Without a node, and its store, the next line may end this process.
         self._look()
-        member = by_call[done[0]]
         try:
-            result = ray.get(done[0])
+            result = ray.get(call)
         except DEATHS as error:
             return self._bury(member, first_line(error))
         except RayTaskError:
@@ -191,14 +204,13 @@ class Pool:
             self._told_of_waiting = True
             self._on_wait(len(waiting))
 
-    def _overdue(self) -> Landed | None:
+    def _overdue(self) -> Iterator[Landed]:
         if self._batch_timeout is None:
-            return None
+            return
         latest = time.monotonic() - self._batch_timeout
-        for member in self.members:
+        for member in tuple(self.members):
             if member.calls and member.calls[0][1] is not None and member.since < latest:
-                return self._bury(member, f"It took more than {self._batch_timeout:g} s.")
-        return None
+                yield self._bury(member, f"It took more than {self._batch_timeout:g} s.")
 
     def _bury(self, member: Member, reason: str) -> Landed:
         # It may be out of reach and not dead.

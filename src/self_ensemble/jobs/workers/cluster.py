@@ -115,7 +115,8 @@ def _refusal_if_it_fails(where: str) -> Iterator[None]:
             ) from error
         raise UserError(
             f"Cannot join Ray at {where!r} ({reason}). Give the address of a running head, auto "
-            "where one runs on this machine, or local to start Ray here."
+            "where one runs on this machine, or local to start Ray here. A head that asks for a "
+            "token wants RAY_AUTH_MODE=token and RAY_AUTH_TOKEN in the environment."
         ) from error
 
 

@@ -13,6 +13,8 @@ from self_ensemble.asking.outcomes import OutcomeMaker
 from self_ensemble.asking.prefilling import Prefiller
 from self_ensemble.asking.request import Answer, Outcome, Request, Settings, Unanswered
 from self_ensemble.asking.tracks import by_method, make_tracks, passes
+from self_ensemble.attribution.attribute import OrderSampling, attribute
+from self_ensemble.attribution.kinds import Attribution, check_kinds
 from self_ensemble.captured.decode import check_decode, check_model, decode_captured
 from self_ensemble.captured.pool import StepPool
 from self_ensemble.errors import UserError, at_least
@@ -230,6 +232,41 @@ class Ensemble:
         at_least("num_ahead", num_ahead, 0)
         tracer = Tracer(self.run, self.prefiller, self.stop, num_top, num_ahead)
         return tracer.trace(request, self.methods if methods is None else methods, accepted)
+
+    def attribute(
+        self,
+        request: Request,
+        kinds: Sequence[str],
+        method: AnyMethod | None = None,
+        answer: Answer | None = None,
+        sampling: OrderSampling | None = None,
+    ) -> dict[str, Attribution]:
+        """Tell which wording decided which token of an answer.
+
+        Args:
+            request: The question.
+            kinds: "mass" (flex_attention), "leave_one_out", "shapley" (both of all methods that
+                fuse), "share" (logit-level rules); see `attribution.kinds`.
+            method: The method that answers; None for the ensemble's first.
+            answer: Its answer, if there is one already; None asks for it.
+            sampling: How Shapley values of more than 6 wordings are sampled.
+
+        Returns:
+            What is attributed to each wording at each token, by kind.
+
+        Raises:
+            UserError: A kind that is not for the method, a question that cannot be asked, or a
+                log-probability that is not finite.
+        """
+        asked = self.methods[0] if method is None else resolve_method(method)
+        check_kinds(kinds, asked)
+        if answer is None:
+            found = self.run([request], [asked])[asked.name][0]
+            if isinstance(found, Unanswered):
+                raise UserError(found.error)
+            answer = found
+        sampling = sampling or OrderSampling()
+        return attribute(self.prefiller, request, asked, answer, kinds, sampling)
 
     def problem(self, request: Request, methods: Sequence[Method] | None = None) -> str | None:
         """Why a question cannot be asked, or None."""

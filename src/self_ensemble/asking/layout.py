@@ -166,7 +166,7 @@ def _check_weights(weights: Sequence[float], num_wordings: int) -> None:
 
 
 def segment_weights(request: Request, settings: Settings) -> Sequence[float]:
-    """Weight of each wording inside attention, `(N,)`."""
+    """Weight of each wording inside attention, `(N,)`; 0 drops it."""
     num_wordings = len(request.wordings)
     if settings.segment_weights == "uniform":
         return [1.0 / num_wordings] * num_wordings

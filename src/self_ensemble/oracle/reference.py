@@ -8,6 +8,7 @@ model runs transformers' own eager attention. Tests, `doctor` and the benchmark 
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,6 +16,8 @@ from torch import Tensor
 from self_ensemble.models.load import LoadedModel
 from self_ensemble.models.support import first_position
 from self_ensemble.prompts.parts import PromptParts
+
+Owner = tuple[str, int]  # "prefix", "segment" or "fused", and which segment
 
 
 @contextmanager
@@ -43,6 +46,8 @@ def next_logits_fused(
     parts: PromptParts,
     generated: Sequence[int],
     weights: Sequence[float],
+    *,
+    keep_positions: bool = False,
 ) -> Tensor:
     """Next-token logits of the fused tail, aligned positions, cue as fusion point, `(V,)`.
 
@@ -51,15 +56,51 @@ def next_logits_fused(
         parts: The question.
         generated: Tokens of the answer so far.
         weights: Attention weight of each wording, `(N,)`.
+        keep_positions: Whether the tail stands behind the longest of all wordings, those without
+            weight included.
     """
-    tokens, positions, owners = list(parts.prefix), list(range(len(parts.prefix))), []
-    owners += [("prefix", 0)] * len(parts.prefix)
+    output, _ = _fused_pass(loaded, parts, generated, weights, keep_positions)
+    logits: Tensor = output.logits[0, -1].float()
+    return logits
+
+
+@torch.inference_mode()
+def attention_of_tail(
+    loaded: LoadedModel,
+    parts: PromptParts,
+    generated: Sequence[int],
+    weights: Sequence[float],
+) -> tuple[Tensor, list[Owner]]:
+    """What the newest token of the fused tail attends to, by the model's own eager attention.
+
+    Returns:
+        Attention weights on every packed token, `(L, Hq, S)`, and whose each of the S is.
+    """
+    output, owners = _fused_pass(loaded, parts, generated, weights, False, attentions=True)
+    return torch.stack([layer[0, :, -1].float() for layer in output.attentions]), owners
+
+
+def _fused_pass(
+    loaded: LoadedModel,
+    parts: PromptParts,
+    generated: Sequence[int],
+    weights: Sequence[float],
+    keep_positions: bool,
+    attentions: bool = False,
+) -> tuple[Any, list[Owner]]:
+    """One pass over everything, and whose each token of it is."""
+    tokens, positions = list(parts.prefix), list(range(len(parts.prefix)))
+    owners: list[Owner] = [("prefix", 0)] * len(parts.prefix)
     for index, segment in enumerate(parts.segments):
         for offset, token in enumerate(segment):
             tokens.append(token)
             positions.append(len(parts.prefix) + offset)
             owners.append(("segment", index))
-    kept = [segment for segment, w in zip(parts.segments, weights, strict=True) if w > 0]
+    kept = [
+        segment
+        for segment, w in zip(parts.segments, weights, strict=True)
+        if w > 0 or keep_positions
+    ]
     longest = max(len(segment) for segment in kept)
     for offset, token in enumerate([*parts.cue, *generated]):
         tokens.append(token)
@@ -84,13 +125,14 @@ def next_logits_fused(
         return table.to(loaded.device, loaded.dtype)
 
     with eager_attention(loaded):
-        logits: Tensor = loaded.model(
+        output = loaded.model(
             input_ids=torch.tensor([tokens], device=loaded.device),
             position_ids=torch.tensor([positions], device=loaded.device) + first,
             attention_mask=_per_layer_type(loaded, mask),
             use_cache=False,
-        ).logits
-    return logits[0, -1].float()
+            output_attentions=attentions,
+        )
+    return output, owners
 
 
 def _per_layer_type(

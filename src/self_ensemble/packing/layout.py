@@ -53,6 +53,8 @@ class Layout:
         bias_GG: Visibility table: what is added to the attention score of a query group (row) on
             a key group (column); -inf forbids. The last group is padding: it reads the prefix
             and the first segment, and nobody reads it.
+        wordings: Indices of the wordings that go through each segment group, `(K,)`: one each,
+            or several where they share its tokens.
         fused: The stream that reads every segment, if asked for.
         alone: The streams that read one wording each, in the order asked for; one that reads no
             wording is the prompt without the question.
@@ -63,6 +65,7 @@ class Layout:
     groups: tuple[int, ...]
     positions: tuple[int, ...]
     bias_GG: Tensor
+    wordings: tuple[tuple[int, ...], ...]
     fused: Stream | None
     alone: tuple[Stream, ...]
 
@@ -176,6 +179,7 @@ def build_layout(
         groups=tuple(groups),
         positions=tuple(places),
         bias_GG=_visibility_table(runs, weights, alone, readable),
+        wordings=tuple(run.wordings for run in runs),
     )
 
 

@@ -19,7 +19,7 @@ from self_ensemble.passes.flat_row import flat_row
 from self_ensemble.passes.kept_logits import KeptLogits
 from self_ensemble.passes.lengths import rounded_length
 from self_ensemble.passes.memory import check_fits, pass_bytes, scores_bytes
-from self_ensemble.passes.packed_pass import PackedPass
+from self_ensemble.passes.packed_pass import PackedPass, Watch
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,7 @@ class Batch:
     Attributes:
         reads_rows: Whether attention has read keys and values as they lie in the cache.
         kept_logits: Where large logits of decode steps lie.
+        watch: Is shown what every layer of a pass attends to, if asked for.
     """
 
     engine: Engine
@@ -61,6 +62,7 @@ class Batch:
     padding_group: int
     reads_rows: bool = True
     kept_logits: KeptLogits = field(default_factory=KeptLogits)
+    watch: Watch | None = None
     used_B: Tensor = field(init=False)
     num_groups_B: Tensor = field(init=False)
     key_group_BS: Tensor = field(init=False)
@@ -106,7 +108,9 @@ class Batch:
         self.key_group_BS[rows, slots] = groups
         self.key_position_BS[rows, slots] = positions
         prefix = () if self.cache.prefix_in_rows else self.cache.prefix
-        packed = PackedPass(rows, columns, self.used_B, prefix, self.cache.stored)
+        packed = PackedPass(
+            rows, columns, self.used_B, prefix, self.cache.stored, watch=self.watch
+        )
         if flat:
             token_ids, positions = self._flat_pass(packed, token_ids, groups, positions)
         else:

@@ -3,6 +3,7 @@
 T tokens of B questions stand in one row; R = most queries of any question, S = slots in use.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -21,6 +22,12 @@ from self_ensemble.passes.partial_attention import HIDDEN
 # Share of real work in padded rows below which a CPU does better without: measured, a call by
 # itself costs as much as a third of the work of a question with one query.
 PADDED_FROM = 0.75
+
+# Looks at what a layer attends to, with the arguments of `PackedPass.attend` but the backend and
+# the values.
+Watch = Callable[
+    ["PackedPass", Tensor, Tensor, int, float, int | None, float | None, Tensor | None], None
+]
 
 
 class Span(NamedTuple):
@@ -52,6 +59,7 @@ class PackedPass:
         layers: Layers that have called attention.
         windows: Sliding windows that they have asked for.
         reads_rows: Whether each has read what it has got from the cache, as it was.
+        watch: Is shown queries and keys of every layer, if asked for.
     """
 
     rows_T: Tensor
@@ -68,6 +76,7 @@ class PackedPass:
     layers: set[int] = field(default_factory=set)
     windows: set[int | None] = field(default_factory=set)
     reads_rows: bool = True
+    watch: Watch | None = None
     _made: dict[object, Any] = field(default_factory=dict)
     _places: dict[torch.device, tuple[Tensor, Tensor]] = field(default_factory=dict)
     _spans: list[Span] | None = None
@@ -89,6 +98,8 @@ class PackedPass:
     ) -> Tensor:  # fmt: skip
         """What the queries of a layer read, by the backend; `(1, T, Hq, D)`."""
         self.note_call(layer, key, value, window)
+        if self.watch is not None:
+            self.watch(self, query, key, layer, scale, window, softcap, sinks_H)
         return backend(query, key, value, self, layer, scale, window, softcap, sinks_H)
 
     def note_call(self, layer: int, key: Tensor, value: Tensor, window: int | None) -> None:

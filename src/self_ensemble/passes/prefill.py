@@ -13,6 +13,7 @@ from self_ensemble.packing.visibility import NEVER
 from self_ensemble.passes.batch import Batch, Frontier
 from self_ensemble.passes.cache import Layers, RowCache
 from self_ensemble.passes.engine import Engine
+from self_ensemble.passes.packed_pass import Watch
 
 # Prefix keys in all rows together from which one prefix for all is faster: below, putting its part
 # and theirs together costs more than reading the copies.
@@ -69,7 +70,12 @@ def encode_prefix(engine: Engine, token_ids: Sequence[int]) -> Prefix:
 
 @torch.inference_mode()
 def prefill(
-    engine: Engine, layouts: Sequence[Layout], prefix: Prefix, *, in_rows: bool | None = None
+    engine: Engine,
+    layouts: Sequence[Layout],
+    prefix: Prefix,
+    *,
+    in_rows: bool | None = None,
+    watch: Watch | None = None,
 ) -> tuple[Batch, Frontier]:
     """Encode the segments and cues of a batch behind the prefix.
 
@@ -79,6 +85,7 @@ def prefill(
             the prefix.
         prefix: The run's encoded prefix, of which those are the first.
         in_rows: Whether every question has a copy of the prefix; None for what is faster.
+        watch: Is shown what every layer attends to, in this pass and in those that follow.
 
     Returns:
         The batch, and one node per stream (question by question: fused, then alone) with
@@ -91,7 +98,7 @@ def prefill(
     cache = RowCache(len(layouts), prefix.layers, prefix_in_rows=in_rows)
     length = cache.num_prefix_slots
     bias_BGG = stacked_tables(layouts)
-    batch = Batch(engine, cache, bias_BGG, padding_group=bias_BGG.shape[1] - 1)
+    batch = Batch(engine, cache, bias_BGG, padding_group=bias_BGG.shape[1] - 1, watch=watch)
     batch.used_B += length
     batch.key_group_BS = torch.zeros(len(layouts), length, dtype=torch.long)
     batch.key_position_BS = torch.arange(length).repeat(len(layouts), 1)

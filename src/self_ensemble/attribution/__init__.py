@@ -1,0 +1,1 @@
+"""Which wording decided which token of an answer."""

@@ -1,0 +1,195 @@
+"""From an answer to what each wording has done for it, by the kinds that are asked for.
+
+N wordings, T tokens of the answer.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from self_ensemble.asking.methods import Method
+from self_ensemble.asking.prefilling import Prefiller
+from self_ensemble.asking.request import Answer, Request
+from self_ensemble.attribution.asked import Asked
+from self_ensemble.attribution.contributions import contributions
+from self_ensemble.attribution.fused import fused_worth, mass_shares, mean_shares
+from self_ensemble.attribution.games import (
+    NUM_ORDERS,
+    Subset,
+    Worth,
+    all_but_one,
+    leave_one_out,
+    sampled_orders,
+    shapley,
+    shapley_subsets,
+)
+from self_ensemble.attribution.kinds import (
+    Attribution,
+    LeaveOneOut,
+    Mass,
+    Shapley,
+    Share,
+    Table,
+    check_kinds,
+)
+from self_ensemble.attribution.tied import forced_logits, fused_scores, token_logprobs
+from self_ensemble.errors import UserError
+
+
+@dataclass(frozen=True, slots=True)
+class OrderSampling:
+    """How Shapley values are estimated where there are too many wordings for all orders.
+
+    Attributes:
+        num_orders: Orders of the wordings that are sampled, from 2.
+        seed: Of the orders; with it they are always the same.
+    """
+
+    num_orders: int = NUM_ORDERS
+    seed: int = 0
+
+
+class _Shared(NamedTuple):
+    """What the rule's score of one token is made of."""
+
+    shares_N: Tensor
+    margin_N: Tensor
+    prior: float
+    runner_up: int
+    unit: str
+
+
+def attribute(
+    prefiller: Prefiller,
+    request: Request,
+    method: Method,
+    answer: Answer,
+    kinds: Sequence[str],
+    sampling: OrderSampling,
+) -> dict[str, Attribution]:
+    """See `Ensemble.attribute`."""
+    check_kinds(kinds, method)
+    if not answer.token_ids:
+        raise UserError("The answer has no token, so nothing can be attributed.")
+    asked = Asked(prefiller, request, method, answer.token_ids)
+    orders = sampled_orders(asked.num_wordings, sampling.num_orders, sampling.seed)
+    subsets = dict.fromkeys(_subsets(kinds, asked.num_wordings, orders))
+    shared: list[_Shared] = []
+    worth: Worth = {}
+    if method.kind == "tied":
+        worth, shared = _walked(asked, list(subsets), Share.kind in kinds)
+    elif subsets:
+        worth = fused_worth(asked, list(subsets))
+    asked.check_worth(worth)
+    tokenizer = prefiller.engine.model.tokenizer
+    common = (method.name, answer.token_ids, _texts(tokenizer, answer.token_ids))
+    found: dict[str, Attribution] = {}
+    for kind in dict.fromkeys(kinds):
+        if kind == Mass.kind:
+            layers = mass_shares(asked)
+            mean = mean_shares(layers)
+            shares = np.array(mean.wordings)
+            found[kind] = Mass(
+                *common, mean.wordings, _row(shares.mean(axis=0)),
+                mean.prefix, mean.cue, mean.earlier, layers,
+            )  # fmt: skip
+        elif kind == LeaveOneOut.kind:
+            values = leave_one_out(worth, asked.num_wordings)
+            full = _row(worth[tuple(range(asked.num_wordings))])
+            found[kind] = LeaveOneOut(*common, _table(values), _row(values.sum(axis=0)), full)
+        elif kind == Shapley.kind:
+            found[kind] = _shapley(common, worth, asked.num_wordings, orders)
+        else:
+            found[kind] = _share(common, shared, tokenizer)
+    return found
+
+
+def _subsets(
+    kinds: Sequence[str], num_wordings: int, orders: Sequence[Subset] | None
+) -> list[Subset]:
+    found: list[Subset] = []
+    if LeaveOneOut.kind in kinds:
+        found += all_but_one(num_wordings)
+    if Shapley.kind in kinds:
+        found += shapley_subsets(num_wordings, orders)
+    return found
+
+
+def _walked(
+    asked: Asked, subsets: Sequence[Subset], with_shares: bool
+) -> tuple[Worth, list[_Shared]]:
+    """Along the answer once: log-probabilities under subsets, and what scores are made of."""
+    columns: dict[Subset, list[float]] = {subset: [] for subset in subsets}
+    shared = []
+    for token_id, logits in zip(asked.token_ids, forced_logits(asked), strict=True):
+        for subset, logprob in token_logprobs(asked, logits, token_id, subsets).items():
+            columns[subset].append(logprob)
+        if with_shares:
+            shared.append(_shared(asked, logits, token_id))
+    return {subset: np.array(column) for subset, column in columns.items()}, shared
+
+
+@torch.inference_mode()
+def _shared(asked: Asked, logits: Tensor, token_id: int) -> _Shared:
+    every = tuple(range(asked.num_wordings))
+    scores = fused_scores(asked, logits, [every])[0].clone()
+    scores[token_id] = -torch.inf
+    runner_up = int(scores.argmax())
+    assert asked.method.rule is not None
+    weights = torch.tensor(asked.rule_weights(every), device=logits.device)
+    wordings, prior, unit = contributions(asked.method.rule, logits, weights)
+    own = wordings[:, token_id].double().cpu()
+    margin = own - wordings[:, runner_up].double().cpu()
+    of_prior = 0.0 if prior is None else float(prior[token_id] - prior[runner_up])
+    return _Shared(own / own.sum(), margin, of_prior, runner_up, unit)
+
+
+def _shapley(
+    common: tuple[str, tuple[int, ...], tuple[str, ...]],
+    worth: Worth,
+    num_wordings: int,
+    orders: Sequence[Subset] | None,
+) -> Shapley:
+    values, error = shapley(worth, num_wordings, orders)
+    return Shapley(
+        *common, _table(values), _row(values.sum(axis=0)),
+        full=_row(worth[tuple(range(num_wordings))]), empty=_row(worth[()]),
+        standard_error=None if error is None else _row(error),
+        num_orders=None if orders is None else len(orders),
+    )  # fmt: skip
+
+
+def _share(
+    common: tuple[str, tuple[int, ...], tuple[str, ...]],
+    shared: Sequence[_Shared],
+    tokenizer: object,
+) -> Share:
+    shares = torch.stack([one.shares_N for one in shared]).numpy()
+    margins = torch.stack([one.margin_N for one in shared]).numpy()
+    prior = np.array([one.prior for one in shared])
+    return Share(
+        *common, _table(shares), _row(shares.mean(axis=0)), shared[0].unit,
+        _texts(tokenizer, [one.runner_up for one in shared]),
+        _row(margins.sum(axis=1) + prior), _table(margins), _row(prior),
+    )  # fmt: skip
+
+
+def _row(values: NDArray[np.float64]) -> tuple[float, ...]:
+    return tuple(values.tolist())
+
+
+def _table(values: NDArray[np.float64]) -> Table:
+    return tuple(_row(row) for row in values)
+
+
+def _texts(tokenizer: object, token_ids: Sequence[int]) -> tuple[str, ...]:
+    decode = tokenizer.decode  # type: ignore[attr-defined]
+    return tuple(
+        decode([token], skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        for token in token_ids
+    )

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from self_ensemble.walking.choose import largest
-from self_ensemble.walking.fusion import CONTRAST, FusionRule
+from self_ensemble.walking.fusion import CONTRAST, FusionRule, entropies
 from self_ensemble.walking.user_rule import built_in
 
 Unit = Literal["probability", "logit"]
@@ -46,7 +46,7 @@ def contributions(rule: FusionRule, logits: Tensor, weights: Tensor) -> Contribu
     """
     name = built_in(rule)
     assert name is not None, "how a rule of the user's puts scores together is not known"
-    own, prior = logits[:-1], logits[-1]
+    own = logits[:-1]
     if name == "contrast":
         keywords = rule.keywords if isinstance(rule, partial) else {}
         strength = float(keywords.get("strength", CONTRAST))
@@ -54,7 +54,6 @@ def contributions(rule: FusionRule, logits: Tensor, weights: Tensor) -> Contribu
         return Contributions(
             (1 + strength) / len(own) * centred[:-1], -strength * centred[-1], "logit"
         )
-    del prior
     unit: Unit = "logit" if name in ("avg", "logprob_avg", "weighted_avg") else "probability"
     return Contributions(_OF_WORDINGS[name](own, weights), None, unit)
 
@@ -90,8 +89,7 @@ def _heaviest(logits: Tensor, weights: Tensor) -> Tensor:
 
 def _surest(logits: Tensor, weights: Tensor) -> Tensor:
     logprobs = logits.log_softmax(dim=-1)
-    entropies = -(logprobs.exp() * logprobs.clamp_min(-1e4)).sum(dim=-1)
-    return _only(logprobs.exp(), entropies.argmin())
+    return _only(logprobs.exp(), entropies(logprobs).argmin())
 
 
 def _gated(logits: Tensor, weights: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Tiny models with random weights, and tokenizers, that many tests ask."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from transformers import (
 )
 
 from self_ensemble.models.aliases import packaged_model
+from tests.browser import Browser, chromium
 
 # Commands are forked off the tests, and OpenMP's threads do not survive a fork.
 torch.set_num_threads(1)
@@ -241,3 +242,10 @@ def tiny_folder(tmp_path_factory, tiny_model, tiny_tokenizer: PreTrainedTokenize
     tiny_model("llama").save_pretrained(folder)
     tiny_tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A headless Chromium; skipped where there is none."""
+    with chromium() as started:
+        yield started

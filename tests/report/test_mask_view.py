@@ -1,81 +1,29 @@
 """The drawing of the mask against the rule of who may read whom, written out as loops."""
 
 import re
-from dataclasses import dataclass
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from self_ensemble.errors import UserError
 from self_ensemble.oracle.self_check import Difference
 from self_ensemble.packing.layout import build_layout
+from self_ensemble.packing.visibility import NEVER
 from self_ensemble.prompts.parts import PromptParts
 from self_ensemble.report.mask_view import (
     MAX_POSITIONS,
-    PackedSequence,
     boundary_marks,
     check_text,
     chosen_columns,
     legend,
     mask_picture,
-    packed_sequence,
     prompt_text,
     shown_tokens,
-    visible_at,
 )
+from self_ensemble.report.packed_sequence import bias_at, packed_sequence
+from tests.report.packed_shapes import Shape, may_read, shapes
 
 SQUARE, DOT = "\u25a0", "\u00b7"
-
-
-@dataclass(frozen=True)
-class Shape:
-    """The numbers that a drawing is made from."""
-
-    prefix: int
-    lengths: tuple[int, ...]
-    cue: int
-    generated: int
-    fusion_point: str = "cue"
-    positions: str = "aligned"
-
-    def sequence(self) -> PackedSequence:
-        segments = tuple((0,) * length for length in self.lengths)
-        layout = build_layout(
-            PromptParts((0,) * self.prefix, segments, (0,) * self.cue),
-            positions=self.positions,
-            fusion_point=self.fusion_point,
-        )
-        return packed_sequence(layout, self.prefix, self.generated)
-
-    def owners(self) -> list[str]:
-        """The part that each column belongs to, by counting."""
-        owners = ["prefix"] * self.prefix
-        for number, length in enumerate(self.lengths, start=1):
-            with_cue = self.cue if self.fusion_point == "last_segment" else 0
-            owners += [f"segment {number}"] * (length + with_cue)
-        if self.fusion_point == "cue":
-            owners += ["tail"] * self.cue
-        return owners + ["tail"] * self.generated
-
-
-shapes = st.builds(
-    Shape,
-    prefix=st.integers(0, 200),
-    lengths=st.lists(st.integers(1, 90), min_size=1, max_size=20).map(tuple),
-    cue=st.integers(1, 9),
-    generated=st.integers(0, 40),
-    fusion_point=st.sampled_from(["cue", "last_segment"]),
-    positions=st.sampled_from(["aligned", "contiguous"]),
-)
-
-
-def may_read(owners: list[str], reader: int, read: int) -> bool:
-    if read > reader:
-        return False
-    if owners[read] == "prefix" or owners[reader] == "tail":
-        return True
-    return owners[read] == owners[reader]
 
 
 def rows_of(picture: str) -> dict[int, tuple[str, str]]:
@@ -120,7 +68,8 @@ def test_every_part_begins_and_every_segment_ends_at_a_marked_row(shape):
 @given(shapes)
 def test_no_row_is_empty(shape):
     sequence = shape.sequence()
-    assert visible_at(sequence, range(sequence.num_columns)).any(dim=1).all()
+    everywhere = range(sequence.num_columns)
+    assert (bias_at(sequence, everywhere, everywhere) > NEVER).any(dim=1).all()
 
 
 @given(shapes)

@@ -1,17 +1,22 @@
 """`self-ensemble mask`: who may read whom, as text, and the proof of it on the user's model."""
 
-from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from self_ensemble.cli import options
+from self_ensemble.cli.mask_options import (
+    LONGEST,
+    check_files,
+    one_source,
+    parse_lengths,
+    refuse_unfit,
+)
 from self_ensemble.cli.options import DATA, METHOD, MODEL, one_of, parse_indices
 from self_ensemble.errors import UserError, at_least
 
-SOURCES = ("--dataset", "--text", "--lengths")
 OUTPUT = "Output"
-LONGEST = 1_000_000  # tokens; longer than any model's context
 
 
 def mask(
@@ -122,6 +127,25 @@ def mask(
             "--prompt", help="Also print the packed prompt in full.", rich_help_panel=OUTPUT
         ),
     ] = False,
+    png: Annotated[
+        Path | None,
+        typer.Option(help="Also draw all of it as a heat map.", rich_help_panel=OUTPUT),
+    ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            help="Also write a page: a heat map to point at and zoom into, beside the prompt.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    blocks: Annotated[
+        bool,
+        typer.Option(
+            "--blocks",
+            help="Also draw the BlockMask that FlexAttention gets, and the work that it saves.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False,
     check: Annotated[
         bool,
         typer.Option(
@@ -146,9 +170,9 @@ def mask(
         "--chat-template": chat_template, "--attention": attention, "--device": device,
         "--dtype": dtype, "--trust-remote-code": trust_remote_code or None, "--aliases": aliases,
     }  # fmt: skip
-    _refuse_unfit(source, ("--dataset",), of_dataset)
-    _refuse_unfit(source, ("--dataset", "--text"), of_model)
-    _refuse_unfit(source, ("--lengths",), {"--prefix": prefix, "--cue": cue})
+    refuse_unfit(source, ("--dataset",), of_dataset)
+    refuse_unfit(source, ("--dataset", "--text"), of_model)
+    refuse_unfit(source, ("--lengths",), {"--prefix": prefix, "--cue": cue})
     one_of("positions", positions, ["aligned", "contiguous"])
     one_of("fusion point", fusion_point, ["cue", "last_segment"])
     one_of("segment weights", segment_weights, ["uniform", "none"])
@@ -163,16 +187,20 @@ def mask(
             "--check proves that no wording reads another, which --manual-read-each-other lets "
             "them do. Leave one of them out."
         )
+    check_files(png, html)
     token_counts = parse_lengths(lengths) if lengths is not None else ()
     if sum(token_counts) + (prefix or 0) + (cue or 0) + generated > LONGEST:
         raise UserError(f"Got more than {LONGEST:,} tokens in all. Give smaller numbers.")
     # Here, not above: torch would make every `--help` wait.
     from self_ensemble.cli.mask_job import Drawing, MaskJob, draw_lengths, draw_wordings
+    from self_ensemble.cli.mask_pictures import Pictures
     from self_ensemble.jobs.inputs import DataOptions, ModelOptions
 
     drawing = Drawing(generated, positions, fusion_point, segment_weights)
+    pictures = Pictures(png, html, blocks, typer.echo)
     if source == "--lengths":
-        typer.echo(draw_lengths(drawing, prefix or 0, token_counts, 2 if cue is None else cue))
+        num_cue = 2 if cue is None else cue
+        draw_lengths(drawing, prefix or 0, token_counts, num_cue, pictures)
         return
     job = MaskJob(
         drawing=drawing,
@@ -208,50 +236,5 @@ def mask(
         prompt=prompt,
         check=check,
     )
-    if not draw_wordings(job, typer.echo):
+    if not draw_wordings(job, pictures):
         raise typer.Exit(1)
-
-
-def one_source(dataset: str | None, text: list[str] | None, lengths: str | None) -> str:
-    """Name the one source that was given.
-
-    Raises:
-        UserError: None was given, or more than one.
-    """
-    given = [
-        option
-        for option, value in zip(SOURCES, (dataset, text or None, lengths), strict=True)
-        if value is not None
-    ]
-    if len(given) == 1:
-        return given[0]
-    found = f"Got {' and '.join(given)}" if given else "Nothing to draw"
-    raise UserError(
-        f"{found}. Give one of: --dataset NAME --index I, --text once per wording, "
-        "or --lengths 40,38,45."
-    )
-
-
-def parse_lengths(text: str) -> tuple[int, ...]:
-    """Read "40,38,45".
-
-    Raises:
-        UserError: One of them is no number from 1.
-    """
-    parts = [part.strip() for part in text.split(",")]
-    wrong = [part for part in parts if not (part.isdecimal() and int(part) > 0)]
-    if wrong:
-        raise UserError(
-            f"Got --lengths {text!r}: {wrong[0]!r} is no number of tokens from 1. "
-            "Give one number per segment, such as 40,38,45."
-        )
-    return tuple(int(part) for part in parts)
-
-
-def _refuse_unfit(source: str, fitting: tuple[str, ...], options: Mapping[str, object]) -> None:
-    # An option that would be ignored is refused: it would do nothing, and look as if it did.
-    unfit = [option for option, value in options.items() if value is not None]
-    if unfit and source not in fitting:
-        raise UserError(
-            f"{unfit[0]} goes with {' or '.join(fitting)}, not with {source}. Leave it out."
-        )

@@ -5,24 +5,28 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
+from transformers import PreTrainedConfig
+
 from self_ensemble.cli.console import ConsoleProgress
+from self_ensemble.cli.mask_pictures import Pictures, drawn
 from self_ensemble.errors import UserError
 from self_ensemble.jobs.inputs import DataOptions, ModelOptions, prompt_frame
+from self_ensemble.models.load import LoadedModel
 from self_ensemble.models.support import why_no_longer
 from self_ensemble.oracle.self_check import check_isolation
 from self_ensemble.packing.layout import Layout, build_layout
 from self_ensemble.passes.engine import Engine
 from self_ensemble.prompts.parts import PromptParts
 from self_ensemble.questions.schema import Question, QuestionSet
+from self_ensemble.report.mask_drawing import MaskDrawing
 from self_ensemble.report.mask_view import (
-    PackedSequence,
     check_text,
     legend,
     mask_picture,
-    packed_sequence,
     prompt_text,
     shown_tokens,
 )
+from self_ensemble.report.packed_sequence import PackedSequence, packed_sequence
 from self_ensemble.running.choice import WordingChoice
 
 
@@ -41,6 +45,15 @@ class Drawing:
     positions: str
     fusion_point: str
     segment_weights: str
+
+    @property
+    def fact(self) -> str:
+        """The same in words."""
+        weights = {"uniform": "1/N each", "none": "1 each"}[self.segment_weights]
+        return (
+            f"{self.positions.capitalize()} positions, fusion point: {self.fusion_point}, "
+            f"weights of the segments: {weights}"
+        )
 
     def layout(self, parts: PromptParts, readable: Sequence[tuple[int, int]] = ()) -> Layout:
         """Lay a question out as the engine does for attention-level fusion."""
@@ -76,32 +89,71 @@ class MaskJob:
     check: bool
 
 
-def draw_lengths(drawing: Drawing, prefix: int, lengths: Sequence[int], cue: int) -> str:
-    """Draw a question of which only the numbers of tokens are known."""
+def draw_lengths(
+    drawing: Drawing, prefix: int, lengths: Sequence[int], cue: int, pictures: Pictures
+) -> None:
+    """Draw a question of which only the numbers of tokens are known.
+
+    Raises:
+        UserError: It is too long for what is asked for.
+    """
     parts = PromptParts((0,) * prefix, tuple((0,) * length for length in lengths), (0,) * cue)
-    return _picture(packed_sequence(drawing.layout(parts), prefix, drawing.num_generated))
+    layout = drawing.layout(parts)
+    sequence = packed_sequence(layout, prefix, drawing.num_generated)
+    pictures.echo(_picture(sequence))
+    blocks = pictures.block_tables(layout, sequence)
+    if pictures.any:
+        title = f"Who may read whom: {len(lengths)} segments"
+        masks = (drawn("Packed", sequence),)
+        pictures.write(MaskDrawing(title, (drawing.fact,), masks, blocks))
 
 
-def draw_wordings(job: MaskJob, echo: Callable[[str], None]) -> bool:
-    """Print what was asked for; returns whether the check, if asked for, went well.
+def draw_wordings(job: MaskJob, pictures: Pictures) -> bool:
+    """Print and write what was asked for; returns whether the check, if asked for, went well.
+
+    Weights are loaded where the model is to compute something.
 
     Raises:
         UserError: The wordings cannot be had, or do not fit into the model.
     """
+    echo = pictures.echo
     question_set, title, wordings, readable = _wordings(job)
-    loaded = job.model.load(ConsoleProgress())
+    loaded = job.model.load(ConsoleProgress()) if job.check else job.model.load_without_weights()
     parts = prompt_frame(job.chat_template, loaded, question_set).parts(wordings)
     layout = job.drawing.layout(parts, readable)
     sequence = packed_sequence(layout, len(parts.prefix), job.drawing.num_generated)
+    token_ids = parts.prefix + layout.token_ids
     echo(f"{title}, tokens of {loaded.name}\n\n{_picture(sequence)}")
-    window = getattr(loaded.model.config, "sliding_window", None)
-    if window is not None and window <= max(layout.positions):
-        echo(f"Layers with a sliding window also leave out what lies {window} positions back.")
+    config = loaded.model.config if isinstance(loaded, LoadedModel) else loaded.config
+    windows = _windows(config, layout)
+    notes = [
+        f"Layers with a sliding window also leave out what lies {window} positions back."
+        for window in windows[1:]
+    ]
+    for note in notes:
+        echo(note)
     if job.prompt:
         show = partial(shown_tokens, loaded.tokenizer)
-        echo("\n" + prompt_text(sequence, parts.prefix + layout.token_ids, show))
+        echo("\n" + prompt_text(sequence, token_ids, show))
+    blocks = pictures.block_tables(layout, sequence, windows)
+    if pictures.any:
+        packed = drawn("Packed", sequence, token_ids, loaded.tokenizer)
+        facts = (f"Tokens of {loaded.name}. {job.drawing.fact}", *notes)
+        pictures.write(MaskDrawing(f"Who may read whom: {title}", facts, (packed,), blocks))
     if not job.check:
         return True
+    assert isinstance(loaded, LoadedModel)
+    return _check(job, loaded, parts, layout, echo)
+
+
+def _check(
+    job: MaskJob,
+    loaded: LoadedModel,
+    parts: PromptParts,
+    layout: Layout,
+    echo: Callable[[str], None],
+) -> bool:
+    """Prove on the model that no wording reads another, and print how it went."""
     length = max(layout.positions) + 2  # a longer wording is tried, too
     if loaded.context_length is not None and length > loaded.context_length:
         raise UserError(
@@ -118,6 +170,12 @@ def draw_wordings(job: MaskJob, echo: Callable[[str], None]) -> bool:
     if not is_ok and dtype != "float32":
         echo("Rounding in this type can be large. Try --dtype float32.")
     return is_ok
+
+
+def _windows(config: PreTrainedConfig, layout: Layout) -> tuple[int | None, ...]:
+    """None, and the window of the layers that have one, where it leaves something out."""
+    window: int | None = getattr(config, "sliding_window", None)
+    return (None,) if window is None or window > max(layout.positions) else (None, window)
 
 
 def _picture(sequence: PackedSequence) -> str:

@@ -10,97 +10,23 @@
     C0   6   #   #   #   #   #   #   #
     G0   7   #   #   #   #   #   #   #   #
 
-The squares come from `packing.visibility.read_bias`, which the engine's masks come from as well.
-
-C columns of the packed sequence, G groups.
+The squares come from `packed_sequence.bias_at`, as every picture of the mask.
 """
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from itertools import groupby, pairwise
-from typing import Any, Literal
-
-import torch
-from torch import Tensor
+from typing import Any
 
 from self_ensemble.errors import UserError
 from self_ensemble.oracle.self_check import Difference
-from self_ensemble.packing.layout import Layout
-from self_ensemble.packing.visibility import NEVER, read_bias
+from self_ensemble.packing.visibility import NEVER
+from self_ensemble.report.packed_sequence import PackedSequence, Span, bias_at
 
 WIDTH = 120
 MAX_POSITIONS = 25
 SQUARE, DOT = "\u25a0", "\u00b7"
 LINE_BREAK, SPACE = "\u21b5", "\u2423"
-
-SpanKind = Literal["prefix", "segment", "cue", "generated"]
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """A run of columns of one part of the packed sequence.
-
-    Attributes:
-        kind: Which part it is.
-        name: What it is called in tables, for example "segment 2".
-        group: Its row and column in the visibility table.
-        start: Its first column.
-        end: The column behind its last one.
-        position: Position id of its first token; they count up by 1.
-    """
-
-    kind: SpanKind
-    name: str
-    group: int
-    start: int
-    end: int
-    position: int
-
-
-@dataclass(frozen=True, slots=True)
-class PackedSequence:
-    """All that is read in the fused stream: prefix, segments, cue and generated tokens.
-
-    Attributes:
-        spans: Its parts from left to right; together they are all columns.
-        bias: The layout's visibility table, `(G, G)`.
-        tail: Group of the cue and of generated tokens.
-    """
-
-    spans: tuple[Span, ...]
-    bias: Tensor
-    tail: int
-
-    @property
-    def num_columns(self) -> int:
-        return self.spans[-1].end
-
-
-def packed_sequence(layout: Layout, prefix_length: int, num_generated: int) -> PackedSequence:
-    """Name the parts of a layout that has the fused stream and no other.
-
-    Args:
-        layout: The packed prompt behind the prefix.
-        prefix_length: Tokens in front of it; may be 0.
-        num_generated: Tokens behind it; may be 0.
-    """
-    assert layout.fused is not None
-    assert not layout.alone
-    tail = layout.fused.group
-    spans = [Span("prefix", "prefix", 0, 0, prefix_length, 0)] if prefix_length else []
-    start = 0
-    for group, members in groupby(layout.groups):
-        end = start + len(list(members))
-        kind: SpanKind = "cue" if group == tail else "segment"
-        name = "cue" if group == tail else f"segment {group}"
-        columns = (prefix_length + start, prefix_length + end)
-        spans.append(Span(kind, name, group, *columns, layout.positions[start]))
-        start = end
-    if num_generated:
-        columns = (prefix_length + start, prefix_length + start + num_generated)
-        spans.append(Span("generated", "generated", tail, *columns, layout.fused.position))
-    return PackedSequence(tuple(spans), layout.bias_GG, tail)
 
 
 def boundary_marks(spans: Iterable[Span]) -> dict[int, str]:
@@ -149,23 +75,6 @@ def _next_point(span: Span, chosen: set[int]) -> list[int]:
     return [(left + right) // 2] if right - left > 1 else []
 
 
-def visible_at(sequence: PackedSequence, columns: Sequence[int]) -> Tensor:
-    """Whether the token of each column (row of the result) may read each, bool `(C, C)`."""
-    order = torch.tensor(columns)
-    ends = torch.tensor([span.end for span in sequence.spans])
-    groups = torch.tensor([span.group for span in sequence.spans])
-    group = groups[torch.searchsorted(ends, order, right=True)]
-    bias = read_bias(
-        sequence.bias[None],
-        torch.tensor(0),
-        group[:, None],
-        group[None, :],
-        order[:, None],
-        order[None, :],
-    )
-    return bias > NEVER
-
-
 def mask_picture(sequence: PackedSequence) -> str:
     """Draw the mask at the chosen columns, at most 120 characters wide.
 
@@ -187,7 +96,7 @@ def mask_picture(sequence: PackedSequence) -> str:
                 f"of {WIDTH} columns. Draw at most 25 segments."
             )
     lines = [" " * label_width + line for line in _header(columns, digits, cell)]
-    visible = visible_at(sequence, columns).tolist()
+    visible = (bias_at(sequence, columns, columns) > NEVER).tolist()
     for column, row in zip(columns, visible, strict=True):
         mark = marks.get(column, "")
         label = f"{mark:<{label_width - digits}}{column:>{digits}}"

@@ -1,0 +1,75 @@
+"""What `mask` is given, and what it refuses before anything heavy is imported."""
+
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+
+from self_ensemble.errors import UserError
+
+SOURCES = ("--dataset", "--text", "--lengths")
+LONGEST = 1_000_000  # tokens; longer than any model's context
+
+
+def one_source(dataset: str | None, text: list[str] | None, lengths: str | None) -> str:
+    """Name the one source that was given.
+
+    Raises:
+        UserError: None was given, or more than one.
+    """
+    given = [
+        option
+        for option, value in zip(SOURCES, (dataset, text or None, lengths), strict=True)
+        if value is not None
+    ]
+    if len(given) == 1:
+        return given[0]
+    found = f"Got {' and '.join(given)}" if given else "Nothing to draw"
+    raise UserError(
+        f"{found}. Give one of: --dataset NAME --index I, --text once per wording, "
+        "or --lengths 40,38,45."
+    )
+
+
+def parse_lengths(text: str) -> tuple[int, ...]:
+    """Read "40,38,45".
+
+    Raises:
+        UserError: One of them is no number from 1.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    wrong = [part for part in parts if not (part.isdecimal() and int(part) > 0)]
+    if wrong:
+        raise UserError(
+            f"Got --lengths {text!r}: {wrong[0]!r} is no number of tokens from 1. "
+            "Give one number per segment, such as 40,38,45."
+        )
+    return tuple(int(part) for part in parts)
+
+
+def refuse_unfit(source: str, fitting: tuple[str, ...], options: Mapping[str, object]) -> None:
+    """Refuse an option that would be ignored: it would do nothing, and look as if it did.
+
+    Raises:
+        UserError: One was given that does not go with the source.
+    """
+    unfit = [option for option, value in options.items() if value is not None]
+    if unfit and source not in fitting:
+        raise UserError(
+            f"{unfit[0]} goes with {' or '.join(fitting)}, not with {source}. Leave it out."
+        )
+
+
+def check_files(png: Path | None, html: Path | None) -> None:
+    """Refuse files that cannot be what they are asked to be, before anything is drawn.
+
+    Raises:
+        UserError: The wrong ending, or a library that is missing.
+    """
+    for option, path, ending in (("--png", png, ".png"), ("--html", html, ".html")):
+        if path is not None and path.suffix.lower() != ending:
+            raise UserError(f"{option} {path} does not end in {ending}. Name a file that does.")
+    if png is not None and find_spec("matplotlib") is None:
+        raise UserError(
+            "--png needs matplotlib, which is not installed. "
+            'Run: pip install "self-ensemble[plots]"'
+        )

@@ -1,0 +1,213 @@
+"""`self-ensemble mask --png --html --blocks` as a user runs it, and the page in a browser."""
+
+import json
+import re
+import shutil
+
+import pytest
+from PIL import Image
+
+from self_ensemble.errors import UserError
+from self_ensemble.report.page.page import MAX_BYTES, external
+from tests.cli.test_mask import WORDINGS, run
+
+HOSTILE = (
+    "<script>document.title = 'owned'</script>",
+    "</script><img src=x onerror=\"document.title='owned'\">",
+    "NUL \x00, escape \x1b[31m and \u202eright to left",
+    "\u05de\u05d9 \u05db\u05ea\u05d1? \u0645\u0646 \u0643\u062a\u0628\u061f",
+    "\U0001f469\u200d\U0001f469\u200d\U0001f467 {{ 7 * 7 }} ${x} &amp; 'a' \"b\"",
+)
+LONG = ",".join(["118"] * 20)
+
+
+def texts(wordings):
+    return [argument for wording in wordings for argument in ("--text", wording)]
+
+
+def data_of(page: str) -> dict:
+    return json.loads(re.search(r'id="data">(.*?)</script>', page, re.DOTALL)[1])
+
+
+def test_pictures_leave_the_text_as_it_is(tiny_folder, tmp_path):
+    plain = run("--model", tiny_folder, *WORDINGS)
+    png, html = tmp_path / "mask.png", tmp_path / "mask.html"
+    both = run("--model", tiny_folder, *WORDINGS, "--png", png, "--html", html)
+    assert both.replace(f"\nWrote {png}\n", "").replace(f"\nWrote {html}\n", "") == plain
+    with Image.open(png) as image:
+        image.verify()
+        assert min(image.size) > 500
+
+
+def test_the_page_holds_the_mask_and_the_prompt(tiny_folder, tiny_tokenizer, tmp_path):
+    path = tmp_path / "mask.html"
+    run("--model", tiny_folder, *WORDINGS, "--html", path, "--generated", 1)
+    page = path.read_text("utf-8")
+    (mask,) = data_of(page)["masks"]
+    assert [part["name"] for part in mask["parts"]] == ["segment 1", "segment 2", "cue",
+                                                        "generated"]  # fmt: skip
+    first, second, _, last = (part["end"] for part in mask["parts"])
+    half = mask["weights"].index(0.5)
+    one = mask["weights"].index(1.0)
+    assert mask["rows"][0] == [1, one]
+    assert mask["rows"][second - 1] == [first, 0, second, one]
+    assert mask["rows"][last - 1] == [second, half, last, one]
+    shown = "".join(re.findall(r"<span>(.*?)</span>", page, re.DOTALL)).replace("\u21b5\n", "\n")
+    assert shown == "".join(f"Q: {text}\n" for text in WORDINGS[1::2]) + "A:"
+    assert external(page) == []
+
+
+def test_no_weights_are_read_for_a_picture(tiny_folder, tmp_path):
+    folder = tmp_path / "without"
+    shutil.copytree(tiny_folder, folder)
+    (weights,) = folder.glob("*.safetensors")
+    weights.unlink()
+    run("--model", folder, *WORDINGS, "--html", tmp_path / "a.html", "--blocks")
+    with pytest.raises(UserError, match="weights"):
+        run("--model", folder, *WORDINGS, "--check")
+
+
+def test_blocks_of_lengths_are_drawn_without_a_model():
+    output = run("--lengths", "128,126", "--prefix", 128, "--blocks")
+    assert "BlockMask of this question: 256 queries x 384 keys (128 of the prefix" in output
+    assert "6 blocks of 128 x 128: 2 full, 3 partial, 1 empty; 17 % of the work is saved" in output
+
+
+def test_a_window_has_blocks_of_its_own(tiny_model, tiny_tokenizer, tmp_path):
+    folder = tmp_path / "windowed"
+    tiny_model("mistral", sliding_window=8).save_pretrained(folder)
+    tiny_tokenizer.save_pretrained(folder)
+    output = run("--model", folder, *WORDINGS, "--blocks")
+    assert "Layers with a sliding window also leave out what lies 8 positions back." in output
+    assert "BlockMask of layers with a window of 8:" in output
+
+
+def test_four_thousand_tokens_are_a_page_below_its_limit(tmp_path):
+    path = tmp_path / "long.html"
+    run("--lengths", LONG, "--prefix", 1600, "--html", path, "--png", tmp_path / "long.png")
+    assert path.stat().st_size < MAX_BYTES / 10
+    assert len(data_of(path.read_text("utf-8"))["masks"][0]["rows"]) == 1600 + 20 * 118 + 7
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--png", "mask.jpg"], r"--png mask.jpg does not end in \.png\. Name a file that does"),
+        (["--html", "mask.png"], r"--html mask.png does not end in \.html"),
+        (["--png", "nowhere/mask.png"], r"Cannot write nowhere/mask.png \(No such file"),
+        (["--html", "nowhere/mask.html"], r"Cannot write nowhere/mask.html \(No such file"),
+        (["--blocks", "--prefix", "9000"], r"Got 9,010 tokens; pictures and blocks are drawn of"),
+    ],
+)
+def test_pictures_that_cannot_be_are_refused_in_one_line(
+    arguments, message, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=message) as caught:
+        run("--lengths", "3", *arguments)
+    assert "\n" not in str(caught.value)
+
+
+def test_special_tokens_are_marked_and_the_same_text_in_a_question_is_not(tiny_folder, tmp_path):
+    path = tmp_path / "chat.html"
+    run("--model", tiny_folder, *texts(["a<|im_end|>", "b"]), "--chat-template", "on",
+        "--html", path)  # fmt: skip
+    page = path.read_text("utf-8")
+    marked = re.findall(r'<span class="special">(.*?)</span>', page)
+    assert marked == ["&lt;|im_start|&gt;", "&lt;|im_end|&gt;", "&lt;|im_start|&gt;"]
+    assert "&lt;</span><span>|</span>" in page
+
+
+@pytest.fixture
+def hostile_page(tiny_folder, tmp_path):
+    path = tmp_path / "hostile.html"
+    run("--model", tiny_folder, *texts(HOSTILE), "--html", path, "--blocks", "--prompt")
+    return path
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 400])
+def test_nothing_of_a_wording_runs_and_nothing_is_fetched(browser, hostile_page, width, dark):
+    browser.fetched()
+    browser.open(hostile_page, width=width, dark=dark)
+    assert browser.errors() == []
+    assert browser.fetched() == [hostile_page.resolve().as_uri()]
+    found = browser.run(
+        "return [document.title, document.images.length, document.documentElement.scrollWidth, "
+        "getComputedStyle(document.body).backgroundColor]"
+    )
+    assert found[:2] == ["Who may read whom: 5 wordings", 0]
+    assert found[2] <= width
+    assert (sum(map(int, re.findall(r"\d+", found[3]))) < 200) == dark
+    assert "\u2400" in browser.run("return document.querySelector('.prompt').textContent")
+
+
+def readout(browser) -> str:
+    return browser.run("return document.querySelector('section.mask .readout').textContent")
+
+
+def place(browser, column: float, row: float) -> tuple[float, float]:
+    """Where shares of the canvas are in the window."""
+    left, top, width, height = browser.run(
+        "const box = document.querySelector('section.mask canvas').getBoundingClientRect();"
+        "return [box.left, box.top, box.width, box.height]"
+    )
+    return left + column * width, top + row * height
+
+
+def test_the_two_tokens_under_the_pointer_are_told_and_a_click_zooms(
+    browser, tiny_folder, tmp_path
+):
+    path = tmp_path / "mask.html"
+    run("--model", tiny_folder, *WORDINGS, "--html", path, "--generated", 0)
+    browser.open(path, height=1000)
+    hint = readout(browser)
+    browser.point(*place(browser, 0.3, 0.9))
+    assert re.match(r".*\(segment 2, column \d+, position \d+\) may not read .*\(segment 1, ",
+                    readout(browser))  # fmt: skip
+    assert browser.run("return document.querySelectorAll('.reads, .read').length") == 2
+    # The last row is the cue's, which reads all with its weight.
+    browser.point(*place(browser, 0.3, 0.999))
+    assert re.match(r".*\(cue, .*\) reads .*\(segment 1, .*\), weight 0\.5$", readout(browser))
+
+    browser.point(*place(browser, 0.9, 0.9), click=True)
+    pressed = "return document.querySelector('[aria-pressed=true]').textContent"
+    assert browser.run(pressed) == "segment 2"
+    browser.point(*place(browser, 0.3, 0.9))
+    assert re.match(r".*\(segment 2, .*\) reads .*\(segment 2, .*\), weight 1$", readout(browser))
+    browser.point(*place(browser, 0.3, 0.9), click=True)
+    assert browser.run(pressed) == "whole mask"
+    browser.run("document.querySelectorAll('.parts button')[1].click()")
+    assert browser.run(pressed) == "segment 1"
+    browser.point(1, 1)
+    assert readout(browser) == hint
+
+
+def test_what_is_drawn_is_dark_where_a_token_may_read(browser, tmp_path):
+    path = tmp_path / "mask.html"
+    run("--lengths", "30,30", "--prefix", 40, "--generated", 0, "--html", path)
+    browser.open(path)
+    pixel = (
+        "const canvas = document.querySelector('canvas');"
+        "const at = (share) => Math.round(share * canvas.width);"
+        "return arguments[0].map(([x, y]) => [...canvas.getContext('2d')"
+        ".getImageData(at(x), at(y), 1, 1).data].slice(0, 3))"
+    )
+    prefix, own, other = browser.run(pixel, [[0.3, 0.9], [0.85, 0.95], [0.6, 0.9]])
+    assert prefix == own == [13, 59, 102]
+    assert other == [240, 243, 246]
+
+
+def test_blocks_are_told_under_the_pointer(browser, tmp_path):
+    path = tmp_path / "mask.html"
+    run("--lengths", "128,126", "--prefix", 128, "--html", path, "--blocks")
+    browser.open(path, height=2000)
+    left, top = browser.run(
+        "const box = document.querySelector('section.blocks canvas').getBoundingClientRect();"
+        "return [box.left, box.top]"
+    )
+    told = "return document.querySelector('section.blocks .readout').textContent"
+    browser.point(left + 5, top + 5)
+    assert browser.run(told) == "Queries 0 to 127, keys 0 to 127: full"
+    browser.point(left + 170, top + 5)
+    assert browser.run(told) == "Queries 0 to 127, keys 256 to 383: empty"

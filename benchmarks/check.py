@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from benchmarks.ours import answered, make_ready
-from benchmarks.plain import generate
+from benchmarks.plain import each_alone, generate
 from benchmarks.work import Work, model_as_it_was
 from self_ensemble.asking.methods import Method, resolve_method
 from self_ensemble.asking.request import Answer
@@ -101,7 +101,7 @@ def _answers(
 
 
 def _generated(work: Work) -> list[tuple[int, ...]]:
-    rival = generate(work, "generate_five", work.num_wordings)
+    rival = generate(work, "generate_five", each_alone(work, work.num_wordings))
     rival.prepare()
     return [
         walk.token_ids

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Sequence
 
 from benchmarks.ours import ours
-from benchmarks.plain import generate, published
+from benchmarks.plain import CAUSAL_CONCAT, all_together, each_alone, generate, published
 from benchmarks.rival import Rival
 from benchmarks.work import Work
 from self_ensemble.asking.methods import KINDS, resolve_methods
 from self_ensemble.errors import unknown_name
 
-PLAIN = ("published", "generate_one", "generate_five")
+PLAIN = ("published", "generate_one", "generate_five", CAUSAL_CONCAT)
 OURS = ("flex_attention", "avg", "per_prompt", "vote", "all")
 RIVALS = (*PLAIN, *OURS)
 
@@ -45,8 +45,11 @@ def make_rivals(
     """
     makers: dict[str, Callable[[], Rival]] = {
         "published": lambda: published(work, published_questions),
-        "generate_one": lambda: generate(work, "generate_one", 1),
-        "generate_five": lambda: generate(work, "generate_five", work.num_wordings),
+        "generate_one": lambda: generate(work, "generate_one", each_alone(work, 1)),
+        "generate_five": lambda: generate(
+            work, "generate_five", each_alone(work, work.num_wordings)
+        ),
+        CAUSAL_CONCAT: lambda: generate(work, CAUSAL_CONCAT, all_together(work)),
     }
     check_names(names)
     return [

@@ -1,36 +1,38 @@
 """The rivals that are not ours: transformers' `generate`, and the published loop."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor
 
 from benchmarks.published import ATTENTION, published_answer
 from benchmarks.rival import Rival, Walks, tokens_through
 from benchmarks.roofline import Needed, published_passes, row_passes
 from benchmarks.work import FUSED, Walk, Work, generation_config
+from self_ensemble.bench.library import ended, left_padded, own_attention
 from self_ensemble.models.packed_linear import unpack_linears
 from self_ensemble.passes.engine import Counters
+from self_ensemble.prompts.together import together, whole
 from self_ensemble.walking.stopping import StopRule
 
-
-@dataclass(slots=True)
-class _Rows:
-    """Left-padded prompts `(rows, L)` of one batch, and how many tokens are real."""
-
-    input_ids: Tensor
-    attention_mask: Tensor
-    lengths: list[int] = field(default_factory=list)
+CAUSAL_CONCAT = "causal_concat"
 
 
-def generate(work: Work, name: str, num_wordings: int) -> Rival:
-    """One call of `generate` a batch, on the first wordings of every question as its rows."""
+def generate(work: Work, name: str, prompts: Sequence[Sequence[tuple[int, ...]]]) -> Rival:
+    """One call of `generate` a batch, on the prompts of every question as its rows.
+
+    Args:
+        work: The questions.
+        name: What the rival is called; `causal_concat`'s answers are fused, the others' a
+            wording's.
+        prompts: Those of each question, as many of all.
+    """
     model = work.loaded.model
     config = generation_config(work)
-    # As `load_model` does; the model may still have ours.
-    backend = "sdpa" if model._supports_sdpa else "eager"
-    rows = [_padded(work, batch, num_wordings, config.pad_token_id) for batch in work.batches()]
+    backend = own_attention(work.loaded)
+    num_rows = len(prompts[0])
+    flat = [[prompt for question in prompts[batch] for prompt in question]
+            for batch in work.batches()]  # fmt: skip
+    rows = [left_padded(batch, config.pad_token_id, work.loaded.device) for batch in flat]
     options: dict[str, object] = {}
     if work.stop:
         options = {"stop_strings": list(work.stop), "tokenizer": work.loaded.tokenizer}
@@ -44,28 +46,30 @@ def generate(work: Work, name: str, num_wordings: int) -> Rival:
         model.generation_config = config
 
     def answer(num_tokens: int) -> Iterator[Tensor]:
-        for batch in rows:
+        for token_ids, mask in rows:
             output: Tensor = model.generate(
-                batch.input_ids, attention_mask=batch.attention_mask,
-                max_new_tokens=num_tokens, **options,
-            )  # fmt: skip
-            generated = output[:, batch.input_ids.shape[1] :].cpu()
-            counters.prompt_tokens += batch.input_ids.numel()
+                token_ids, attention_mask=mask, max_new_tokens=num_tokens, **options
+            )
+            generated = output[:, token_ids.shape[1] :].cpu()
+            counters.prompt_tokens += token_ids.numel()
             counters.decode_tokens += len(generated) * (generated.shape[1] - 1)
             yield generated
 
     def walks(generated: Tensor) -> Walks:
         answers = [ended(rule, row) for row in generated.tolist()]
         return [
-            tuple(Walk(index, tokens) for index, tokens in enumerate(question))
-            for question in _groups(answers, num_wordings)
+            tuple(
+                Walk(FUSED if name == CAUSAL_CONCAT else index, tokens)
+                for index, tokens in enumerate(question)
+            )
+            for question in _groups(answers, num_rows)
         ]
 
     def needed(found: Walks) -> Needed:
         prefills, decode = [], []
-        for batch, each in zip(rows, work.batches(), strict=True):
-            flat = [walk for question in found[each] for walk in question]
-            prefill, steps = row_passes(batch.lengths, flat)
+        for batch, each in zip(flat, work.batches(), strict=True):
+            answers = [walk for question in found[each] for walk in question]
+            prefill, steps = row_passes(list(map(len, batch)), answers)
             prefills.append(prefill)
             decode += steps
         return Needed((), tuple(prefills), tuple(decode))
@@ -84,25 +88,14 @@ def generate(work: Work, name: str, num_wordings: int) -> Rival:
     )
 
 
-def ended(rule: StopRule, token_ids: Sequence[int]) -> tuple[int, ...]:
-    """An answer up to the token that ends it, without what `generate` padded behind it."""
-    for length in range(1, len(token_ids) + 1):
-        if rule.reason(token_ids[:length]) is not None:
-            return tuple(token_ids[:length])
-    return tuple(token_ids)
+def each_alone(work: Work, num_wordings: int) -> list[list[tuple[int, ...]]]:
+    """The full prompts of every question's first wordings, `num_wordings` a question."""
+    return [[parts.alone(n) for n in range(num_wordings)] for parts in work.parts]
 
 
-def _padded(work: Work, batch: slice, num_wordings: int, pad: int) -> _Rows:
-    prompts = [parts.alone(n) for parts in work.parts[batch] for n in range(num_wordings)]
-    lengths = [len(prompt) for prompt in prompts]
-    width = max(lengths)
-    ids = torch.full((len(prompts), width), pad)
-    mask = torch.zeros_like(ids)
-    for row, prompt in enumerate(prompts):
-        ids[row, width - len(prompt) :] = torch.tensor(prompt)
-        mask[row, width - len(prompt) :] = 1
-    device = work.loaded.device
-    return _Rows(ids.to(device), mask.to(device), lengths)
+def all_together(work: Work) -> list[list[tuple[int, ...]]]:
+    """One prompt a question: its wordings one after the other, as in standard attention."""
+    return [[whole(together(work.frame, wordings))] for wordings in work.wordings]
 
 
 def published(work: Work, num_questions: int) -> Rival:

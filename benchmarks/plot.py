@@ -11,6 +11,7 @@ LABELS = {
     "published": "published loop",
     "generate_one": "generate, one wording",
     "generate_five": "generate, all wordings",
+    "causal_concat": "generate, all in one prompt",
     "all": "all methods in one go",
 }
 

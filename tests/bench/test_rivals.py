@@ -87,6 +87,24 @@ def test_generate_five_equals_per_prompt(work):
     assert walks_of(work, "generate_five") == walks_of(work, "per_prompt")
 
 
+def test_causal_concat_equals_our_engine_where_every_wording_reads_the_earlier_ones(talking):
+    work = demo_work(talking, num_questions=4, num_wordings=3, num_shots=1, max_new_tokens=6)
+    pairs = tuple((reader, read) for reader in range(3) for read in range(reader))
+    ensemble = Ensemble(
+        work.loaded, "flex_attention", frame=work.frame,
+        settings=Settings(
+            max_new_tokens=6, stop=(), positions="contiguous", segment_weights="none",
+        ),
+    )  # fmt: skip
+    with model_as_it_was(work.loaded):
+        found = ensemble.run(
+            [Request(str(n), wordings, readable=pairs) for n, wordings in enumerate(work.wordings)]
+        )
+    ours = [Walk(FUSED, answer.token_ids) for answer in found["flex_attention"]]
+    ending = work.ending_early(())
+    assert [walk for (walk,) in walks_of(ending, "causal_concat")] == ours
+
+
 @pytest.mark.parametrize(
     ("theirs", "mine"), [("generate_one", "origin"), ("generate_five", "per_prompt")]
 )

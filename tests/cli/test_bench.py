@@ -70,20 +70,20 @@ def test_json_has_every_rival_and_what_was_compared(long_folder, capsys) -> None
     asked = ["--model", str(long_folder), "--questions", "3", "--batch-size", "2"]
     assert main(["bench", *asked, "--method", "avg,vote", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    rivals = ["generate_one", "generate_five", "avg", "vote"]
+    rivals = ["generate_one", "generate_five", "causal_concat", "avg", "vote"]
     assert list(found["ms_per_question"]) == rivals
     assert all(len(laps) == 1 and laps[0] > 0 for laps in found["ms_per_question"].values())
-    # Two questions: flex_attention, avg, and two wordings of ours and of generate.
-    assert found["check"] == {"num_tokens": 2 * 6 * 3, "num_rows": 4, "num_ties": 0}
+    # Two questions: flex_attention, avg, two wordings of ours and of generate, causal_concat.
+    assert found["check"] == {"num_tokens": 2 * 7 * 3, "num_rows": 4, "num_ties": 0}
     assert (found["questions"], found["batch_size"], found["device"]) == (3, 2, "cpu")
 
 
 def test_a_line_for_every_rival_is_printed(long_folder, capsys) -> None:
     assert main(["bench", "--model", str(long_folder), "--batch-size", "1"]) == 0
     head, *lines = capsys.readouterr().out.splitlines()
-    assert "18 tokens are the oracle's (0 ties), 2 answers of generate" in head
+    assert "21 tokens are the oracle's (0 ties), 2 answers of generate" in head
     names = [line.split()[0] for line in lines[1:]]
-    assert names == ["generate_one", "generate_five", "flex_attention", "avg"]
+    assert names == ["generate_one", "generate_five", "causal_concat", "flex_attention", "avg"]
 
 
 def test_answers_of_another_method_than_the_oracle_are_not_timed(
@@ -169,7 +169,7 @@ def test_no_token_ends_an_answer(model) -> None:
     # All answers are now the first token, again and again.
     model.tokenizer.eos_token = model.tokenizer.convert_ids_to_tokens(0)
     check, _ = measure_speed(model, [resolve_method("avg")], num_questions=2, batch_size=2)
-    assert check.num_tokens == 36
+    assert check.num_tokens == 42
 
 
 @pytest.mark.usefixtures("two_questions")

@@ -67,6 +67,21 @@ def check_answers(
     return Check(len(ties), num_rows, sum(ties))
 
 
+def check_rows(
+    model: LoadedModel, what: str, prompts: Sequence[Sequence[int]], rows: Sequence[Sequence[int]]
+) -> list[bool]:
+    """Compare rows of `generate` with the oracle; tells of each token whether it is a tie.
+
+    Raises:
+        UserError: A token is not right, or the oracle's logits are not finite.
+    """
+    ties: list[bool] = []
+    for index, (prompt, row) in enumerate(zip(prompts, rows, strict=True)):
+        tokens = tuple(row)
+        ties += _ties(model, f"{what}, question {index}", tokens, _alone(model, prompt, tokens))
+    return ties
+
+
 @torch.inference_mode()
 def _alone(model: LoadedModel, prompt: Sequence[int], answer: Sequence[int]) -> Tensor:
     """Logits that the oracle chooses each token behind one prompt from, `(T, V)`, in one pass."""

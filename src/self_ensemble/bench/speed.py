@@ -9,26 +9,30 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import cycle, islice
+from itertools import chain, cycle, islice
 
 import torch
-from torch.nn.utils.rnn import pad_sequence
 from transformers import GenerationConfig
 
 from self_ensemble.asking.methods import Method, resolve_method
 from self_ensemble.asking.request import Answer, Settings, Unanswered
-from self_ensemble.bench.check import CHECKED, Check, check_answers
+from self_ensemble.bench.check import CHECKED, Check, check_answers, check_rows
+from self_ensemble.bench.library import left_padded, own_attention
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError
 from self_ensemble.models.load import LoadedModel
 from self_ensemble.models.packed_linear import pack_linears, unpack_linears
 from self_ensemble.prompts.build import plain_frame
 from self_ensemble.prompts.frame import PromptFrame
+from self_ensemble.prompts.together import together, whole
 from self_ensemble.questions.load import load_questions
 from self_ensemble.walking.stopping import StopRule
 
 NUM_WORDINGS, NUM_SHOTS, NUM_TOKENS, NUM_ROUNDS, NUM_CHECKED = 5, 5, 20, 3, 2
 Questions = Sequence[tuple[str, ...]]
+# The prompts of a question: rows of the batch.
+Prompts = Callable[[tuple[str, ...]], list[tuple[int, ...]]]
+CAUSAL_CONCAT = "causal_concat"
 
 
 def measure_speed(
@@ -46,7 +50,8 @@ def measure_speed(
 
     Returns:
         What was compared, and seconds per question in each round, by rival. `generate_one` is
-        asked the original wording, `generate_five` all wordings as rows of one batch.
+        asked the original wording, `generate_five` all wordings as rows of one batch,
+        `causal_concat` all of them in one prompt, one after the other.
 
     Raises:
         UserError: An answer is not right or not finite, so there are no numbers.
@@ -57,8 +62,9 @@ def measure_speed(
     questions = [question.wordings[:NUM_WORDINGS] for question in chosen]
     race = _Race(model, frame, batch_size)
     rivals: dict[str, Callable[[Questions], tuple[object, float]]] = {
-        "generate_one": partial(race.generate, 1),
-        "generate_five": partial(race.generate, NUM_WORDINGS),
+        "generate_one": partial(race.generate, race.alone(1)),
+        "generate_five": partial(race.generate, race.alone(NUM_WORDINGS)),
+        CAUSAL_CONCAT: partial(race.generate, race.together),
         **{method.name: partial(race.ours, method) for method in methods},
     }
     own, pad = model.model.generation_config, model.tokenizer.pad_token_id
@@ -90,9 +96,27 @@ class _Race:
 
     def check(self, questions: Questions) -> Check:
         found = {name: self.ours(resolve_method(name), questions)[0] for name in CHECKED}
-        rows, _ = self.generate(NUM_WORDINGS, questions)
+        rows, _ = self.generate(self.alone(NUM_WORDINGS), questions)
         parts = [self.frame.parts(question) for question in questions]
-        return check_answers(self.model, parts, found, rows, NUM_CHECKED)
+        check = check_answers(self.model, parts, found, rows, NUM_CHECKED)
+        few = questions[:NUM_CHECKED]
+        rows, _ = self.generate(self.together, few)
+        prompts = [prompt for question in few for prompt in self.together(question)]
+        ties = check_rows(self.model, CAUSAL_CONCAT, prompts, rows)
+        return Check(check.num_tokens + len(ties), check.num_rows, check.num_ties + sum(ties))
+
+    def alone(self, num_wordings: int) -> Prompts:
+        """Makes the full prompts of a question's first wordings."""
+
+        def prompts(question: tuple[str, ...]) -> list[tuple[int, ...]]:
+            parts = self.frame.parts(question)
+            return [parts.alone(n) for n in range(num_wordings)]
+
+        return prompts
+
+    def together(self, question: tuple[str, ...]) -> list[tuple[int, ...]]:
+        """One prompt that has all wordings of a question, one after the other."""
+        return [whole(together(self.frame, question))]
 
     def ours(self, method: Method, questions: Questions) -> tuple[list[Answer], float]:
         pack_linears(self.model.model)
@@ -107,19 +131,16 @@ class _Race:
                 raise UserError(f"No numbers without answers: {one.error}")
         return answers, seconds
 
-    def generate(self, num_wordings: int, questions: Questions) -> tuple[list[list[int]], float]:
+    def generate(self, of: Prompts, questions: Questions) -> tuple[list[list[int]], float]:
         unpack_linears(self.model.model)
-        # As `load_model` does; our own attention may still be there.
-        own_attention = "sdpa" if self.model.model._supports_sdpa else "eager"
-        self.model.model.set_attn_implementation(own_attention)
-        parts = [self.frame.parts(question) for question in questions]
-        prompts = [torch.tensor(one.alone(n)) for one in parts for n in range(num_wordings)]
-        size, pad = self.batch_size * num_wordings, self.model.model.generation_config.pad_token_id
-        batches = []
-        for first in range(0, len(prompts), size):
-            rows = pad_sequence(prompts[first : first + size], True, -1, padding_side="left")
-            rows = rows.to(self.model.device)
-            batches.append((rows.where(rows >= 0, pad), (rows >= 0).long()))
+        # Our own attention may still be there.
+        self.model.model.set_attn_implementation(own_attention(self.model))
+        prompts = [of(question) for question in questions]
+        pad = self.model.model.generation_config.pad_token_id
+        batches = [
+            left_padded(list(chain(*prompts[n : n + self.batch_size])), pad, self.model.device)
+            for n in range(0, len(prompts), self.batch_size)
+        ]
         start = self._now()
         outputs = [
             self.model.model.generate(ids, attention_mask=mask, max_new_tokens=NUM_TOKENS)

@@ -3,13 +3,14 @@
 # make scale: how many GPUs one driver can feed, by GPUs that sleep; draws docs/scale.png.
 # make faults: inject thousands of faults (half an hour), and write docs/reliability.md's table.
 # make test: set up and run the tests; one thread each, or two workers' threads wait on each other.
+# make slow: the tests that take a quarter of a minute or more each, most of them with Ray.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 STAMP := $(VENV)/.installed
 
-.PHONY: demo bench scale faults test check format install clean
+.PHONY: demo bench scale faults test slow check format install clean
 
 demo: $(STAMP)
 	$(BIN)/self-ensemble demo
@@ -21,7 +22,10 @@ scale: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.scale --plot docs/scale.png
 
 test: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal -m "not slow"
+
+slow: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal -m slow
 
 faults: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults --write docs/reliability.md

@@ -24,6 +24,7 @@ def test_rows_of_a_gpu_that_sleeps_are_those_of_a_result() -> None:
     assert {len(made.files[method.name].table) for method in methods} == {203, 5 * 203}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(find_spec("ray") is None, reason="needs pip install ray")
 def test_a_small_simulation_measures_and_draws(tmp_path) -> None:
     command = [

@@ -93,6 +93,7 @@ def test_ray_has_ended_as_soon_as_its_node_has(listening) -> None:
         look()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(find_spec("ray") is None, reason="needs pip install ray")
 def test_no_result_is_fetched_from_a_node_that_has_ended() -> None:
     ended = subprocess.run(
@@ -102,6 +103,7 @@ def test_no_result_is_fetched_from_a_node_that_has_ended() -> None:
     assert ended.returncode == 0
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ray_here")
 @pytest.mark.parametrize(
     ("where", "line"),

@@ -13,7 +13,10 @@ import pytest
 
 from tests.cli.commands import arguments, many_question_rows, result, write_rows
 
-pytestmark = pytest.mark.skipif(find_spec("ray") is None, reason="needs pip install ray")
+pytestmark = [
+    pytest.mark.skipif(find_spec("ray") is None, reason="needs pip install ray"),
+    pytest.mark.slow,
+]
 
 
 def started(command: list[str]) -> subprocess.Popen[str]:

@@ -19,6 +19,7 @@ def table(path: Path) -> pd.DataFrame:
     return pd.DataFrame(read_table(path).to_pylist())
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ray_here")
 def test_wordings_do_not_depend_on_workers(tmp_path, long_folder) -> None:
     def reword(name: str, workers: se.Workers | None) -> Wordings:
@@ -38,6 +39,7 @@ def test_wordings_do_not_depend_on_workers(tmp_path, long_folder) -> None:
     assert reword("found", None).seconds is None
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ray_here")
 def test_confidences_do_not_depend_on_workers(tmp_path, tiny_folder) -> None:
     def estimate(name: str, workers: se.Workers | None) -> se.Results:
@@ -59,6 +61,7 @@ def test_confidences_do_not_depend_on_workers(tmp_path, tiny_folder) -> None:
     assert estimate("found", None).outcome.num_questions == 0
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ray_here")
 def test_learned_weights_do_not_depend_on_workers(tmp_path, tiny_folder) -> None:
     def learn(name: str, workers: se.Workers | None) -> dict[str, object]:

@@ -23,9 +23,12 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "scale.md"
 # Of ray[default]: what the head takes jobs with.
 NEEDED = ("ray", "aiohttp", "aiohttp_cors", "grpc", "opencensus", "opentelemetry", "virtualenv")
 MISSING = [name for name in NEEDED if find_spec(name) is None]
-pytestmark = pytest.mark.skipif(
-    bool(MISSING), reason=f"needs pip install 'ray[default]' (no {', '.join(MISSING)})"
-)
+pytestmark = [
+    pytest.mark.skipif(
+        bool(MISSING), reason=f"needs pip install 'ray[default]' (no {', '.join(MISSING)})"
+    ),
+    pytest.mark.slow,
+]
 RAY = (sys.executable, "-m", "ray.scripts.scripts")
 PATIENCE_S = 400
 

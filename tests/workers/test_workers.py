@@ -13,7 +13,7 @@ from self_ensemble.jobs.progress import Silent
 from self_ensemble.results.disk import read_table
 from tests.cli.commands import many_question_rows, question_rows
 
-pytestmark = pytest.mark.usefixtures("ray_here")
+pytestmark = [pytest.mark.usefixtures("ray_here"), pytest.mark.slow]
 # Questions here take hundredths of a second.
 TIMEOUT_S = 3.0
 METHODS = ["flex_attention", "avg", "per_prompt"]

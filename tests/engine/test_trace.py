@@ -151,6 +151,16 @@ def test_a_rule_that_takes_a_wording_over_names_it(loaded) -> None:
     assert (heaviest.wording, heaviest.why) == (1, "wording 2 has the largest weight")
 
 
+def test_a_vote_names_the_wording_whose_answer_won(loaded) -> None:
+    wordings = requests()[0].wordings
+    trace = ensemble(loaded(), "vote").trace(Request("q", (*wordings, wordings[1])))
+    # Equal wordings differ by rounding, so either may be the more probable one.
+    (won,) = [n for n, one in enumerate(trace.alone) if one.tokens == trace.methods[0].tokens]
+    assert won in (1, 3)
+    why = f"answer of wording {won + 1}, with 2 of 4 votes"
+    assert {one.why for step in trace.steps for one in step.taken} == {why}
+
+
 def by_id(distribution) -> dict[int, float]:
     return {one.token.id: one.prob for one in distribution.top}
 

@@ -15,6 +15,7 @@ from self_ensemble.cli.confidence import confidence
 from self_ensemble.cli.demo import demo
 from self_ensemble.cli.doctor import doctor
 from self_ensemble.cli.generate import generate
+from self_ensemble.cli.inspect import inspect
 from self_ensemble.cli.learn_weights import learn_weights
 from self_ensemble.cli.mask import mask
 from self_ensemble.cli.paraphrase import paraphrase
@@ -38,6 +39,7 @@ app.command("confidence")(confidence)
 app.command("learn-weights")(learn_weights)
 app.command("generate")(generate)
 app.command("analyze")(analyze)
+app.command("inspect")(inspect)
 app.command("mask")(mask)
 app.command("bench")(bench)
 app.command("doctor")(doctor)

@@ -130,15 +130,24 @@ class Answering:
         )
         return weights, inside
 
+    @property
+    def sources(self) -> frozenset[str]:
+        """Where weights come from, those of methods and those inside attention."""
+        return frozenset(
+            source
+            for source in (self.options.weights, self.options.own_segment_weights)
+            if source is not None
+        )
+
     def require_fitting(self, made_with: Mapping[str, object]) -> None:
         """Refuse weights that were made with something else than this is.
 
         Raises:
             UserError: They were.
         """
-        for source in {self.options.weights, self.options.own_segment_weights} - {None}:
+        for source in self.sources:
             require_fitting(
-                str(source), self.question_set, made_with,
+                source, self.question_set, made_with,
                 output_dir=self.output_dir, model=self.model.name,
             )  # fmt: skip
 

@@ -71,6 +71,20 @@ def make_request(
     """
     if not question.answers:
         raise UserError("The question has no accepted answer, so it could not be scored.")
+    return request_of(question, choice, weights, segment_weights)
+
+
+def request_of(
+    question: Question,
+    choice: WordingChoice,
+    weights: Weights | None,
+    segment_weights: Weights | None,
+) -> Request:
+    """The same of a question that need not be scored.
+
+    Raises:
+        UserError: It has fewer wordings than asked for.
+    """
     return Request(
         key=question.uuid,
         wordings=choice.pick(question.wordings),

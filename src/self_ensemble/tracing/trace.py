@@ -262,6 +262,12 @@ class Trace:
             for token in part.tokens
         )
 
+    def _repr_html_(self) -> str:
+        # The one thing of an object that a notebook asks for is drawn by a later stage.
+        from self_ensemble.report.trace_page import notebook_frame
+
+        return notebook_frame(self)
+
     def as_dict(self) -> dict[str, object]:
         """The same as plain JSON values; nan is None."""
         found = _plain(self)

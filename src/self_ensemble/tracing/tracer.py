@@ -204,8 +204,9 @@ def _path(method: Method, found: Outcome, *, is_greedy: bool) -> Path:
     why = None
     if method.kind == "vote":
         texts = [one.text if isinstance(one, Answer) else None for one in found.members]
-        token_ids = [getattr(one, "token_ids", None) for one in found.members]
-        why = why_voted(texts, token_ids.index(found.token_ids))
+        # The answer shown is one of them under the method's name.
+        shown = replace(found, method=ALONE.name, members=())
+        why = why_voted(texts, found.members.index(shown))
     elif not is_greedy:
         why = Why("drawn")
     elif method.goes_alone:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from tests.report.traces import HOSTILE, small_trace, tokens
 
 from self_ensemble.report.trace_texts import token_text, visible
 from self_ensemble.report.trace_view import bar, pages, trace_view
 from self_ensemble.tracing.trace import Distribution, Token, Trace, TracedAnswer
+from tests.report.traces import HOSTILE, small_trace, tokens
 
 
 def drawn(trace: Trace, width: int = 120) -> str:

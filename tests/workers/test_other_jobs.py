@@ -63,6 +63,30 @@ def test_confidences_do_not_depend_on_workers(tmp_path, tiny_folder) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("ray_here")
+def test_attribution_does_not_depend_on_workers(tmp_path, tiny_folder) -> None:
+    def answer(name: str, workers: se.Workers | None) -> se.Results:
+        return se.generate(
+            QUESTIONS,
+            model=tiny_folder,
+            methods=["flex_attention", "avg"],
+            output_dir=tmp_path / name,
+            options=se.GenerateOptions(
+                num_paraphrases=3, max_new_tokens=4, batch_size=2,
+                attribution=("mass", "shapley", "share"),
+            ),
+            workers=workers,
+        )  # fmt: skip
+
+    alone, found = answer("alone", None), answer("found", WORKERS)
+    for name, path in alone.files.items():
+        expected = table(path).drop(columns="seconds")
+        assert expected["attribution_shapley"].notna().all()
+        of_workers = table(found.files[name]).drop(columns="seconds")
+        pd.testing.assert_frame_equal(of_workers, expected, check_exact=True)
+    assert answer("found", None).outcome.num_questions == 0
+
+
+@pytest.mark.usefixtures("ray_here")
 def test_learned_weights_do_not_depend_on_workers(tmp_path, tiny_folder) -> None:
     def learn(name: str, workers: se.Workers | None) -> dict[str, object]:
         found = se.learn_weights(

@@ -15,6 +15,11 @@ from self_ensemble.asking.request import Request
 from self_ensemble.attribution.games import Subset, Worth
 from self_ensemble.errors import UserError
 
+
+class NotFiniteError(UserError):
+    """A log-probability is nan or infinite, so no difference can be taken of it."""
+
+
 REMEDY = "Load the model with --dtype float32, or ask for other kinds of attribution."
 
 
@@ -75,12 +80,12 @@ class Asked:
         """Refuse log-probabilities that no difference can be taken of.
 
         Raises:
-            UserError: One is nan or infinite: of which token, under which wordings.
+            NotFiniteError: One is nan or infinite: of which token, under which wordings.
         """
         for subset, logprobs in worth.items():
             for place, logprob in enumerate(torch.from_numpy(logprobs).isfinite().tolist(), 1):
                 if not logprob:
-                    raise UserError(
+                    raise NotFiniteError(
                         f"Token {place} of the answer has no finite log-probability "
                         f"({self.method.name}) under {_named(subset)}. {REMEDY}"
                     )

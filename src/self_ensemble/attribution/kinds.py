@@ -144,6 +144,11 @@ def kinds_of(method: Method) -> tuple[str, ...]:
     return tuple(kind for kind in KINDS if why_not(kind, method) is None)
 
 
+def kinds_among(asked: Sequence[str], method: Method) -> tuple[str, ...]:
+    """Those of some kinds that make sense for a method's answers, in the order of `KINDS`."""
+    return tuple(kind for kind in kinds_of(method) if kind in asked)
+
+
 def check_kinds(kinds: Sequence[str], method: Method) -> None:
     """Refuse kinds of attribution that there are not, or not for this method.
 

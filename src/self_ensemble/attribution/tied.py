@@ -15,7 +15,6 @@ from torch import Tensor
 from self_ensemble.asking.layout import Streams
 from self_ensemble.attribution.asked import Asked
 from self_ensemble.attribution.games import Subset
-from self_ensemble.errors import UserError
 from self_ensemble.walking.forced import forced_steps
 from self_ensemble.walking.loop import LOGITS_AT_ONCE
 from self_ensemble.walking.user_rule import RuleError
@@ -43,7 +42,7 @@ def fused_scores(asked: Asked, logits: Tensor, subsets: Sequence[Subset]) -> Ten
         return asked.method.rule(logits[rows], weights.to(logits.device))
     except RuleError as error:
         few = "" if len(subsets[0]) == asked.num_wordings else f" given {len(subsets[0])} wordings"
-        raise UserError(f"{error} (attribution{few}, question {asked.request.key})") from error
+        raise RuleError(f"{error} (attribution{few}, question {asked.request.key})") from error
 
 
 @torch.inference_mode()

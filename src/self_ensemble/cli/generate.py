@@ -99,6 +99,14 @@ def generate(
     gpus_per_worker: worker_options.GpusPerWorker = None,
     max_worker_restarts: worker_options.MaxWorkerRestarts = None,
     batch_timeout: worker_options.BatchTimeout = None,
+    attribution: Annotated[
+        str | None,
+        typer.Option(
+            help="Also store which wording decided which token, comma-separated: mass "
+            "(flex_attention), leave_one_out, shapley, share (logit-level rules).",
+            rich_help_panel=METHOD,
+        ),
+    ] = None,
     output_dir: options.OutputDir = Path("results"),
     overwrite: options.Overwrite = False,
     repair: options.Repair = False,
@@ -154,6 +162,7 @@ def generate(
             top_p=top_p,
             seed=seed,
             decode=decode,
+            attribution=options.parse_attribution(attribution),
             batch_size=options.parse_batch_size(batch_size),
             overwrite=overwrite,
             repair=repair,

@@ -200,6 +200,14 @@ def parse_names(values: list[str]) -> tuple[str, ...]:
     return tuple(name.strip() for part in values for name in part.split(",") if name.strip())
 
 
+def parse_attribution(value: str | None) -> tuple[str, ...]:
+    """Read kinds of attribution, separated by commas; none where the option is not given."""
+    kinds = () if value is None else parse_names([value])
+    if value is not None and not kinds:
+        raise UserError("Got --attribution without a kind. Give one or more, or leave it out.")
+    return tuple(dict.fromkeys(kinds))
+
+
 def check_templates(
     manual_read_each_other: bool, dataset: str | None, paraphrases: Path | None
 ) -> None:

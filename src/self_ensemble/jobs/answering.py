@@ -15,6 +15,7 @@ from self_ensemble.jobs.inputs import Data, LateModel, Model, Questions, prompt_
 from self_ensemble.jobs.progress import Progress
 from self_ensemble.questions.schema import QuestionSet
 from self_ensemble.running.answers import AnswerMaker
+from self_ensemble.running.attributed import Attributed
 from self_ensemble.running.choice import Weights, WordingChoice, fewest_wordings_message
 from self_ensemble.walking.choose import Sampling
 from self_ensemble.walking.user_rule import own_function
@@ -32,6 +33,7 @@ class AnswerRecipe:
     decode: str
     choice: WordingChoice
     question_set: QuestionSet
+    attributed: Attributed
 
     @property
     def loads(self) -> str:
@@ -43,7 +45,7 @@ class AnswerRecipe:
         ensemble = Ensemble(
             loaded, self.methods, settings=self.settings, frame=frame, decode=self.decode
         )
-        return AnswerMaker(ensemble, self.choice, self.question_set)
+        return AnswerMaker(ensemble, self.choice, self.question_set, self.attributed)
 
     def rules(self) -> dict[str, object]:
         return {
@@ -160,6 +162,7 @@ class Answering:
             self.options.decode,
             choice,
             replace(self.question_set, questions=()),
+            Attributed(self.options.attribution, self.options.seed),
         )
 
     def settings(self) -> Settings:

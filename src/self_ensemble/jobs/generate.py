@@ -29,7 +29,8 @@ from self_ensemble.weighting.sources import file_suffix
 
 # What the manifest records by what came of it, or not at all: it changes no answer.
 NOT_IN_MANIFEST = {
-    "weights", "contrast_strength", "max_new_tokens", "stop", "decode", "overwrite", "repair",
+    "weights", "contrast_strength", "max_new_tokens", "stop", "decode", "attribution",
+    "overwrite", "repair",
 }  # fmt: skip
 
 
@@ -84,6 +85,8 @@ def generate(
     if workers is not None:
         workers.check()
     job = Answering.of(questions, model, methods, output_dir, options)
+    for line in options.not_attributed(job.methods):
+        progress.say(line)
     choice, question_set = job.choice(), job.question_set
     weights, segment_weights = job.weights(choice)
     folder = result_folder(job.output_dir, question_set.name, job.model.name)
@@ -129,7 +132,7 @@ def _open(
     # Through JSON, so that what is compared on resume is what was written.
     manifest = Manifest(json.loads(json.dumps(fields, default=str)))
     return ResultFile.open(
-        path, manifest, row_plan(method, job.question_set, choice),
+        path, manifest, row_plan(method, job.question_set, choice, options.attribution),
         may_differ=MAY_DIFFER, overwrite=options.overwrite, repair=options.repair,
     )  # fmt: skip
 
@@ -158,6 +161,7 @@ def _manifest_fields(
         found["segment_weights_sha256"] = sha256_of(segment_weights)
     else:
         found |= dict.fromkeys(FUSED_ONLY)
+    found |= options.attribution_fields(method)
     if method.kind == "original":
         # It asks the same wording whatever the others ask.
         found |= dict.fromkeys(("num_paraphrases", "indices"))

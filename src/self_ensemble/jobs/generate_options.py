@@ -1,12 +1,15 @@
 """How answers are generated: the options, and what is refused of them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from self_ensemble.asking.methods import Method
+from self_ensemble.attribution.games import NUM_ORDERS
+from self_ensemble.attribution.kinds import KINDS, Shapley, kinds_among, kinds_of, why_not
 from self_ensemble.captured.decode import check_decode
-from self_ensemble.errors import UserError, at_least
+from self_ensemble.errors import UserError, at_least, unknown_name
 from self_ensemble.jobs.inputs import CHAT_TEMPLATE, check_choice
+from self_ensemble.running.attributed import fewer_wordings
 from self_ensemble.walking.choose import Sampling
 from self_ensemble.walking.fusion import CONTRAST
 
@@ -32,6 +35,8 @@ class GenerateOptions:
         top_p: Nucleus.
         seed: Of what is sampled.
         decode: "tree", "captured" or "compiled".
+        attribution: Kinds of attribution that are stored beside the answers: "mass",
+            "leave_one_out", "shapley", "share"; see `attribution.kinds`.
         batch_size: Questions at once; None lets it shrink to what fits.
         overwrite: Start anew over old results.
         repair: Set aside what is damaged, and make it again.
@@ -52,6 +57,7 @@ class GenerateOptions:
     top_p: float = 1.0
     seed: int = 0
     decode: str = "tree"
+    attribution: tuple[str, ...] = ()
     batch_size: int | None = None
     overwrite: bool = False
     repair: bool = False
@@ -80,6 +86,9 @@ class GenerateOptions:
         check_choice("fusion point", self.fusion_point, ("cue", "last_segment"))
         check_choice("chat template setting", self.chat_template, CHAT_TEMPLATE)
         check_decode(self.decode, Sampling(self.temperature, self.top_p, self.seed))
+        for kind in self.attribution:
+            if kind not in KINDS:
+                raise unknown_name("kind of attribution", kind, KINDS)
 
     def refuse_ignored(self, methods: Sequence[Method]) -> None:
         """Refuse an option that would change nothing: it would seem to have been measured.
@@ -110,8 +119,42 @@ class GenerateOptions:
                 "--contrast-strength is for contrast, which is not among the methods. Leave it "
                 "out, or add the method."
             )
+        self._refuse_attribution(methods)
         if self.top_p != 1.0 and self.temperature == 0.0:
             raise UserError("--top-p needs sampling. Give --temperature above 0 as well.")
+
+    def not_attributed(self, methods: Sequence[Method]) -> list[str]:
+        """For which methods a kind of attribution gives no column, a line for each reason."""
+        names: dict[tuple[str, str], list[str]] = {}
+        for kind in self.attribution:
+            for method in methods:
+                reason = why_not(kind, method)
+                if reason is not None:
+                    names.setdefault((kind, reason), []).append(method.name)
+        return [f"No {kind} for {', '.join(of)}: {why}." for (kind, why), of in names.items()]
+
+    def attribution_fields(self, method: Method) -> dict[str, object]:
+        """What the manifest of a method says of its attribution; nothing where there is none."""
+        kinds = kinds_among(self.attribution, method)
+        found: dict[str, object] = {"attribution": kinds} if kinds else {}
+        if Shapley.kind in kinds:
+            found["shapley_orders"] = NUM_ORDERS
+        return found
+
+    def _refuse_attribution(self, methods: Sequence[Method]) -> None:
+        for kind in self.attribution:
+            if not any(kind in kinds_of(method) for method in methods):
+                each = " ".join(replace(self, attribution=(kind,)).not_attributed(methods))
+                raise UserError(
+                    f"--attribution {kind} is for none of the methods. {each} Leave it out, or "
+                    "add a method that it is for."
+                )
+        if self.manual_read_each_other and fewer_wordings(self.attribution):
+            raise UserError(
+                "--attribution leave_one_out and shapley leave wordings out, and with "
+                "--manual-read-each-other others have read them. Leave one of the two out; "
+                "--attribution mass goes with it."
+            )
 
 
 STANDARD = GenerateOptions()

@@ -52,6 +52,40 @@ CONFIDENCE_SCHEMA = pa.schema(
     ]
 )
 
+_ROW, _TABLE = pa.list_(pa.float64()), pa.list_(pa.list_(pa.float64()))
+# Of each kind of attribution: T tokens of `token_ids`, N wordings of `paraphrases`; values are
+# (T, N), totals (N,), all else (T,). Null in a row without an answer or without attribution.
+ATTRIBUTION = {
+    "mass": pa.struct({
+        "values": _TABLE, "total": _ROW, "prefix": _ROW, "cue": _ROW, "earlier": _ROW,
+    }),
+    "leave_one_out": pa.struct({"values": _TABLE, "total": _ROW, "full": _ROW}),
+    "shapley": pa.struct({
+        "values": _TABLE, "total": _ROW, "full": _ROW, "empty": _ROW,
+        # (N,); null where all orders were taken.
+        "standard_error": _ROW,
+    }),
+    "share": pa.struct({
+        "values": _TABLE, "total": _ROW, "unit": pa.string(),
+        "runner_up": pa.list_(pa.string()), "margin": _ROW, "margin_values": _TABLE,
+        "prior": _ROW,
+    }),
+}  # fmt: skip
+# Why a row with an answer has no attribution; null in all others.
+ATTRIBUTION_ERROR = "attribution_error"
+
+
+def with_attribution(schema: pa.Schema, kinds: Sequence[str]) -> pa.Schema:
+    """The schema with a column for each kind of attribution; as it is for none."""
+    for kind in kinds:
+        schema = schema.append(pa.field(attribution_column(kind), ATTRIBUTION[kind]))
+    return schema.append(pa.field(ATTRIBUTION_ERROR, pa.string())) if kinds else schema
+
+
+def attribution_column(kind: str) -> str:
+    """Name of the column of a kind of attribution."""
+    return f"attribution_{kind}"
+
 
 def rows_to_table(rows: Sequence[Mapping[str, object]], schema: pa.Schema) -> pa.Table:
     """Put rows into a table with exactly the schema's columns.

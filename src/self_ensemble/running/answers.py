@@ -5,11 +5,14 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
+import pyarrow as pa
+
 from self_ensemble.asking.methods import Method
 from self_ensemble.asking.request import Outcome, Request, Unanswered
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError
 from self_ensemble.questions.schema import Question, QuestionSet
+from self_ensemble.running.attributed import NOTHING, Attributed
 from self_ensemble.running.batches import BatchProgress
 from self_ensemble.running.choice import WordingChoice, make_request, original_request
 from self_ensemble.running.made_with import about
@@ -25,11 +28,13 @@ class AnswerMaker:
         ensemble: The model with the methods of the run.
         choice: Which wordings.
         question_set: Instruction, examples and framing; its questions are not looked at.
+        attributed: What is attributed to wordings, in columns of its own.
     """
 
     ensemble: Ensemble
     choice: WordingChoice
     question_set: QuestionSet
+    attributed: Attributed = NOTHING
 
     @property
     def about(self) -> About:
@@ -69,12 +74,15 @@ class AnswerMaker:
             rows: list[dict[str, object]] = []
             not_finite: dict[str, str] = {}
             for question in batch:
-                answer = found.get(question.uuid)
-                rows += row.rows(method, question, answer, errors.get(question.uuid))
+                uuid = question.uuid
+                answer = found.get(uuid)
+                more = self.attributed.columns(ensemble, method, requests.get(uuid), answer)
+                of_question = row.rows(method, question, answer, errors.get(uuid))
+                rows += [one | more for one in of_question]
                 reason = None if answer is None else _first_error(answer)
                 if reason is not None:
                     not_finite[question.uuid] = reason
-            files[method.name] = FileRows.of(rows, row_schema(method), not_finite)
+            files[method.name] = FileRows.of(rows, self._schema(method), not_finite)
             failed |= not_finite.keys()
         done = BatchProgress(len(batch), len(failed), time.perf_counter() - started)
         return BatchRows(files, done)
@@ -85,12 +93,19 @@ class AnswerMaker:
         return BatchRows(
             {
                 method.name: FileRows.of(
-                    list(row.rows(method, question, None, reason)), row_schema(method)
+                    [
+                        one | self.attributed.columns(self.ensemble, method, None, None)
+                        for one in row.rows(method, question, None, reason)
+                    ],
+                    self._schema(method),
                 )
                 for method in self._methods(order)
             },
             BatchProgress(1, 1, 0.0),
         )
+
+    def _schema(self, method: Method) -> pa.Schema:
+        return row_schema(method, self.attributed.kinds)
 
     def _methods(self, order: Order) -> list[Method]:
         return [method for method in self.ensemble.methods if method.name in order.files]

@@ -1,30 +1,38 @@
 """The rows of a result file: what they are, and what comes of a question."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 
 from self_ensemble.asking.methods import Method
 from self_ensemble.asking.request import Answer, Outcome
+from self_ensemble.attribution.kinds import kinds_among
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.questions.schema import Question, QuestionSet
 from self_ensemble.results.plan import RowPlan
-from self_ensemble.results.schema import PER_PROMPT_SCHEMA, RESULT_SCHEMA
+from self_ensemble.results.schema import PER_PROMPT_SCHEMA, RESULT_SCHEMA, with_attribution
 from self_ensemble.running.choice import WordingChoice
 from self_ensemble.scoring.lemmas import answer_lemmas, predict_lemma
 
 
-def row_plan(method: Method, question_set: QuestionSet, choice: WordingChoice) -> RowPlan:
+def row_plan(
+    method: Method,
+    question_set: QuestionSet,
+    choice: WordingChoice,
+    attribution: Sequence[str] = (),
+) -> RowPlan:
     """The rows of a method's result file: one a question, or one a wording."""
     uuids = tuple(question.uuid for question in question_set.questions)
-    return RowPlan(row_schema(method), uuids, choice.chosen() if method.kind == "alone" else None)
+    schema = row_schema(method, attribution)
+    return RowPlan(schema, uuids, choice.chosen() if method.kind == "alone" else None)
 
 
-def row_schema(method: Method) -> pa.Schema:
-    """The columns of a method's result file."""
-    return PER_PROMPT_SCHEMA if method.kind == "alone" else RESULT_SCHEMA
+def row_schema(method: Method, attribution: Sequence[str] = ()) -> pa.Schema:
+    """The columns of a method's result file, with those of some kinds of attribution."""
+    schema = PER_PROMPT_SCHEMA if method.kind == "alone" else RESULT_SCHEMA
+    return with_attribution(schema, kinds_among(attribution, method))
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,12 +94,12 @@ def test_isolation_is_proven_on_the_given_model(model, options):
 
 
 def test_a_leak_is_found_and_ends_with_exit_code_1(model, monkeypatch):
-    from self_ensemble.cli import mask_job
+    from self_ensemble.cli.masks import drawing
 
     def leaking(parts, **options):
         return build_layout(parts, **{**options, "readable": ((1, 0),)})
 
-    monkeypatch.setattr(mask_job, "build_layout", leaking)
+    monkeypatch.setattr(drawing, "build_layout", leaking)
     output = run("--model", model, *WORDINGS, "--check", exit_code=1)
     assert output.count("FAIL") == 3
     assert "NOT isolated." in output

@@ -6,12 +6,13 @@ from typing import Annotated
 import typer
 
 from self_ensemble.cli import options
-from self_ensemble.cli.mask_options import (
+from self_ensemble.cli.masks.options import (
     LONGEST,
     check_files,
     one_source,
     parse_lengths,
     refuse_unfit,
+    refuse_without_weights,
 )
 from self_ensemble.cli.options import DATA, METHOD, MODEL, one_of, parse_indices
 from self_ensemble.errors import UserError, at_least
@@ -107,7 +108,9 @@ def mask(
     ] = None,
     attention: Annotated[
         str | None,
-        typer.Option(help="Backend of --check: auto, sdpa, flex or eager.", rich_help_panel=MODEL),
+        typer.Option(
+            help="Of --check and --compare: auto, sdpa, flex or eager.", rich_help_panel=MODEL
+        ),
     ] = None,
     device: Annotated[
         str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", rich_help_panel=MODEL)
@@ -154,6 +157,14 @@ def mask(
             rich_help_panel=OUTPUT,
         ),
     ] = False,
+    compare: Annotated[
+        bool,
+        typer.Option(
+            "--compare",
+            help="Beside it the wordings one after the other under a causal mask; both answer.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False,
 ) -> None:
     """Draw who may read whom in a packed question, and prove that wordings are isolated."""
     source = one_source(dataset, text, lengths)
@@ -167,11 +178,17 @@ def mask(
     }  # fmt: skip
     of_model = {
         "--model": model, "--prompt": prompt or None, "--check": check or None,
-        "--chat-template": chat_template, "--attention": attention, "--device": device,
-        "--dtype": dtype, "--trust-remote-code": trust_remote_code or None, "--aliases": aliases,
+        "--compare": compare or None, "--chat-template": chat_template,
+        "--trust-remote-code": trust_remote_code or None, "--aliases": aliases,
     }  # fmt: skip
+    of_weights: dict[str, object] = {
+        "--attention": attention,
+        "--device": device,
+        "--dtype": dtype,
+    }
     refuse_unfit(source, ("--dataset",), of_dataset)
-    refuse_unfit(source, ("--dataset", "--text"), of_model)
+    refuse_unfit(source, ("--dataset", "--text"), {**of_model, **of_weights})
+    refuse_without_weights(check or compare, of_weights)
     refuse_unfit(source, ("--lengths",), {"--prefix": prefix, "--cue": cue})
     one_of("positions", positions, ["aligned", "contiguous"])
     one_of("fusion point", fusion_point, ["cue", "last_segment"])
@@ -192,8 +209,9 @@ def mask(
     if sum(token_counts) + (prefix or 0) + (cue or 0) + generated > LONGEST:
         raise UserError(f"Got more than {LONGEST:,} tokens in all. Give smaller numbers.")
     # Here, not above: torch would make every `--help` wait.
-    from self_ensemble.cli.mask_job import Drawing, MaskJob, draw_lengths, draw_wordings
-    from self_ensemble.cli.mask_pictures import Pictures
+    from self_ensemble.cli.masks.drawing import Drawing
+    from self_ensemble.cli.masks.job import MaskJob, draw_lengths, draw_wordings
+    from self_ensemble.cli.masks.pictures import Pictures
     from self_ensemble.jobs.inputs import DataOptions, ModelOptions
 
     drawing = Drawing(generated, positions, fusion_point, segment_weights)
@@ -235,6 +253,7 @@ def mask(
         chat_template=chat_template or "off",
         prompt=prompt,
         check=check,
+        compare=compare,
     )
     if not draw_wordings(job, pictures):
         raise typer.Exit(1)

@@ -18,6 +18,7 @@ class DrawnMask(NamedTuple):
         special: Columns of special tokens, which the same text in a question is not.
         facts: Lines that say what is to be known of it.
         answer: What was answered; None if nothing was asked.
+        verdict: Whether that is accepted, in a word; empty if it is not known.
     """
 
     name: str
@@ -26,6 +27,12 @@ class DrawnMask(NamedTuple):
     special: frozenset[int]
     facts: tuple[str, ...]
     answer: str | None = None
+    verdict: str = ""
+
+    @property
+    def in_brackets(self) -> str:
+        """The verdict as it stands behind the answer."""
+        return f" ({self.verdict})" if self.verdict else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,7 +58,8 @@ def _mask(mask: DrawnMask, runs: MaskRuns) -> Mapping[str, object]:
         for span in mask.sequence.spans
     ]
     return {
-        "name": mask.name, "facts": mask.facts, "answer": mask.answer, "parts": parts,
+        "name": mask.name, "facts": mask.facts, "answer": mask.answer, "verdict": mask.in_brackets,
+        "parts": parts,
         "levels": _few(runs.weights),
     }  # fmt: skip
 

@@ -59,7 +59,7 @@ def mask_figure(drawing: MaskDrawing) -> Figure:
     width = panel * (len(drawing.masks) + len(drawing.blocks))
     title = _wrapped([drawing.title], 0.75 * _LETTERS * width)
     facts = _wrapped(drawing.facts, _LETTERS * width)
-    notes = [_wrapped(one.facts, _LETTERS * (panel - 0.3)) for one in drawing.masks]
+    notes = [_wrapped(_notes(one), _LETTERS * (panel - 0.3)) for one in drawing.masks]
     notes += [
         _wrapped((size_line(one), block_line(one)), _LETTERS * panel) for one in drawing.blocks
     ]
@@ -78,6 +78,12 @@ def mask_figure(drawing: MaskDrawing) -> Figure:
     for number, lines in enumerate(notes):
         canvas.text(panel * number + 0.2, below - _BOTTOM, lines, size=9, colour=_INK)
     return figure
+
+
+def _notes(mask: DrawnMask) -> tuple[str, ...]:
+    if mask.answer is None:
+        return mask.facts
+    return (*mask.facts, f"Answer: {mask.answer}{mask.in_brackets}")
 
 
 class _Canvas:

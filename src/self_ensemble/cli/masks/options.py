@@ -59,6 +59,20 @@ def refuse_unfit(source: str, fitting: tuple[str, ...], options: Mapping[str, ob
         )
 
 
+def refuse_without_weights(computes: bool, options: Mapping[str, object]) -> None:
+    """Refuse options of computing where nothing is computed.
+
+    Raises:
+        UserError: One was given, and only the tokenizer will be loaded.
+    """
+    given = [option for option, value in options.items() if value is not None]
+    if given and not computes:
+        raise UserError(
+            f"{given[0]} changes nothing: only the tokenizer is loaded. Leave it out, or add "
+            "--check or --compare."
+        )
+
+
 def check_files(png: Path | None, html: Path | None) -> None:
     """Refuse files that cannot be what they are asked to be, before anything is drawn.
 

@@ -3,22 +3,23 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, cast
 
 from transformers import PreTrainedConfig
 
 from self_ensemble.cli.console import ConsoleProgress
-from self_ensemble.cli.mask_pictures import Pictures, drawn
+from self_ensemble.cli.masks.compare import compare
+from self_ensemble.cli.masks.drawing import Drawing
+from self_ensemble.cli.masks.pictures import Pictures, drawn
+from self_ensemble.cli.masks.question import Asked, given_wordings, question_of
 from self_ensemble.errors import UserError
 from self_ensemble.jobs.inputs import DataOptions, ModelOptions, prompt_frame
 from self_ensemble.models.load import LoadedModel
 from self_ensemble.models.support import why_no_longer
 from self_ensemble.oracle.self_check import check_isolation
-from self_ensemble.packing.layout import Layout, build_layout
+from self_ensemble.packing.layout import Layout
 from self_ensemble.passes.engine import Engine
 from self_ensemble.prompts.parts import PromptParts
-from self_ensemble.questions.schema import Question, QuestionSet
-from self_ensemble.report.mask_drawing import MaskDrawing
+from self_ensemble.report.mask_drawing import DrawnMask, MaskDrawing
 from self_ensemble.report.mask_view import (
     check_text,
     legend,
@@ -28,44 +29,6 @@ from self_ensemble.report.mask_view import (
 )
 from self_ensemble.report.packed_sequence import PackedSequence, packed_sequence
 from self_ensemble.running.choice import WordingChoice
-
-
-@dataclass(frozen=True, slots=True)
-class Drawing:
-    """How a question is laid out, whatever it is.
-
-    Attributes:
-        num_generated: Generated tokens to draw.
-        positions: "aligned" or "contiguous".
-        fusion_point: "cue" or "last_segment".
-        segment_weights: "uniform" or "none".
-    """
-
-    num_generated: int
-    positions: str
-    fusion_point: str
-    segment_weights: str
-
-    @property
-    def fact(self) -> str:
-        """The same in words."""
-        weights = {"uniform": "1/N each", "none": "1 each"}[self.segment_weights]
-        return (
-            f"{self.positions.capitalize()} positions, fusion point: {self.fusion_point}, "
-            f"weights of the segments: {weights}"
-        )
-
-    def layout(self, parts: PromptParts, readable: Sequence[tuple[int, int]] = ()) -> Layout:
-        """Lay a question out as the engine does for attention-level fusion."""
-        num_wordings = len(parts.segments)
-        weight = 1.0 / num_wordings if self.segment_weights == "uniform" else 1.0
-        return build_layout(
-            parts,
-            segment_weights=[weight] * num_wordings,
-            positions=cast(Any, self.positions),
-            fusion_point=cast(Any, self.fusion_point),
-            readable=readable,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +50,18 @@ class MaskJob:
     chat_template: str
     prompt: bool
     check: bool
+    compare: bool
+
+    def asked(self) -> Asked:
+        """The question.
+
+        Raises:
+            UserError: It cannot be had.
+        """
+        if self.data is None:
+            return given_wordings(self.texts)
+        choice = WordingChoice(self.num_paraphrases, self.indices, self.manual_read_each_other)
+        return question_of(self.data, self.index, choice)
 
 
 def draw_lengths(
@@ -117,13 +92,15 @@ def draw_wordings(job: MaskJob, pictures: Pictures) -> bool:
         UserError: The wordings cannot be had, or do not fit into the model.
     """
     echo = pictures.echo
-    question_set, title, wordings, readable = _wordings(job)
-    loaded = job.model.load(ConsoleProgress()) if job.check else job.model.load_without_weights()
-    parts = prompt_frame(job.chat_template, loaded, question_set).parts(wordings)
-    layout = job.drawing.layout(parts, readable)
+    asked = job.asked()
+    computes = job.check or job.compare
+    loaded = job.model.load(ConsoleProgress()) if computes else job.model.load_without_weights()
+    frame = prompt_frame(job.chat_template, loaded, asked.question_set)
+    parts = frame.parts(asked.wordings)
+    layout = job.drawing.layout(parts, asked.readable)
     sequence = packed_sequence(layout, len(parts.prefix), job.drawing.num_generated)
     token_ids = parts.prefix + layout.token_ids
-    echo(f"{title}, tokens of {loaded.name}\n\n{_picture(sequence)}")
+    echo(f"{asked.title}, tokens of {loaded.name}\n\n{_picture(sequence)}")
     config = loaded.model.config if isinstance(loaded, LoadedModel) else loaded.config
     windows = _windows(config, layout)
     notes = [
@@ -136,10 +113,16 @@ def draw_wordings(job: MaskJob, pictures: Pictures) -> bool:
         show = partial(shown_tokens, loaded.tokenizer)
         echo("\n" + prompt_text(sequence, token_ids, show))
     blocks = pictures.block_tables(layout, sequence, windows)
+    masks: list[DrawnMask] = []
+    if pictures.any or job.compare:
+        masks.append(drawn("Packed", sequence, token_ids, loaded.tokenizer))
+    if job.compare:
+        assert isinstance(loaded, LoadedModel)
+        masks = compare(loaded, frame, asked, job.drawing, masks[0], echo)
     if pictures.any:
-        packed = drawn("Packed", sequence, token_ids, loaded.tokenizer)
         facts = (f"Tokens of {loaded.name}. {job.drawing.fact}", *notes)
-        pictures.write(MaskDrawing(f"Who may read whom: {title}", facts, (packed,), blocks))
+        title = f"Who may read whom: {asked.title}"
+        pictures.write(MaskDrawing(title, facts, tuple(masks), blocks))
     if not job.check:
         return True
     assert isinstance(loaded, LoadedModel)
@@ -180,38 +163,3 @@ def _windows(config: PreTrainedConfig, layout: Layout) -> tuple[int | None, ...]
 
 def _picture(sequence: PackedSequence) -> str:
     return f"{mask_picture(sequence)}\n\n{legend(sequence)}"
-
-
-def _wordings(
-    job: MaskJob,
-) -> tuple[QuestionSet, str, tuple[str, ...], tuple[tuple[int, int], ...]]:
-    """Data set, title, wordings, and which of them read which."""
-    if job.data is None:
-        return QuestionSet("", (), (), ""), f"{len(job.texts)} wordings", job.texts, ()
-    question_set = job.data.load()
-    num_questions = len(question_set.questions)
-    if not 0 <= job.index < num_questions:
-        raise UserError(
-            f"Got --index {job.index}, but {question_set.name} has {num_questions} questions. "
-            f"Give a number from 0 to {num_questions - 1}."
-        )
-    question = question_set.questions[job.index]
-    choice = WordingChoice(job.num_paraphrases, job.indices, job.manual_read_each_other)
-    wordings = _picked(question, choice, f"Question {job.index} of {question_set.name}")
-    title = (
-        f"{question_set.name}, question {job.index} ({question.uuid}), {len(wordings)} wordings"
-    )
-    return question_set, title, wordings, choice.readable(question.groups)
-
-
-def _picked(question: Question, choice: WordingChoice, which: str) -> tuple[str, ...]:
-    needed, found = choice.needed, len(question.wordings)
-    if needed > found:
-        remedy = f"Give at most --num-paraphrases {found}"
-        if choice.indices is not None:
-            remedy = f"Give --indices below {found}"
-        raise UserError(
-            f"{which} has {found} wordings, {needed} are asked for. {remedy}, or a file with "
-            "more wordings as --paraphrases."
-        )
-    return choice.pick(question.wordings)

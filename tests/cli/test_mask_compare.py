@@ -43,6 +43,12 @@ def test_both_answers_are_the_engines_under_the_two_masks(tiny_folder):
     assert found["packed"][3] != found["concatenated"][3]
 
 
+def test_weights_of_ones_own_reach_the_packed_answer(tiny_folder):
+    one = told(run("--model", tiny_folder, *WORDINGS[:2], "--compare"))
+    first = told(run("--model", tiny_folder, *WORDINGS, "--compare", "--segment-weights", "1,0"))
+    assert first["packed"][3] == one["packed"][3]
+
+
 def test_one_wording_is_read_alike_in_both_ways(tiny_folder):
     found = told(run("--model", tiny_folder, *WORDINGS[:2], "--compare"))
     assert found["packed"] == found["concatenated"]

@@ -73,13 +73,43 @@ def test_blocks_of_lengths_are_drawn_without_a_model():
     assert "6 blocks of 128 x 128: 2 full, 3 partial, 1 empty; 17 % of the work is saved" in output
 
 
+def test_the_engines_own_row_has_common_beginnings_once(tiny_folder):
+    alike = ["--text", "Who wrote the play?", "--text", "Who wrote the book?"]
+    output = run("--model", tiny_folder, *alike, "--blocks", "--prompt")
+    assert output.count("BlockMask of this question") == 2
+    assert "as the engine packs it, common beginnings once: 128 queries" in output
+    # Each reads the other's earlier tokens there, so nothing is shared.
+    contiguous = run("--model", tiny_folder, *alike, "--blocks", "--positions", "contiguous")
+    assert contiguous.count("BlockMask of this question") == 1
+
+
+def test_weights_of_ones_own_are_scaled_and_coloured(tiny_folder, tmp_path):
+    path = tmp_path / "a.html"
+    output = run("--model", tiny_folder, *WORDINGS, "--segment-weights", "3,1", "--html", path)
+    assert [line.split()[-1] for line in output.splitlines() if line.startswith("segment")] == [
+        "0.75", "0.25",
+    ]  # fmt: skip
+    assert data_of(path.read_text("utf-8"))["masks"][0]["weights"] == [0, 0.25, 0.75, 1]
+
+
+@pytest.mark.parametrize("given", ["3,-1", "0,0", "1,x2", "nan,1", "1,inf"])
+def test_weights_that_are_none_are_refused(given):
+    with pytest.raises(UserError, match=r"Got --segment-weights .*\. Give uniform, none, or a"):
+        run("--lengths", "3,3", "--segment-weights", given)
+
+
+def test_as_many_weights_as_wordings_are_needed():
+    with pytest.raises(UserError, match="Got 2 --segment-weights for 3 wordings"):
+        run("--lengths", "3,3,3", "--segment-weights", "1,2")
+
+
 def test_a_window_has_blocks_of_its_own(tiny_model, tiny_tokenizer, tmp_path):
     folder = tmp_path / "windowed"
     tiny_model("mistral", sliding_window=8).save_pretrained(folder)
     tiny_tokenizer.save_pretrained(folder)
     output = run("--model", folder, *WORDINGS, "--blocks")
     assert "Layers with a sliding window also leave out what lies 8 positions back." in output
-    assert "BlockMask of layers with a window of 8:" in output
+    assert "BlockMask of this question, layers with a window of 8:" in output
 
 
 def test_four_thousand_tokens_are_a_page_below_its_limit(tmp_path):
@@ -96,7 +126,7 @@ def test_four_thousand_tokens_are_a_page_below_its_limit(tmp_path):
         (["--html", "mask.png"], r"--html mask.png does not end in \.html"),
         (["--png", "nowhere/mask.png"], r"Cannot write nowhere/mask.png \(No such file"),
         (["--html", "nowhere/mask.html"], r"Cannot write nowhere/mask.html \(No such file"),
-        (["--blocks", "--prefix", "9000"], r"Got 9,010 tokens; pictures and blocks are drawn of"),
+        (["--blocks", "--prefix", "9000"], r"Got 9,005 tokens; pictures and blocks are drawn of"),
     ],
 )
 def test_pictures_that_cannot_be_are_refused_in_one_line(

@@ -11,6 +11,7 @@ from self_ensemble.cli.masks.options import (
     check_files,
     one_source,
     parse_lengths,
+    parse_segment_weights,
     refuse_unfit,
     refuse_without_weights,
 )
@@ -89,7 +90,11 @@ def mask(
         str, typer.Option(help="cue or last_segment.", rich_help_panel=METHOD)
     ] = "cue",
     segment_weights: Annotated[
-        str, typer.Option(help="uniform (1/N) or none (1).", rich_help_panel=METHOD)
+        str,
+        typer.Option(
+            help="uniform (1/N), none (1), or one per wording: 0.5,0.3,0.2.",
+            rich_help_panel=METHOD,
+        ),
     ] = "uniform",
     chat_template: Annotated[
         str | None,
@@ -192,7 +197,7 @@ def mask(
     refuse_unfit(source, ("--lengths",), {"--prefix": prefix, "--cue": cue})
     one_of("positions", positions, ["aligned", "contiguous"])
     one_of("fusion point", fusion_point, ["cue", "last_segment"])
-    one_of("segment weights", segment_weights, ["uniform", "none"])
+    weights = parse_segment_weights(segment_weights)
     one_of("chat template setting", chat_template or "off", ["auto", "on", "off"])
     at_least("--generated", generated, 0)
     at_least("--prefix", prefix, 0)
@@ -214,7 +219,7 @@ def mask(
     from self_ensemble.cli.masks.pictures import Pictures
     from self_ensemble.jobs.inputs import DataOptions, ModelOptions
 
-    drawing = Drawing(generated, positions, fusion_point, segment_weights)
+    drawing = Drawing(generated, positions, fusion_point, weights)
     pictures = Pictures(png, html, blocks, typer.echo)
     if source == "--lengths":
         num_cue = 2 if cue is None else cue

@@ -39,14 +39,19 @@ class MaskRuns:
 
 
 def check_size(sequence: PackedSequence) -> None:
-    """Refuse a sequence that is too long for a picture.
+    """Refuse a sequence that is too long for a picture; see `check_length`."""
+    check_length(sequence.num_columns)
+
+
+def check_length(num_tokens: int) -> None:
+    """Refuse more tokens than pictures and blocks are drawn of.
 
     Raises:
-        UserError: It is.
+        UserError: They are more.
     """
-    if sequence.num_columns > MAX_TOKENS:
+    if num_tokens > MAX_TOKENS:
         raise UserError(
-            f"Got {sequence.num_columns:,} tokens; pictures and blocks are drawn of at most "
+            f"Got {num_tokens:,} tokens; pictures and blocks are drawn of at most "
             f"{MAX_TOKENS:,}. Give shorter wordings, fewer --num-shots or smaller --lengths."
         )
 

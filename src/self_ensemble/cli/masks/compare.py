@@ -79,7 +79,8 @@ def _packed_answer(model: LoadedModel, frame: PromptFrame, asked: Asked, drawing
     ensemble = Ensemble(
         model, "flex_attention", frame=frame, settings=drawing.settings(asked.question_set)
     )
-    request = Request("mask", asked.wordings, readable=asked.readable)
+    weights = tuple(drawing.weights(len(asked.wordings)))
+    request = Request("mask", asked.wordings, segment_weights=weights, readable=asked.readable)
     ((outcome,),) = ensemble.run([request]).values()
     if not isinstance(outcome, Answer):
         raise UserError(f"There is no answer to compare: {outcome.error}")

@@ -9,7 +9,7 @@ from transformers import PreTrainedConfig
 from self_ensemble.cli.console import ConsoleProgress
 from self_ensemble.cli.masks.compare import compare
 from self_ensemble.cli.masks.drawing import Drawing
-from self_ensemble.cli.masks.pictures import Pictures, drawn
+from self_ensemble.cli.masks.pictures import BlockRow, Pictures, drawn
 from self_ensemble.cli.masks.question import Asked, given_wordings, question_of
 from self_ensemble.errors import UserError
 from self_ensemble.jobs.inputs import DataOptions, ModelOptions, prompt_frame
@@ -19,6 +19,7 @@ from self_ensemble.oracle.self_check import check_isolation
 from self_ensemble.packing.layout import Layout
 from self_ensemble.passes.engine import Engine
 from self_ensemble.prompts.parts import PromptParts
+from self_ensemble.report.mask_blocks import BlockTable
 from self_ensemble.report.mask_drawing import DrawnMask, MaskDrawing
 from self_ensemble.report.mask_view import (
     check_text,
@@ -76,7 +77,8 @@ def draw_lengths(
     layout = drawing.layout(parts)
     sequence = packed_sequence(layout, prefix, drawing.num_generated)
     pictures.echo(_picture(sequence))
-    blocks = pictures.block_tables(layout, sequence)
+    rows = [BlockRow("this question", layout)]
+    blocks = pictures.block_tables(rows) if pictures.blocks else ()
     if pictures.any:
         title = f"Who may read whom: {len(lengths)} segments"
         masks = (drawn("Packed", sequence),)
@@ -112,7 +114,10 @@ def draw_wordings(job: MaskJob, pictures: Pictures) -> bool:
     if job.prompt:
         show = partial(shown_tokens, loaded.tokenizer)
         echo("\n" + prompt_text(sequence, token_ids, show))
-    blocks = pictures.block_tables(layout, sequence, windows)
+    blocks: tuple[BlockTable, ...] = ()
+    if pictures.blocks:
+        packed = job.drawing.layout(parts, asked.readable, as_engine=True)
+        blocks = pictures.block_tables(_block_rows(layout, packed, windows))
     masks: list[DrawnMask] = []
     if pictures.any or job.compare:
         masks.append(drawn("Packed", sequence, token_ids, loaded.tokenizer))
@@ -153,6 +158,20 @@ def _check(
     if not is_ok and dtype != "float32":
         echo("Rounding in this type can be large. Try --dtype float32.")
     return is_ok
+
+
+def _block_rows(layout: Layout, packed: Layout, windows: Sequence[int | None]) -> list[BlockRow]:
+    """The row that is drawn, and the engine's, where it has tokens once that wordings share."""
+    rows = [("this question", layout)]
+    if packed.token_ids != layout.token_ids:
+        rows.append(("this question as the engine packs it, common beginnings once", packed))
+    return [
+        BlockRow(
+            name if window is None else f"{name}, layers with a window of {window}", row, window
+        )
+        for name, row in rows
+        for window in windows
+    ]
 
 
 def _windows(config: PreTrainedConfig, layout: Layout) -> tuple[int | None, ...]:

@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from importlib.util import find_spec
+from math import isfinite
 from pathlib import Path
 
+from self_ensemble.cli.options import one_of
 from self_ensemble.errors import UserError
 
 SOURCES = ("--dataset", "--text", "--lengths")
@@ -44,6 +46,27 @@ def parse_lengths(text: str) -> tuple[int, ...]:
             "Give one number per segment, such as 40,38,45."
         )
     return tuple(int(part) for part in parts)
+
+
+def parse_segment_weights(text: str) -> str | tuple[float, ...]:
+    """Read "uniform", "none" or "0.5,0.3,0.2".
+
+    Raises:
+        UserError: Neither of the names, or one is no number from 0, or none is above 0.
+    """
+    if not any(letter.isdigit() for letter in text):
+        one_of("segment weights", text, ["uniform", "none"])
+        return text
+    try:
+        weights = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        weights = ()
+    if not any(weights) or not all(isfinite(weight) and weight >= 0 for weight in weights):
+        raise UserError(
+            f"Got --segment-weights {text!r}. Give uniform, none, or a number from 0 for each "
+            "wording, at least one of them above 0, such as 0.5,0.3,0.2."
+        )
+    return weights
 
 
 def refuse_unfit(source: str, fitting: tuple[str, ...], options: Mapping[str, object]) -> None:

@@ -3,16 +3,24 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from self_ensemble.packing.layout import Layout
 from self_ensemble.passes.flat_row import question_block_mask
 from self_ensemble.report.mask_blocks import BlockTable, block_table, blocks_text
 from self_ensemble.report.mask_drawing import DrawnMask, MaskDrawing
-from self_ensemble.report.mask_matrix import check_size, count_pairs
+from self_ensemble.report.mask_matrix import check_length, check_size, count_pairs
 from self_ensemble.report.packed_sequence import PackedSequence
 from self_ensemble.report.page.page import write_page
 from self_ensemble.report.token_texts import token_texts
+
+
+class BlockRow(NamedTuple):
+    """A row of tokens whose BlockMask is drawn, and in layers with which window."""
+
+    name: str
+    layout: Layout
+    window: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +44,15 @@ class Pictures:
         """Whether there is anything to draw beside the text."""
         return self.blocks or self.png is not None or self.html is not None
 
-    def block_tables(
-        self, layout: Layout, sequence: PackedSequence, windows: Sequence[int | None] = (None,)
-    ) -> tuple[BlockTable, ...]:
-        """Print the BlockMask of each kind of layer, if asked to.
+    def block_tables(self, rows: Sequence[BlockRow]) -> tuple[BlockTable, ...]:
+        """Print the BlockMask of each row.
 
         Raises:
-            UserError: The sequence is too long.
+            UserError: A row is too long.
         """
-        if not self.blocks:
-            return ()
-        check_size(sequence)
-        tables = tuple(_block_table(layout, window) for window in windows)
+        for row in rows:
+            check_length(row.layout.num_prefix + len(row.layout.token_ids))
+        tables = tuple(map(_block_table, rows))
         for table in tables:
             self.echo("\n" + blocks_text(table))
         return tables
@@ -91,12 +96,11 @@ def drawn(
     return DrawnMask(name, sequence, texts, special, (fact,))
 
 
-def _block_table(layout: Layout, window: int | None) -> BlockTable:
-    block_mask = question_block_mask(layout, window)
-    name = "this question" if window is None else f"layers with a window of {window}"
+def _block_table(row: BlockRow) -> BlockTable:
+    block_mask = question_block_mask(row.layout, row.window)
     return block_table(
         block_mask,
-        name=name,
-        num_prefix=layout.num_prefix,
-        num_padding=block_mask.seq_lengths[0] - len(layout.token_ids),
+        name=row.name,
+        num_prefix=row.layout.num_prefix,
+        num_padding=block_mask.seq_lengths[0] - len(row.layout.token_ids),
     )

@@ -4,9 +4,11 @@ import json
 import os
 import pty
 import re
+import select
 import subprocess
 import sys
-import threading
+import termios
+import time
 
 import pandas as pd
 import pytest
@@ -146,23 +148,29 @@ def keyed(command: list[str], keys: list[bytes]) -> str:
     """What a command shows in a terminal that gets the next key whenever it waits for one."""
     control, terminal = pty.openpty()
     process = subprocess.Popen(
-        command, stdin=terminal, stdout=terminal, stderr=subprocess.DEVNULL, close_fds=True,
+        command, stdin=terminal, stdout=terminal, stderr=subprocess.DEVNULL,
         env={**os.environ, "TERM": "xterm", "COLUMNS": "100", "LINES": "50"},
     )  # fmt: skip
-    os.close(terminal)
-    watchdog = threading.Timer(60, process.kill)
-    watchdog.start()
-    shown = b""
+    shown, latest = b"", time.monotonic() + 60
+
+    def read() -> bytes:
+        is_ready = select.select([control], [], [], 0.05)[0]
+        return os.read(control, 65536) if is_ready else b""
+
     try:
         for key in keys:
             seen = len(shown)
-            while b"q: end." not in shown[seen:]:
-                shown += os.read(control, 65536)
+            # A key pressed before the terminal has left its line mode is thrown away.
+            while (
+                b"q: end." not in shown[seen:] or termios.tcgetattr(terminal)[3] & termios.ICANON
+            ):
+                assert time.monotonic() < latest, shown
+                shown += read()
             os.write(control, key)
         assert process.wait(timeout=60) == 0
     finally:
-        watchdog.cancel()
         process.kill()
         process.wait()
         os.close(control)
+        os.close(terminal)
     return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode(errors="replace"))

@@ -7,6 +7,8 @@ import pytest
 from calibration_files import confidence_file, confidence_record, likelihood_file
 from result_files import answers_file, record, write_file
 
+from self_ensemble.analysis.loaded import Judging, load_folders
+from self_ensemble.analysis.score_table import score_table
 from self_ensemble.errors import UserError
 from self_ensemble.scoring.calibration_table import (
     CalibrationRow,
@@ -16,7 +18,6 @@ from self_ensemble.scoring.calibration_table import (
 from self_ensemble.scoring.files import read_confidences
 from self_ensemble.scoring.folders import calibration_folders, result_folders
 from self_ensemble.scoring.lemmas import simplemma_lemmatiser
-from self_ensemble.scoring.score_table import score_table
 
 
 def table_of(output_dir, **options) -> CalibrationTable:
@@ -42,7 +43,7 @@ def test_confidence_files_are_no_result_files_and_do_not_break_the_score_table(t
     assert (found.names, found.unfinished) == (("origin",), ())
     assert found.confidences == ("confidence", "confidence-p_true")
     assert found.unfinished_confidences == ("confidence-logprob",)
-    table = score_table(result_folders(tmp_path), str.split, lemmatiser_name="split")
+    table = score_table(load_folders(result_folders(tmp_path), Judging()))
     assert [row.file for row in table.rows] == ["origin"]
 
 

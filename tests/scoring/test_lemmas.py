@@ -123,7 +123,7 @@ def test_the_same_lemmatiser_is_made_once():
 
 def test_scoring_does_not_import_torch():
     code = (
-        "import sys, self_ensemble.scoring.score_table, self_ensemble.scoring.vote;"
+        "import sys, self_ensemble.scoring.scores, self_ensemble.scoring.vote;"
         "sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

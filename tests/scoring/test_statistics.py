@@ -4,6 +4,7 @@ from math import isnan, sqrt
 
 import numpy as np
 import pytest
+from scipy.stats import bootstrap
 
 from self_ensemble.errors import UserError
 from self_ensemble.scoring.statistics import mean_interval, paired_difference
@@ -26,6 +27,69 @@ def test_interval_covers_the_true_mean_about_as_often_as_it_says():
     covered = np.mean([estimate.low <= 0.3 <= estimate.high for estimate in estimates])
     # Binomial standard error 1.5 %; the percentile interval runs a little short of 95 %.
     assert 0.89 <= covered <= 0.99
+
+
+@pytest.mark.parametrize("kinds", [2, 60, 5000])
+def test_interval_is_that_of_scipys_bootstrap(kinds):
+    values = np.random.default_rng(6).integers(0, kinds, 500) / (kinds - 1)
+    ours = mean_interval(values)
+    theirs = bootstrap(
+        (values,), np.mean, n_resamples=10_000, method="percentile", rng=np.random.default_rng(7)
+    ).confidence_interval
+    # Both are drawn: the ends of 10,000 resamples lie within a few per cent of the half width.
+    tolerance = 0.04 * (ours.high - ours.low)
+    assert ours.low == pytest.approx(theirs.low, abs=tolerance)
+    assert ours.high == pytest.approx(theirs.high, abs=tolerance)
+
+
+def test_clusters_of_one_question_each_are_no_clusters():
+    values = np.random.default_rng(8).random(40)
+    assert mean_interval(values, clusters=[str(i) for i in range(40)]) == pytest.approx(
+        mean_interval(values), abs=0.01
+    )
+
+
+def in_clusters(seed: int) -> tuple[list[float], list[str]]:
+    """Thirty relations of one to nine questions, easy or hard as a whole; half are right."""
+    rng = np.random.default_rng(seed)
+    sizes = rng.integers(1, 10, 30)
+    cluster = np.repeat(np.arange(30), sizes)
+    right = rng.random(len(cluster)) < rng.choice([0.1, 0.9], 30)[cluster]
+    return right.astype(float).tolist(), [f"P{i}" for i in cluster]
+
+
+def test_whole_clusters_give_a_wider_interval_where_questions_go_together():
+    values, clusters = in_clusters(9)
+    alone, together = mean_interval(values), mean_interval(values, clusters=clusters)
+    assert together.value == pytest.approx(alone.value)
+    assert together.high - together.low > 1.5 * (alone.high - alone.low)
+
+
+def test_one_cluster_has_no_interval():
+    estimate = mean_interval([0, 1, 1], clusters=["P1"] * 3)
+    assert estimate.value == pytest.approx(2 / 3)
+    assert isnan(estimate.low)
+
+
+@pytest.mark.slow
+def test_intervals_cover_at_the_nominal_rate():
+    def covered(make, truth) -> float:
+        found = [make(seed) for seed in range(200)]
+        return float(np.mean([e.low <= truth <= e.high for e in found]))
+
+    def paired(seed: int):
+        ours, base = correlated(seed)
+        return paired_difference(ours, base)
+
+    def clustered(seed: int):
+        values, clusters = in_clusters(seed)
+        return mean_interval(values, clusters=clusters)
+
+    # Binomial standard error of 200 runs 1.5 %; few clusters make a percentile interval short.
+    assert 0.91 <= covered(paired, 0.0) <= 0.99
+    assert 0.88 <= covered(clustered, 0.5) <= 0.99
+    unclustered = covered(lambda seed: mean_interval(in_clusters(seed)[0]), 0.5)
+    assert unclustered < 0.75
 
 
 def correlated(seed: int) -> tuple[dict[str, float], dict[str, float]]:

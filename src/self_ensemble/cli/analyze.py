@@ -15,6 +15,7 @@ from self_ensemble.errors import UserError
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from self_ensemble.jobs.inputs import DataOptions
     from self_ensemble.scoring.calibration_table import CalibrationTable
     from self_ensemble.scoring.folders import ResultFolder
 
@@ -32,6 +33,7 @@ class _Choice:
         lemmatiser: Name of the lemmatiser.
         words: How words of scripts without blanks are found: characters or icu.
         confidence: Coverage of the intervals.
+        data: Folder or file with the questions; None where they are not needed.
     """
 
     output_dir: Path
@@ -40,6 +42,7 @@ class _Choice:
     lemmatiser: str
     words: str
     confidence: float
+    data: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,17 @@ def analyze(
     confidence: Annotated[
         float, typer.Option(help="Coverage of the intervals, between 0 and 1.")
     ] = 0.95,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            help="Column of the questions (rel_uri) whose equal values are resampled together, "
+            "because such questions are not independent."
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Where --dataset lies, as for generate: its columns are read there."),
+    ] = None,
     calibration: Annotated[
         bool,
         typer.Option(
@@ -122,15 +136,19 @@ def analyze(
     if not calibration and (num_bins is not None or plot is not None):
         option = "--plot" if num_bins is None else "--num-bins"
         raise UserError(f"{option} is an option of --calibration. Add that, or drop {option}.")
-    choice = _Choice(output_dir, dataset, model, lemmatiser, words, confidence)
+    if calibration and cluster is not None:
+        raise UserError("--calibration always resamples questions. Drop --cluster.")
+    choice = _Choice(output_dir, dataset, model, lemmatiser, words, confidence, data)
     outputs = _Outputs(csv_file, markdown_file, as_json)
     if calibration:
         _analyze_calibration(choice, num_bins, plot, outputs)
     else:
-        _analyze_scores(choice, baseline, outputs)
+        _analyze_scores(choice, baseline, cluster, outputs)
 
 
-def _analyze_scores(choice: _Choice, baseline: str | None, outputs: _Outputs) -> None:
+def _analyze_scores(
+    choice: _Choice, baseline: str | None, cluster: str | None, outputs: _Outputs
+) -> None:
     from self_ensemble.cli.console import ConsoleProgress
     from self_ensemble.jobs.analyze import analyze
     from self_ensemble.report.tables import csv_text, json_document, markdown_text, score_view
@@ -143,10 +161,23 @@ def _analyze_scores(choice: _Choice, baseline: str | None, outputs: _Outputs) ->
         lemmatiser=choice.lemmatiser,
         words=choice.words,
         confidence=choice.confidence,
+        cluster=cluster,
+        questions=_questions(choice),
         progress=ConsoleProgress(),
     )
     _write(outputs, csv_text(table), markdown_text(table))
     _show(outputs, score_view(table), json_document(table))
+
+
+def _questions(choice: _Choice) -> "DataOptions | None":
+    """Where the columns of the questions are, if the user says so."""
+    if choice.data is None:
+        return None
+    if choice.dataset is None:
+        raise UserError("--data needs --dataset: it says which questions lie there.")
+    from self_ensemble.jobs.inputs import DataOptions
+
+    return DataOptions(choice.dataset, data=choice.data, num_shots=0)
 
 
 def _analyze_calibration(

@@ -21,6 +21,7 @@ def demo(
 ) -> int:
     """Answer the bundled questions with every method and compare the methods."""
     # Here, not above: torch would make every `--help` wait.
+    from self_ensemble.analysis.score_table import score_table
     from self_ensemble.cli.console import ConsoleProgress, page_console
     from self_ensemble.cli.generate import report
     from self_ensemble.jobs.generate import generate
@@ -28,9 +29,8 @@ def demo(
     from self_ensemble.jobs.inputs import DataOptions
     from self_ensemble.report.examples import choose_examples, example_view, make_examples
     from self_ensemble.report.tables import score_view
-    from self_ensemble.scoring.folders import result_folders
+    from self_ensemble.results import load
     from self_ensemble.scoring.lemmas import lemmatiser_named
-    from self_ensemble.scoring.score_table import score_table
 
     progress = ConsoleProgress()
     results = generate(
@@ -49,11 +49,6 @@ def demo(
     for example in choose_examples(make_examples(rows["per_prompt"], fused, lemmatiser)):
         console.print()
         console.print(example_view(example))
-    table = score_table(
-        result_folders(output_dir, "demo", results.folder.name),
-        lemmatiser,
-        lemmatiser_name="simplemma",
-    )
     console.print()
-    console.print(score_view(table))
+    console.print(score_view(score_table([load(results.folder)])))
     return 3 if results.failed else 0

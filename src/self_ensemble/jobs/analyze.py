@@ -1,8 +1,11 @@
 """Score finished result files: what `self-ensemble analyze` does."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from self_ensemble.analysis.loaded import Judging, Loaded, load_folders
+from self_ensemble.analysis.score_table import ScoreTable, score_table
+from self_ensemble.jobs.inputs import DataOptions
 from self_ensemble.jobs.progress import SILENT, Progress
 from self_ensemble.results.paths import model_folder_name
 from self_ensemble.results.standing import note_on
@@ -10,8 +13,6 @@ from self_ensemble.scoring.calibration import DEFAULT_NUM_BINS
 from self_ensemble.scoring.calibration_table import CalibrationTable, calibration_table
 from self_ensemble.scoring.folders import ResultFolder, calibration_folders, result_folders
 from self_ensemble.scoring.lemmas import lemmatiser_named
-from self_ensemble.scoring.score_table import ScoreTable, score_table
-from self_ensemble.scoring.words import borders_named
 
 
 def analyze(
@@ -23,6 +24,8 @@ def analyze(
     lemmatiser: str = "simplemma",
     words: str = "characters",
     confidence: float = 0.95,
+    cluster: str | None = None,
+    questions: DataOptions | None = None,
     progress: Progress = SILENT,
 ) -> ScoreTable:
     """Score result files, with intervals and the paired difference to a baseline.
@@ -36,6 +39,9 @@ def analyze(
         lemmatiser: "simplemma", "spacy" or "spacy:MODEL".
         words: How words of scripts without blanks are found: "characters" or "icu".
         confidence: Coverage of the intervals, between 0 and 1.
+        cluster: Column of the questions whose values are resampled whole, such as `rel_uri`;
+            None resamples questions.
+        questions: The questions that were asked, where `cluster` is a column of theirs.
         progress: Who is told which files cannot be checked.
 
     Returns:
@@ -54,16 +60,42 @@ def analyze(
         >>> [(row.file, row.num_scored) for row in table.rows]
         [('ensemble_avg-5', 2), ('origin', 2)]
     """
+    loaded = load_results(
+        dataset,
+        model,
+        output_dir=output_dir,
+        judging=Judging(lemmatiser, words, confidence),
+        questions=questions,
+        progress=progress,
+    )
+    return score_table(loaded, baseline=baseline, cluster=cluster)
+
+
+def load_results(
+    dataset: str | None = None,
+    model: str | None = None,
+    *,
+    output_dir: Path | str = "results",
+    judging: Judging | None = None,
+    questions: DataOptions | None = None,
+    progress: Progress = SILENT,
+) -> tuple[Loaded, ...]:
+    """Load the results of one data set or model, or of all.
+
+    Args:
+        dataset: Name of a data set or path of a file; None for all.
+        model: Alias, hub id or path; None for all.
+        output_dir: Folder of all results.
+        judging: How answers are judged; None for the defaults.
+        questions: The questions that were asked, for their columns; None to do without.
+        progress: Who is told which files cannot be checked.
+
+    Raises:
+        UserError: There are no such results, they are damaged, or an argument cannot be used.
+    """
     folders = result_folders(Path(output_dir), dataset, _folder_of(model))
     _tell_notes(folders, progress)
-    return score_table(
-        folders,
-        lemmatiser_named(lemmatiser),
-        lemmatiser_name=lemmatiser,
-        baseline=baseline,
-        confidence=confidence,
-        borders=borders_named(words),
-    )
+    return load_folders(folders, judging or Judging(), _columns(questions))
 
 
 def calibrate(
@@ -99,6 +131,13 @@ def calibrate(
         num_bins=num_bins,
         confidence=confidence,
     )
+
+
+def _columns(questions: DataOptions | None) -> dict[str, Mapping[str, object]]:
+    """The other columns of the questions, by uuid."""
+    if questions is None:
+        return {}
+    return {question.uuid: question.extra for question in questions.load().questions}
 
 
 def _folder_of(model: str | None) -> str | None:

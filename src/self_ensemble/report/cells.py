@@ -30,6 +30,13 @@ def percent_interval(estimate: Estimate, *, signed: bool = False) -> str:
     return f"{value} [{low}, {high}]"
 
 
+def p_cell(p_value: float) -> str:
+    """A p-value with three decimals, or that it is smaller; a dash if it is nan."""
+    if isnan(p_value):
+        return MISSING
+    return "<0.001" if p_value < 0.0005 else f"{p_value:.3f}"
+
+
 def decimal(number: float) -> str:
     """A number with three decimals; a dash if it is nan."""
     return MISSING if isnan(number) else f"{number:.3f}"

@@ -14,6 +14,8 @@ from pathlib import Path
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from self_ensemble.analysis.score_rows import ScoreRow
+from self_ensemble.analysis.score_table import ScoreTable
 from self_ensemble.errors import UserError
 from self_ensemble.report.cells import (
     MISSING,
@@ -21,10 +23,10 @@ from self_ensemble.report.cells import (
     none_if_unknown,
     number_table,
     number_table_markdown,
+    p_cell,
     percent,
     percent_interval,
 )
-from self_ensemble.scoring.score_table import ScoreRow, ScoreTable
 
 CSV_COLUMNS = (
     "dataset",
@@ -46,6 +48,13 @@ CSV_COLUMNS = (
     "difference_low",
     "difference_high",
     "difference_pairs",
+    "tokens",
+    "mcnemar_p",
+    "mcnemar_p_holm",
+    "detectable_difference",
+    "gained",
+    "lost",
+    "new",
 )
 
 
@@ -132,6 +141,7 @@ def _header(table: ScoreTable, rows: Sequence[ScoreRow]) -> list[str]:
         "F1",
         "median\ns",
         f"difference\n{interval}",
+        "p",
     ]
 
 
@@ -147,21 +157,23 @@ def _cells(row: ScoreRow) -> list[str]:
         percent(row.token_f1),
         MISSING if isnan(row.seconds) else f"{row.seconds:.3g}",
         MISSING if row.difference is None else percent_interval(row.difference, signed=True),
+        p_cell(row.p_holm),
     ]
 
 
 def _legend(table: ScoreTable) -> Iterable[str]:
+    resampled = "questions" if table.cluster is None else f"groups of equal {table.cluster}"
     yield (
         f"Accuracy (lemma-level partial match, {table.lemmatiser}), strict (exact match), lenient "
         "(spelling, numbers, dates and abbreviations made one) and token F1 in percent. An empty "
         "answer counts as not correct; an error row is not scored. Intervals: bootstrap over "
-        "questions. Median s: seconds of a question, all its wordings together; methods of one "
+        f"{resampled}. Median s: seconds of a question, all its wordings together; methods of one "
         "command are decoded together, and each shows the time of all of them."
     )
     if table.baseline:
         yield (
             f"Difference: accuracy minus that of {table.baseline}, paired by question, in "
-            "percentage points."
+            "percentage points. p: McNemar's exact test, Holm-corrected over the table."
         )
     if table.wordings:
         yield (
@@ -187,7 +199,18 @@ def _values(row: ScoreRow) -> list[object]:
         row.token_f1,
         row.seconds,
         *difference,
+        row.tokens,
+        *_compared(row),
     ]
+
+
+def _compared(row: ScoreRow) -> list[object]:
+    compared = row.comparison
+    if compared is None:
+        return [None] * 6
+    new = None if compared.new is None else len(compared.new)
+    counts = [len(compared.gained), len(compared.lost), new]
+    return [compared.p_value, row.p_holm, compared.detectable, *counts]
 
 
 def _record(row: ScoreRow) -> dict[str, object]:

@@ -1,7 +1,7 @@
 """Result and confidence files on disk: what scoring needs of their rows."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from math import isnan, nan
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,10 @@ from self_ensemble.errors import UserError, reading
 from self_ensemble.identity.checksum import DamagedError, claims_checksum, problem
 
 _REQUIRED = ("uuid", "answers", "prediction")
-_OPTIONAL = ("seconds", "error", "paraphrase_index", "mean_logprob")
+_OPTIONAL = ("seconds", "error", "paraphrase_index", "mean_logprob", "num_tokens")
+_WORDINGS = ("paraphrase", "paraphrases")
+# Columns of ours that say nothing of the question itself.
+_NOT_OF_THE_QUESTION = frozenset({"generation", "greedy_predict", "stop_reason", "backend"})
 _CONFIDENCE = ("uuid", "answers", "greedy_predict", "confidence")
 # Not in the files of published notebooks.
 _CONFIDENCE_OPTIONAL = ("error", "paraphrase_index")
@@ -31,6 +34,9 @@ class ResultRow:
         seconds: Time that the answer took; nan if unknown.
         paraphrase_index: Which wording was asked alone (`per_prompt`); else None.
         mean_logprob: Mean log-probability of the answer's tokens; nan if unknown or no token.
+        num_tokens: Tokens of the answer; nan if unknown.
+        wordings: The wordings that were asked; one where it was asked alone, none if unknown.
+        columns: What the file says of the question beyond that: texts, numbers, true or false.
     """
 
     uuid: str
@@ -40,6 +46,9 @@ class ResultRow:
     seconds: float = nan
     paraphrase_index: int | None = None
     mean_logprob: float = nan
+    num_tokens: float = nan
+    wordings: tuple[str, ...] = ()
+    columns: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +77,12 @@ def read_rows(path: Path) -> tuple[ResultRow, ...]:
         UserError: The file cannot be read, lacks a column, has a row twice, or a row has no
             answers or neither a prediction nor an error.
     """
-    records = _records(path, _REQUIRED, _OPTIONAL, "result")
-    rows = tuple(_row(path, record) for record in records)
+    table = _table(path, _REQUIRED, "result")
+    own = [name for name in (*_REQUIRED, *_OPTIONAL, *_WORDINGS) if name in table.column_names]
+    others = [field.name for field in table.schema if _is_of_the_question(field, own)]
+    rows = tuple(
+        _row(path, record, others) for record in table.select([*own, *others]).to_pylist()
+    )
     _refuse_repeated(path, ((row.uuid, row.paraphrase_index) for row in rows))
     return rows
 
@@ -81,7 +94,11 @@ def read_confidences(path: Path) -> tuple[ConfidenceRow, ...]:
         UserError: The file cannot be read, lacks a column, has a row twice, or a row has no
             answers or a confidence that is not between 0 and 1.
     """
-    records = _records(path, _CONFIDENCE, _CONFIDENCE_OPTIONAL, "confidence")
+    table = _table(path, _CONFIDENCE, "confidence")
+    known = (*_CONFIDENCE, *_CONFIDENCE_OPTIONAL)
+    records: list[dict[str, Any]] = table.select(
+        [name for name in known if name in table.column_names]
+    ).to_pylist()
     # Without an index two equal wordings of a question cannot be told from a row that is twice.
     _refuse_repeated(
         path,
@@ -94,9 +111,7 @@ def read_confidences(path: Path) -> tuple[ConfidenceRow, ...]:
     return tuple(_confidence_row(path, record) for record in records)
 
 
-def _records(
-    path: Path, required: Sequence[str], optional: Sequence[str], kind: str
-) -> list[dict[str, Any]]:
+def _table(path: Path, required: Sequence[str], kind: str) -> pa.Table:
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -111,27 +126,57 @@ def _records(
     missing = [name for name in required if name not in table.column_names]
     if missing:
         raise UserError(f"{path} has no column {', '.join(missing)}: it is no {kind} file.")
-    columns = [name for name in (*required, *optional) if name in table.column_names]
-    records: list[dict[str, Any]] = table.select(columns).to_pylist()
-    return records
+    return table
 
 
-def _row(path: Path, record: dict[str, Any]) -> ResultRow:
-    uuid, answers = record["uuid"], record["answers"]
+def _is_of_the_question(column: pa.Field, own: Sequence[str]) -> bool:
+    """Whether a column may say what kind of question it is: its relation, its source."""
+    kind = column.type
+    return (column.name not in own and column.name not in _NOT_OF_THE_QUESTION) and (
+        pa.types.is_string(kind)
+        or pa.types.is_large_string(kind)
+        or pa.types.is_integer(kind)
+        or pa.types.is_boolean(kind)
+    )
+
+
+def _row(path: Path, record: dict[str, Any], others: Sequence[str]) -> ResultRow:
+    uuid, answers, prediction = record["uuid"], record["answers"], record["prediction"]
     if not answers and record.get("error") is None:
         raise UserError(f"{path}: row {uuid!r} has no answers, so it cannot be scored.")
-    if record["prediction"] is None and record.get("error") is None:
+    if prediction is None and record.get("error") is None:
         raise UserError(f"{path}: row {uuid!r} has neither a prediction nor an error.")
+    _refuse_other_types(path, uuid, answers, prediction)
     seconds = record.get("seconds")
     return ResultRow(
         uuid=uuid,
-        answers=tuple(answers),
-        prediction=record["prediction"],
+        answers=tuple(answers or ()),
+        prediction=prediction,
         error=record.get("error"),
         seconds=nan if seconds is None else seconds,
         paraphrase_index=record.get("paraphrase_index"),
         mean_logprob=nan if record.get("mean_logprob") is None else record["mean_logprob"],
+        num_tokens=nan if record.get("num_tokens") is None else record["num_tokens"],
+        wordings=_wordings(record),
+        columns={name: record[name] for name in others},
     )
+
+
+def _refuse_other_types(path: Path, uuid: object, answers: Any, prediction: object) -> None:
+    """Refuse what only looks like a result: a text for a list of answers, a number for a text."""
+    if uuid is None:
+        raise UserError(f"{path} has a row without uuid. Give every row the id of its question.")
+    if isinstance(answers, str) or not all(isinstance(answer, str) for answer in answers or ()):
+        raise UserError(
+            f"{path}: row {uuid!r} has answers {answers!r}. They must be a list of texts."
+        )
+    if not isinstance(prediction, str | None):
+        raise UserError(f"{path}: row {uuid!r} has prediction {prediction!r}, which is no text.")
+
+
+def _wordings(record: dict[str, Any]) -> tuple[str, ...]:
+    alone = record.get("paraphrase")
+    return tuple(record.get("paraphrases") or ()) if alone is None else (alone,)
 
 
 def _confidence_row(path: Path, record: dict[str, Any]) -> ConfidenceRow:

@@ -59,6 +59,26 @@ def result_folders(
     return tuple(found)
 
 
+def result_folder_at(path: Path) -> ResultFolder:
+    """Look into one folder of results, `<output-dir>/<dataset>/<model>`.
+
+    Raises:
+        UserError: It is missing, or there is no finished result file in it.
+    """
+    if not path.is_dir():
+        raise UserError(
+            f"There is no results folder {path}. Give one of a data set and a model, "
+            "as results/demo/smollm2_135m_it."
+        )
+    folder = _result_folder(Path(os.path.abspath(path)))
+    if not folder.names:
+        raise UserError(
+            f"There is no finished result file in {path}.{_not_finished(folder.unfinished)} "
+            "Run `self-ensemble generate`."
+        )
+    return folder
+
+
 def calibration_folders(
     output_dir: Path, dataset: str | None = None, model: str | None = None
 ) -> tuple[ResultFolder, ...]:

@@ -35,6 +35,7 @@ class RowScore:
         is_denied: Whether it names an accepted answer only to deny it; its accuracy is then 0.
         is_unspaced: Whether it is, in part, of a script without blanks between words.
         seconds: Time that the answer took; nan if unknown.
+        num_tokens: Tokens of the answer; nan if unknown.
         paraphrase_index: Which wording was asked alone; else None.
     """
 
@@ -47,6 +48,7 @@ class RowScore:
     is_denied: bool
     is_unspaced: bool
     seconds: float
+    num_tokens: float
     paraphrase_index: int | None
 
 
@@ -149,6 +151,12 @@ def seconds_per_question(scores: FileScores) -> float:
     return median(known) if known else nan
 
 
+def tokens_per_question(scores: FileScores) -> float:
+    """Mean number of tokens in the answers to a question, over its wordings; nan if unknown."""
+    sums = [sum(row.num_tokens for row in rows) for rows in _questions(scores).values()]
+    return _mean(number for number in sums if not isnan(number))
+
+
 def _score(
     row: ResultRow, prediction: str, lemmatiser: Lemmatiser, borders: Borders | None
 ) -> RowScore:
@@ -163,6 +171,7 @@ def _score(
         is_denied=judged.verdict == "denied",
         is_unspaced=has_unspaced(prediction),
         seconds=row.seconds,
+        num_tokens=row.num_tokens,
         paraphrase_index=row.paraphrase_index,
     )
 

@@ -5,13 +5,17 @@ from math import nan
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import bootstrap
+from numpy.typing import NDArray
 
 from self_ensemble.errors import UserError
 
 NUM_RESAMPLES = 10_000
-# Drawn values in memory at a time: 8 MB of floats and as much of indices.
-_DRAWN_AT_ONCE = 1_000_000
+# Counts in memory at a time: 8 MB.
+_COUNTED_AT_ONCE = 1_000_000
+# Counting more kinds of units takes longer than drawing the units one by one.
+_MOST_COUNTED = 200
+
+Floats = NDArray[np.float64]
 
 
 class Estimate(NamedTuple):
@@ -19,7 +23,7 @@ class Estimate(NamedTuple):
 
     Attributes:
         value: The mean; nan if there is nothing to average.
-        low: Lower end of the interval; nan if there are fewer than two values.
+        low: Lower end of the interval; nan if there are fewer than two values or clusters.
         high: Upper end of the interval, as `low`.
         n: Number of values, or of pairs.
     """
@@ -30,38 +34,42 @@ class Estimate(NamedTuple):
     n: int
 
 
-def mean_interval(values: Sequence[float], confidence: float = 0.95, seed: int = 0) -> Estimate:
-    """Mean of independent values with its percentile bootstrap interval (Efron 1979).
+def mean_interval(
+    values: Sequence[float],
+    confidence: float = 0.95,
+    seed: int = 0,
+    clusters: Sequence[str] | None = None,
+) -> Estimate:
+    """Mean with its percentile bootstrap interval (Efron 1979).
 
-    Values that are all equal give an interval of width 0. The order of the values does not matter.
+    Values are resampled one by one, or by whole clusters where those of a cluster are not
+    independent (the cluster bootstrap; Davison and Hinkley 1997, section 3.8). Values that are all
+    equal give an interval of width 0. The order of the values does not matter.
 
     Args:
         values: One number per question.
         confidence: Coverage of the interval, between 0 and 1.
         seed: Seed of the resampling.
+        clusters: For each value the name of its cluster; None if all are independent.
 
     Raises:
         UserError: The confidence is not between 0 and 1.
     """
     if not 0 < confidence < 1:
         raise UserError(f"Got confidence {confidence}. Give a number between 0 and 1, as 0.95.")
-    data = np.sort(np.asarray(values, dtype=np.float64))
+    data = np.asarray(values, dtype=np.float64)
     if data.size == 0:
         return Estimate(nan, nan, nan, 0)
-    if data.size == 1:
-        return Estimate(float(data[0]), nan, nan, 1)
-    if data[0] == data[-1]:  # scipy warns of a degenerate distribution
+    sums, sizes, times = _units(data, clusters)
+    value = float(sums @ times / (sizes @ times))
+    if times.sum() == 1:
+        return Estimate(value, nan, nan, data.size)
+    if data.min() == data.max():
         return Estimate(float(data[0]), float(data[0]), float(data[0]), data.size)
-    interval = bootstrap(
-        (data,),
-        np.mean,
-        n_resamples=NUM_RESAMPLES,
-        batch=max(1, _DRAWN_AT_ONCE // data.size),
-        confidence_level=confidence,
-        method="percentile",
-        rng=np.random.default_rng(seed),
-    ).confidence_interval
-    return Estimate(float(data.mean()), float(interval.low), float(interval.high), data.size)
+    means = _resampled_means(sums, sizes, times, np.random.default_rng(seed))
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(means, [tail, 1 - tail])
+    return Estimate(value, float(low), float(high), data.size)
 
 
 def paired_difference(
@@ -69,6 +77,7 @@ def paired_difference(
     baseline: Mapping[str, float],
     confidence: float = 0.95,
     seed: int = 0,
+    clusters: Mapping[str, str] | None = None,
 ) -> Estimate:
     """Mean of `ours` minus `baseline` over the questions that both have, with its interval.
 
@@ -80,6 +89,43 @@ def paired_difference(
         baseline: Score of each question to compare with, by uuid.
         confidence: Coverage of the interval, between 0 and 1.
         seed: Seed of the resampling.
+        clusters: The cluster of each question, by uuid; None if questions are independent.
     """
-    differences = [value - baseline[uuid] for uuid, value in ours.items() if uuid in baseline]
-    return mean_interval(differences, confidence, seed)
+    common = [uuid for uuid in ours if uuid in baseline]
+    differences = [ours[uuid] - baseline[uuid] for uuid in common]
+    of_each = None if clusters is None else [clusters[uuid] for uuid in common]
+    return mean_interval(differences, confidence, seed, of_each)
+
+
+def _units(data: Floats, clusters: Sequence[str] | None) -> tuple[Floats, Floats, Floats]:
+    """What is resampled, equal units put together: their sums, sizes, and how many there are.
+
+    The mean of a resample depends on how often each different unit is drawn and on nothing else,
+    so that 10,000 questions that are right or wrong are two units.
+    """
+    if clusters is None:
+        kinds, times = np.unique(data, return_counts=True)
+        return kinds, np.ones_like(kinds), times.astype(np.float64)
+    _, cluster = np.unique(np.asarray(clusters), return_inverse=True)
+    sums, sizes = np.bincount(cluster, weights=data), np.bincount(cluster).astype(np.float64)
+    kinds, times = np.unique(np.stack([sums, sizes], axis=1), axis=0, return_counts=True)
+    return kinds[:, 0], kinds[:, 1], times.astype(np.float64)
+
+
+def _resampled_means(
+    sums: Floats, sizes: Floats, times: Floats, rng: np.random.Generator
+) -> Floats:
+    num_units = int(times.sum())
+    counted = len(times) <= _MOST_COUNTED
+    each = None if counted else np.repeat(np.arange(len(times)), times.astype(np.int64))
+    at_once = max(1, _COUNTED_AT_ONCE // (len(times) if counted else num_units))
+    means = []
+    for start in range(0, NUM_RESAMPLES, at_once):
+        num_drawn = min(at_once, NUM_RESAMPLES - start)
+        if each is None:
+            drawn = rng.multinomial(num_units, times / num_units, size=num_drawn)
+            means.append((drawn @ sums) / (drawn @ sizes))
+        else:
+            units = each[rng.integers(0, num_units, size=(num_drawn, num_units))]
+            means.append(sums[units].sum(1) / sizes[units].sum(1))
+    return np.concatenate(means)

@@ -1,22 +1,26 @@
 """From result files to rows of the score table."""
 
+import sys
 from math import isnan
+from pathlib import Path
 
 import pytest
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "scoring"))
 from result_files import answers_file, record, write_file
 
+from self_ensemble.analysis.loaded import Judging, load_folders
+from self_ensemble.analysis.score_rows import ScoreRow
+from self_ensemble.analysis.score_table import ScoreTable, score_table
 from self_ensemble.errors import UserError
 from self_ensemble.scoring.files import ResultRow, read_rows
 from self_ensemble.scoring.folders import result_folders
 from self_ensemble.scoring.lemmas import simplemma_lemmatiser
-from self_ensemble.scoring.score_table import ScoreRow, ScoreTable, score_table
 from self_ensemble.scoring.scores import accuracy_by_question, score_rows, seconds_per_question
 
 
 def table_of(output_dir, **options) -> ScoreTable:
-    folders = result_folders(output_dir)
-    lemmatiser = simplemma_lemmatiser()
-    return score_table(folders, lemmatiser, lemmatiser_name="simplemma", **options)
+    return score_table(load_folders(result_folders(output_dir), Judging()), **options)
 
 
 def by_file(table: ScoreTable) -> dict[str, ScoreRow]:

@@ -1,0 +1,1 @@
+"""What finished results can tell, without a model: comparisons, curves, robustness, pooling."""

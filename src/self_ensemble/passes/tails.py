@@ -101,7 +101,6 @@ def _open_groups(batch: Batch, rows: Sequence[Tensor]) -> Tensor:
         pad = torch.nn.functional.pad
         batch.bias_BGG = pad(batch.bias_BGG, (0, more, 0, more), value=NEVER)
     for group, row in zip(groups.tolist(), rows, strict=True):
-        batch.bias_BGG[0, group] = NEVER
         batch.bias_BGG[0, group, : len(row)] = row
         batch.bias_BGG[0, group, group] = 0.0
     return groups

@@ -1,11 +1,12 @@
 """Is attribution faithful: does the answer change when the wording with most of it is dropped?
 
-    python -m benchmarks.faithfulness --data FOLDER --max-samples 200
+    python -m benchmarks.faithfulness --dataset myriadlama --data FOLDER
+    python -m benchmarks.faithfulness --dataset demo
 
-Every fact is answered with all wordings, and again without each of them, by runs of their own.
+Every question is answered with all wordings, and again without each of them, by runs of their own.
 For each kind of attribution the answer is looked at without the wording that has the most of it,
 and without the one that has the least; a random one is the mean over all of them, so nothing is
-drawn. Differences are paired by fact. The last line of the output is one JSON document.
+drawn. Differences are paired by question. The last line of the output is one JSON document.
 """
 
 import argparse
@@ -32,7 +33,7 @@ BATCH_SIZE = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Fact:
+class Asked:
     """One question with one method.
 
     Attributes:
@@ -52,7 +53,7 @@ class Row:
         most: Without the wording that has the most.
         random: Without a random one.
         least: Without the one that has the least.
-        most_over_random: Difference, paired by fact.
+        most_over_random: Difference, paired by question.
         random_over_least: The same.
     """
 
@@ -65,16 +66,16 @@ class Row:
     random_over_least: Estimate
 
 
-def summary(method: str, kind: str, facts: Mapping[str, Fact]) -> Row:
-    """What the facts say of one kind of attribution."""
+def summary(method: str, kind: str, found: Mapping[str, Asked]) -> Row:
+    """What the questions say of one kind of attribution."""
     most: dict[str, float] = {}
     least: dict[str, float] = {}
     random: dict[str, float] = {}
-    for uuid, fact in facts.items():
-        totals = fact.totals[kind]
-        most[uuid] = float(fact.changes[totals.index(max(totals))])
-        least[uuid] = float(fact.changes[totals.index(min(totals))])
-        random[uuid] = sum(fact.changes) / len(fact.changes)
+    for uuid, one in found.items():
+        totals = one.totals[kind]
+        most[uuid] = float(one.changes[totals.index(max(totals))])
+        least[uuid] = float(one.changes[totals.index(min(totals))])
+        random[uuid] = sum(one.changes) / len(one.changes)
     return Row(
         method=method,
         kind=kind,
@@ -86,9 +87,9 @@ def summary(method: str, kind: str, facts: Mapping[str, Fact]) -> Row:
     )
 
 
-def measure(ensemble: Ensemble, requests: Sequence[Request]) -> dict[str, dict[str, Fact]]:
-    """Ask everything; facts by method and uuid. One without an answer is left out."""
-    facts: dict[str, dict[str, Fact]] = {method.name: {} for method in ensemble.methods}
+def measure(ensemble: Ensemble, requests: Sequence[Request]) -> dict[str, dict[str, Asked]]:
+    """Ask everything; what was found by method and uuid, where there is an answer."""
+    found: dict[str, dict[str, Asked]] = {method.name: {} for method in ensemble.methods}
     for start in range(0, len(requests), BATCH_SIZE):
         batch = requests[start : start + BATCH_SIZE]
         full = ensemble.run(batch)
@@ -101,26 +102,26 @@ def measure(ensemble: Ensemble, requests: Sequence[Request]) -> dict[str, dict[s
                 answer = full[method.name][place]
                 others = [run[method.name][place] for run in without]
                 if isinstance(answer, Answer):
-                    facts[method.name][request.key] = _fact(
+                    found[method.name][request.key] = _asked(
                         ensemble, method, request, answer, others
                     )
-        sys.stderr.write(f"{start + len(batch)} of {len(requests)} facts\n")
-    return facts
+        sys.stderr.write(f"{start + len(batch)} of {len(requests)} questions\n")
+    return found
 
 
-def _fact(
+def _asked(
     ensemble: Ensemble,
     method: Method,
     request: Request,
     answer: Answer,
     others: Sequence[Outcome],
-) -> Fact:
+) -> Asked:
     found = ensemble.attribute(request, kinds_of(method), method, answer)
     changes = tuple(
         not isinstance(other, Answer) or normalise(other.text) != normalise(answer.text)
         for other in others
     )
-    return Fact(changes, {kind: one.total for kind, one in found.items()})
+    return Asked(changes, {kind: one.total for kind, one in found.items()})
 
 
 def _without(request: Request, index: int) -> Request:
@@ -147,8 +148,8 @@ def table(rows: Sequence[Row]) -> str:
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """The options."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.faithfulness", description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder of the data set")
-    parser.add_argument("--dataset", default="myriadlama")
+    parser.add_argument("--data", type=Path, help="folder of the data set")
+    parser.add_argument("--dataset", required=True)
     parser.add_argument("--model", default="smollm2_135m_it")
     parser.add_argument("--max-samples", type=int, default=200)
     parser.add_argument("--num-paraphrases", type=int, default=5)
@@ -170,9 +171,9 @@ def main(arguments: Sequence[str]) -> int:
         for question in questions.questions
         if len(question.wordings) >= options.num_paraphrases
     ]
-    facts = measure(ensemble, requests)
+    found = measure(ensemble, requests)
     rows = [
-        summary(method.name, kind, facts[method.name])
+        summary(method.name, kind, found[method.name])
         for method in ensemble.methods
         for kind in kinds_of(method)
     ]
@@ -185,7 +186,7 @@ def main(arguments: Sequence[str]) -> int:
         "hardware": hardware(model.device),
         "versions": versions(),
         "model": model.name,
-        "facts": len(requests),
+        "questions": len(requests),
         "rows": [asdict(row) for row in rows],
     }
     sys.stdout.write(json.dumps(document) + "\n")

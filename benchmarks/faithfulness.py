@@ -132,17 +132,19 @@ def table(rows: Sequence[Row]) -> str:
     """The rows as a table in Markdown, in percent."""
     lines = [
         "| method | kind | most | random | least | most - random | random - least |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     for row in rows:
-        rates = [f"{100 * one.value:.1f}" for one in (row.most, row.random, row.least)]
-        differences = [
-            f"{100 * one.value:+.1f} ({100 * one.low:+.1f} to {100 * one.high:+.1f})"
-            for one in (row.most_over_random, row.random_over_least)
-        ]
-        cells = [row.method, f"`{row.kind}`", *rates, *differences]
+        rates = [_percent(one, "") for one in (row.most, row.random, row.least)]
+        differences = [_percent(one, "+") for one in (row.most_over_random, row.random_over_least)]
+        cells = [f"`{row.method}`", f"`{row.kind}`", *rates, *differences]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _percent(estimate: Estimate, sign: str) -> str:
+    value, low, high = (f"{100 * one:{sign}.1f}" for one in estimate[:3])
+    return f"{value} [{low}, {high}]"
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:

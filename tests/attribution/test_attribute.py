@@ -65,10 +65,19 @@ def test_what_makes_no_sense_is_refused_in_one_line(loaded, method, kinds, messa
     assert "\n" not in str(found.value)
 
 
-def test_an_answer_without_tokens_is_refused(loaded) -> None:
-    empty = Answer("avg", "", "", (), (), "length")
-    with pytest.raises(UserError, match="has no token"):
-        ensemble(loaded(), "avg").attribute(Request("q", QUESTIONS[0]), ["share"], answer=empty)
+@pytest.mark.parametrize(
+    ("token_ids", "message"),
+    [
+        ((), "has no token"),
+        ((65,) * 9, "has 9 tokens, and answers have at most 8"),
+        ((65, 320), "has token 320, and the model has tokens 0 to 319"),
+        ((-1,), "has token -1"),
+    ],
+)
+def test_an_answer_that_the_model_cannot_give_is_refused(loaded, token_ids, message) -> None:
+    given = Answer("avg", "", "", token_ids, (), "length")
+    with pytest.raises(UserError, match=message):
+        ensemble(loaded(), "avg").attribute(Request("q", QUESTIONS[0]), ["share"], answer=given)
 
 
 def test_any_answer_can_be_asked_about(loaded) -> None:

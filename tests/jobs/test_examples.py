@@ -25,7 +25,7 @@ def test_the_example_of_a_job_runs_as_it_stands(name, tmp_path, monkeypatch) -> 
 def test_the_readme_s_examples_run_and_print_what_they_say(tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     for block in blocks:
         exec(block, {})
         printed = capsys.readouterr().out

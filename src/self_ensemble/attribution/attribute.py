@@ -74,8 +74,7 @@ def attribute(
 ) -> dict[str, Attribution]:
     """See `Ensemble.attribute`."""
     check_kinds(kinds, method)
-    if not answer.token_ids:
-        raise UserError("The answer has no token, so nothing can be attributed.")
+    _check_answer(answer, prefiller)
     asked = Asked(prefiller, request, method, answer.token_ids)
     orders = sampled_orders(asked.num_wordings, sampling.num_orders, sampling.seed)
     subsets = dict.fromkeys(_subsets(kinds, asked.num_wordings, orders))
@@ -107,6 +106,24 @@ def attribute(
         else:
             found[kind] = _share(common, shared, tokenizer)
     return found
+
+
+def _check_answer(answer: Answer, prefiller: Prefiller) -> None:
+    """Refuse an answer that this model could not have given, for one may be made up."""
+    longest, model = prefiller.settings.max_new_tokens, prefiller.engine.model.model
+    vocabulary = int(model.config.get_text_config().vocab_size)
+    if not answer.token_ids:
+        raise UserError("The answer has no token, so nothing can be attributed.")
+    if len(answer.token_ids) > longest:
+        raise UserError(
+            f"The answer has {len(answer.token_ids)} tokens, and answers have at most {longest}. "
+            "Give Settings(max_new_tokens=...) that holds it."
+        )
+    if not all(0 <= token < vocabulary for token in answer.token_ids):
+        raise UserError(
+            f"The answer has token {max(answer.token_ids, key=abs)}, and the model has tokens 0 "
+            f"to {vocabulary - 1}. Give an answer of this model."
+        )
 
 
 def _subsets(

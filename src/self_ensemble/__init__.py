@@ -7,6 +7,8 @@ if TYPE_CHECKING:
     from self_ensemble.asking.request import Answer as Answer
     from self_ensemble.asking.request import Request as Request
     from self_ensemble.asking.request import Settings as Settings
+    from self_ensemble.attribution.attribute import OrderSampling as OrderSampling
+    from self_ensemble.attribution.kinds import Attribution as Attribution
     from self_ensemble.ensemble import Ensemble as Ensemble
     from self_ensemble.errors import Stopped as Stopped
     from self_ensemble.errors import UserError as UserError
@@ -36,6 +38,8 @@ _WHERE = {
     "Answer": "asking.request",
     "Request": "asking.request",
     "Settings": "asking.request",
+    "OrderSampling": "attribution.attribute",
+    "Attribution": "attribution.kinds",
     "Ensemble": "ensemble",
     "Stopped": "errors",
     "UserError": "errors",

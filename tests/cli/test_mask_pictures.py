@@ -7,7 +7,10 @@ import shutil
 import pytest
 from PIL import Image
 
+from self_ensemble.cli.masks.drawing import Drawing
 from self_ensemble.errors import UserError
+from self_ensemble.prompts.parts import PromptParts
+from self_ensemble.report.packed_sequence import bias_at, packed_sequence
 from self_ensemble.report.page.page import MAX_BYTES, external
 from tests.cli.test_mask import WORDINGS, run
 
@@ -226,6 +229,23 @@ def test_what_is_drawn_is_dark_where_a_token_may_read(browser, tmp_path):
     prefix, own, other = browser.run(pixel, [[0.3, 0.9], [0.85, 0.95], [0.6, 0.9]])
     assert prefix == own == [13, 59, 102]
     assert other == [240, 243, 246]
+
+
+def test_the_page_looks_every_entry_up_as_the_engine_does(browser, tmp_path):
+    path = tmp_path / "mask.html"
+    lengths = ["--lengths", "3,1,4", "--prefix", 2, "--segment-weights", "2,1,1"]
+    run(*lengths, "--generated", 2, "--html", path)
+    browser.open(path)
+    found = browser.run(
+        "const one = drawn[0], all = [...Array(one.size).keys()];"
+        "return all.map((row) => all.map((column) => one.weight(row, column)))"
+    )
+    layout = Drawing(2, "aligned", "cue", (2.0, 1.0, 1.0)).layout(
+        PromptParts((0, 0), ((0,) * 3, (0,), (0,) * 4), (0, 0))
+    )
+    sequence = packed_sequence(layout, 2, 2)
+    columns = range(sequence.num_columns)
+    assert found == pytest.approx(bias_at(sequence, columns, columns).exp().numpy(), abs=1e-6)
 
 
 def test_blocks_are_told_under_the_pointer(browser, tmp_path):

@@ -7,7 +7,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from self_ensemble.errors import UserError
-from self_ensemble.models.load import load_model
+from self_ensemble.models.load import load_model, load_without_weights
 from self_ensemble.models.packed_linear import PackedLinear
 
 
@@ -117,6 +117,23 @@ def test_a_folder_without_weights_is_refused(folder):
     (folder / "model.safetensors").unlink()
     with pytest.raises(UserError, match=r"'my-llama' has no .safetensors weights in"):
         load_model(str(folder))
+
+
+def test_configuration_and_tokenizer_are_there_without_weights(folder):
+    whole = load_model(str(folder))
+    (folder / "model.safetensors").unlink()
+    found = load_without_weights(str(folder))
+    assert found.name == whole.name
+    assert found.config.to_dict() == whole.model.config.to_dict()
+    assert found.tokenizer.get_vocab() == whole.tokenizer.get_vocab()
+    assert found.has_chat_template == whole.has_chat_template
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json"])
+def test_without_weights_what_is_left_must_be_there(folder, name):
+    (folder / name).unlink()
+    with pytest.raises(UserError, match=folder.name):
+        load_without_weights(str(folder))
 
 
 def test_a_folder_without_tokenizer_is_refused(folder):

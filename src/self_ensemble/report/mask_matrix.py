@@ -73,7 +73,7 @@ def count_pairs(sequence: PackedSequence) -> int:
 
 
 def _runs(places: NDArray[np.int64]) -> list[int]:
-    ends = [*np.flatnonzero(np.diff(places)) + 1, len(places)]
+    ends = [*np.flatnonzero(places[1:] != places[:-1]) + 1, len(places)]
     runs = [int(number) for end in ends for number in (end, places[end - 1])]
     return runs[:-2] if runs[-1] == 0 else runs
 

@@ -18,14 +18,14 @@ def token_texts(tokenizer: Any, token_ids: Sequence[int]) -> list[str]:
     while len(texts) < len(token_ids):
         start = len(texts)
         before = token_ids[max(0, start - 1) : start]
-        first = _behind(tokenizer, before, token_ids[start : start + 1])
-        found = [first]
-        for end in range(start + 2, min(start + MOST_TOGETHER, len(token_ids)) + 1):
-            if HALF not in found[0]:
+        text, end = _behind(tokenizer, before, token_ids[start : start + 1]), start + 1
+        while HALF in text and end < min(start + MOST_TOGETHER, len(token_ids)):
+            longer = _behind(tokenizer, before, token_ids[start : end + 1])
+            # What is no character yet changes with the next token, or grows by nothing.
+            if longer != text and longer.startswith(text):
                 break
-            together = _behind(tokenizer, before, token_ids[start:end])
-            found = [together, *[""] * (end - start - 1)]
-        texts += found if HALF not in found[0] else [first]
+            text, end = longer, end + 1
+        texts += [text, *[""] * (end - start - 1)]
     return texts
 
 

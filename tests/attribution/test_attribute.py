@@ -71,7 +71,7 @@ def test_what_makes_no_sense_is_refused_in_one_line(loaded, method, kinds, messa
         ((), "has no token"),
         ((65,) * 9, "has 9 tokens, and answers have at most 8"),
         ((65, 320), "has token 320, and the model has tokens 0 to 319"),
-        ((-1,), "has token -1"),
+        ((65, -1), "has token -1"),
     ],
 )
 def test_an_answer_that_the_model_cannot_give_is_refused(loaded, token_ids, message) -> None:

@@ -6,8 +6,10 @@ import torch
 from tests.engine.asking import QUESTIONS, TIED, WEIGHTS, ensemble
 
 from self_ensemble.asking.methods import resolve_method, resolve_methods
-from self_ensemble.asking.request import Request
+from self_ensemble.asking.request import Answer, Request
 from self_ensemble.attribution.contributions import contributions
+from self_ensemble.errors import UserError
+from self_ensemble.oracle.reference import next_logits_alone
 from self_ensemble.walking.fusion import RULES
 
 
@@ -70,6 +72,19 @@ def test_shares_sum_to_one_and_margins_to_the_margin(loaded, method) -> None:
     assert len(share.runner_up) == len(share.tokens) == len(share.token_ids)
     assert set(share.prior) != {0.0} if method == "contrast" else set(share.prior) == {0.0}
     assert share.unit == ("logit" if resolve_method(method).name in _IN_LOGITS else "probability")
+
+
+@pytest.mark.parametrize("method", ["avg", "contrast"])
+def test_a_token_that_no_wording_likes_has_no_shares(loaded, method) -> None:
+    asked = ensemble(loaded(), method)
+    request = Request("q", QUESTIONS[0])
+    parts = asked.frame.parts(QUESTIONS[0])
+    each = [next_logits_alone(loaded(), parts.alone(n)) for n in range(3)]
+    worst = int(torch.stack(each).mean(dim=0).argmin())
+    given = Answer(method, "", "", (worst,), (0.0,), "length")
+    with pytest.raises(UserError, match="token 1 of the answer is below the mean"):
+        asked.attribute(request, ["share"], answer=given)
+    assert asked.attribute(request, ["shapley"], answer=given)["shapley"].full[0] < -5
 
 
 _IN_LOGITS = ("avg", "weighted_avg", "logprob_avg", "contrast")

@@ -27,7 +27,7 @@ OPTIONS = {
         "--chat-template", "--max-new-tokens", "--stop", "--temperature", "--top-p", "--seed",
         "--attention", "--decode", "--device", "--dtype", "--aliases", "--batch-size",
         "--output-dir", "--columns", "--encoding", "--split", "--answers-separator",
-        "--show-questions",
+        "--show-questions", "--attribution",
     ],
     "analyze": [
         "--dataset", "--model", "--output-dir", "--baseline", "--lemmatiser", "--confidence",

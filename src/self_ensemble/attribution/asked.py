@@ -16,8 +16,8 @@ from self_ensemble.attribution.games import Subset, Worth
 from self_ensemble.errors import UserError
 
 
-class NotFiniteError(UserError):
-    """A log-probability is nan or infinite, so no difference can be taken of it."""
+class NoAttributionError(UserError):
+    """An answer's score is nothing that can be taken apart: nan, infinite, or below zero."""
 
 
 REMEDY = "Load the model with --dtype float32, or ask for other kinds of attribution."
@@ -80,12 +80,12 @@ class Asked:
         """Refuse log-probabilities that no difference can be taken of.
 
         Raises:
-            NotFiniteError: One is nan or infinite: of which token, under which wordings.
+            NoAttributionError: One is nan or infinite: of which token, under which wordings.
         """
         for subset, logprobs in worth.items():
             for place, logprob in enumerate(torch.from_numpy(logprobs).isfinite().tolist(), 1):
                 if not logprob:
-                    raise NotFiniteError(
+                    raise NoAttributionError(
                         f"Token {place} of the answer has no finite log-probability "
                         f"({self.method.name}) under {_named(subset)}. {REMEDY}"
                     )

@@ -15,7 +15,7 @@ from torch import Tensor
 from self_ensemble.asking.methods import Method
 from self_ensemble.asking.prefilling import Prefiller
 from self_ensemble.asking.request import Answer, Request
-from self_ensemble.attribution.asked import Asked
+from self_ensemble.attribution.asked import Asked, NoAttributionError
 from self_ensemble.attribution.contributions import contributions
 from self_ensemble.attribution.fused import fused_worth, mass_shares, mean_shares
 from self_ensemble.attribution.games import (
@@ -119,10 +119,11 @@ def _check_answer(answer: Answer, prefiller: Prefiller) -> None:
             f"The answer has {len(answer.token_ids)} tokens, and answers have at most {longest}. "
             "Give Settings(max_new_tokens=...) that holds it."
         )
-    if not all(0 <= token < vocabulary for token in answer.token_ids):
+    unknown = [token for token in answer.token_ids if not 0 <= token < vocabulary]
+    if unknown:
         raise UserError(
-            f"The answer has token {max(answer.token_ids, key=abs)}, and the model has tokens 0 "
-            f"to {vocabulary - 1}. Give an answer of this model."
+            f"The answer has token {unknown[0]}, and the model has tokens 0 to {vocabulary - 1}. "
+            "Give an answer of this model."
         )
 
 
@@ -143,16 +144,17 @@ def _walked(
     """Along the answer once: log-probabilities under subsets, and what scores are made of."""
     columns: dict[Subset, list[float]] = {subset: [] for subset in subsets}
     shared = []
-    for token_id, logits in zip(asked.token_ids, forced_logits(asked), strict=True):
+    each = zip(asked.token_ids, forced_logits(asked), strict=True)
+    for place, (token_id, logits) in enumerate(each, start=1):
         for subset, logprob in token_logprobs(asked, logits, token_id, subsets).items():
             columns[subset].append(logprob)
         if with_shares:
-            shared.append(_shared(asked, logits, token_id))
+            shared.append(_shared(asked, logits, token_id, place))
     return {subset: np.array(column) for subset, column in columns.items()}, shared
 
 
 @torch.inference_mode()
-def _shared(asked: Asked, logits: Tensor, token_id: int) -> _Shared:
+def _shared(asked: Asked, logits: Tensor, token_id: int, place: int) -> _Shared:
     every = tuple(range(asked.num_wordings))
     scores = fused_scores(asked, logits, [every])[0].clone()
     scores[token_id] = -torch.inf
@@ -161,6 +163,12 @@ def _shared(asked: Asked, logits: Tensor, token_id: int) -> _Shared:
     weights = torch.tensor(asked.rule_weights(every), device=logits.device)
     wordings, prior, unit = contributions(asked.method.rule, logits, weights)
     own = wordings[:, token_id].double().cpu()
+    if not float(own.sum()) > 0:
+        what = "is below the mean of the vocabulary" if unit == "logit" else "is 0"
+        raise NoAttributionError(
+            f"The score of token {place} of the answer {what} ({asked.method.name}), so nobody "
+            "has a share of it. Ask for leave_one_out or shapley."
+        )
     margin = own - wordings[:, runner_up].double().cpu()
     of_prior = 0.0 if prior is None else float(prior[token_id] - prior[runner_up])
     return _Shared(own / own.sum(), margin, of_prior, runner_up, unit)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from self_ensemble.asking.methods import Method
 from self_ensemble.asking.request import Answer, Outcome, Request
-from self_ensemble.attribution.asked import NotFiniteError
+from self_ensemble.attribution.asked import NoAttributionError
 from self_ensemble.attribution.attribute import OrderSampling
 from self_ensemble.attribution.kinds import Attribution, kinds_among
 from self_ensemble.ensemble import Ensemble
@@ -46,7 +46,7 @@ class Attributed:
         sampling = OrderSampling(seed=self.seed)
         try:
             found = ensemble.attribute(request, kinds, method, answer, sampling)
-        except NotFiniteError as error:
+        except NoAttributionError as error:
             return columns | {ATTRIBUTION_ERROR: str(error)}
         return columns | {attribution_column(kind): _value(one) for kind, one in found.items()}
 

@@ -1,5 +1,7 @@
 """Attention mass against the weights of the model's own eager attention, recomputed in full."""
 
+import math
+
 import pytest
 import torch
 from tests.engine.asking import FAMILIES, QUESTIONS, ensemble, ready
@@ -116,3 +118,55 @@ def test_equal_copies_get_equal_mass(loaded) -> None:
     total = _mass(ensemble(loaded()), (QUESTIONS[0][0],) * 4).total
     assert max(total) - min(total) < 1e-7
     assert min(total) > 0.01
+
+
+VARIANTS = [
+    {"positions": "contiguous"}, {"fusion_point": "last_segment"},
+    {"positions": "contiguous", "fusion_point": "last_segment"}, {"readable": ((1, 0), (2, 1))},
+    {"readable": ((2, 0),), "fusion_point": "last_segment"},
+]  # fmt: skip
+
+
+@torch.inference_mode()
+def _by_hand(model, parts, given, positions="aligned", fusion_point="cue", readable=()):
+    """Mass of each wording for the token behind `given`, from its definition, `(L, 3)`."""
+    placed, behind, cue = [(n, "prefix") for n in range(len(parts.prefix))], len(parts.prefix), []
+    ids = list(parts.prefix)
+    for n, segment in enumerate(parts.segments):
+        own = segment + (parts.cue if fusion_point == "last_segment" else ())
+        start = len(parts.prefix) if positions == "aligned" else behind
+        placed += [(start + m, n) for m in range(len(own))]
+        behind = max(behind, start + len(own)) if positions == "aligned" else start + len(own)
+        ids += own
+    if fusion_point == "cue":
+        cue = list(parts.cue)
+    placed += [(behind + m, "fused") for m in range(len(cue) + len(given))]
+    ids += [*cue, *given]
+    mask = torch.full((1, 1, len(ids), len(ids)), torch.finfo(torch.float32).min)
+    for q, (_, reader) in enumerate(placed):
+        for k, (_, read) in enumerate(placed[: q + 1]):
+            if read in ("prefix", reader) or (reader, read) in readable:
+                mask[0, 0, q, k] = 0.0
+            elif reader == "fused":
+                mask[0, 0, q, k] = -math.log(3)
+    model.set_attn_implementation("eager")
+    output = model(
+        input_ids=torch.tensor([ids]), attention_mask=mask, use_cache=False,
+        position_ids=torch.tensor([[place for place, _ in placed]]), output_attentions=True,
+    )  # fmt: skip
+    weights = torch.stack([layer[0, :, -1].mean(dim=0) for layer in output.attentions])
+    of = [[place for place, (_, owner) in enumerate(placed) if owner == n] for n in range(3)]
+    return torch.stack([weights[:, places].sum(dim=1) for places in of], dim=1)
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+def test_every_layout_has_the_mass_of_its_definition(loaded, variant) -> None:
+    settings = {name: value for name, value in variant.items() if name != "readable"}
+    asked = ensemble(loaded(), "flex_attention", **settings)
+    request = Request("q", QUESTIONS[0], readable=variant.get("readable", ()))
+    mass = asked.attribute(request, ["mass"])["mass"]
+    parts, model = asked.frame.parts(QUESTIONS[0]), loaded().model
+    for place in range(len(mass.tokens)):
+        found = torch.tensor([layer.wordings[place] for layer in mass.per_layer])
+        expected = _by_hand(model, parts, mass.token_ids[:place], **variant)
+        torch.testing.assert_close(found, expected, **TOLERANCE)

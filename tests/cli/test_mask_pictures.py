@@ -106,13 +106,18 @@ def test_as_many_weights_as_wordings_are_needed():
         run("--lengths", "3,3,3", "--segment-weights", "1,2")
 
 
-def test_a_window_has_blocks_of_its_own(tiny_model, tiny_tokenizer, tmp_path):
+@pytest.mark.parametrize(("family", "num_full"), [("mistral", 0), ("gemma2", 1)])
+def test_layers_with_a_window_have_blocks_of_their_own(
+    tiny_model, tiny_tokenizer, tmp_path, family, num_full
+):
     folder = tmp_path / "windowed"
-    tiny_model("mistral", sliding_window=8).save_pretrained(folder)
+    tiny_model(family, sliding_window=8).save_pretrained(folder)
     tiny_tokenizer.save_pretrained(folder)
-    output = run("--model", folder, *WORDINGS, "--blocks")
+    unlike = ["--text", "a play?", "--text", "the play"]
+    output = run("--model", folder, *unlike, "--blocks", "--positions", "contiguous")
     assert "Layers with a sliding window also leave out what lies 8 positions back." in output
-    assert "BlockMask of this question, layers with a window of 8:" in output
+    assert output.count("BlockMask of this question, layers with a window of 8:") == 1
+    assert output.count("BlockMask of this question:") == num_full
 
 
 def test_four_thousand_tokens_are_a_page_below_its_limit(tmp_path):

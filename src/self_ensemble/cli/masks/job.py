@@ -107,7 +107,8 @@ def draw_wordings(job: MaskJob, pictures: Pictures) -> bool:
     windows = _windows(config, layout)
     notes = [
         f"Layers with a sliding window also leave out what lies {window} positions back."
-        for window in windows[1:]
+        for window in windows
+        if window is not None
     ]
     for note in notes:
         echo(note)
@@ -175,9 +176,13 @@ def _block_rows(layout: Layout, packed: Layout, windows: Sequence[int | None]) -
 
 
 def _windows(config: PreTrainedConfig, layout: Layout) -> tuple[int | None, ...]:
-    """None, and the window of the layers that have one, where it leaves something out."""
+    """The windows of the kinds of layers; None where a layer reads all, or its window does."""
     window: int | None = getattr(config, "sliding_window", None)
-    return (None,) if window is None or window > max(layout.positions) else (None, window)
+    # Without a list of kinds all layers have the window.
+    kinds = set(getattr(config, "layer_types", None) or ["sliding_attention"])
+    if window is None or window > max(layout.positions) or "sliding_attention" not in kinds:
+        return (None,)
+    return (window,) if kinds == {"sliding_attention"} else (None, window)
 
 
 def _picture(sequence: PackedSequence) -> str:

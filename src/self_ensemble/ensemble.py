@@ -14,7 +14,7 @@ from self_ensemble.asking.prefilling import Prefiller
 from self_ensemble.asking.request import Answer, Outcome, Request, Settings, Unanswered
 from self_ensemble.asking.tracks import by_method, make_tracks, passes
 from self_ensemble.attribution.attribute import OrderSampling, attribute
-from self_ensemble.attribution.kinds import Attribution, check_kinds
+from self_ensemble.attribution.kinds import Attribution, check_kinds, kinds_of
 from self_ensemble.captured.decode import check_decode, check_model, decode_captured
 from self_ensemble.captured.pool import StepPool
 from self_ensemble.errors import UserError, at_least
@@ -210,6 +210,7 @@ class Ensemble:
         accepted: Sequence[str] = (),
         num_top: int = 5,
         num_ahead: int = 8,
+        attribution: Sequence[str] = (),
     ) -> Trace:
         """Look into one question: what every wording and method says at every step.
 
@@ -223,15 +224,23 @@ class Ensemble:
             accepted: Accepted answers, for the verdicts.
             num_top: How many of the likeliest tokens are kept of each distribution.
             num_ahead: Most tokens that each wording goes on with alone from each step.
+            attribution: Kinds of attribution as `attribute` takes them; each method has those
+                that make sense for it.
 
         Raises:
-            UserError: A question that cannot be asked (see `problem`), or a rule of the user's
-                that fails.
+            UserError: A question that cannot be asked (see `problem`), a rule of the user's that
+                fails, or a kind of attribution that is for none of the methods.
         """
         at_least("num_top", num_top, 1)
         at_least("num_ahead", num_ahead, 0)
-        tracer = Tracer(self.run, self.prefiller, self.stop, num_top, num_ahead)
-        return tracer.trace(request, self.methods if methods is None else methods, accepted)
+        asked = self.methods if methods is None else tuple(methods)
+        for kind in attribution:
+            if not any(kind in kinds_of(method) for method in asked):
+                check_kinds([kind], asked[0])
+        tracer = Tracer(
+            self.run, self.prefiller, self.stop, num_top, num_ahead, tuple(attribution)
+        )
+        return tracer.trace(request, asked, accepted)
 
     def attribute(
         self,

@@ -174,3 +174,24 @@ def keyed(command: list[str], keys: list[bytes]) -> str:
         os.close(control)
         os.close(terminal)
     return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode(errors="replace"))
+
+
+def test_attribution_is_drawn_and_is_in_the_json(tiny_folder) -> None:
+    how = [
+        "--model",
+        tiny_folder,
+        *WORDINGS,
+        "--max-new-tokens",
+        2,
+        "--method",
+        "flex_attention,avg",
+    ]
+    output = run(*how, "--attribution", "mass,leave_one_out")
+    for title in ("mass of flex_attention", "leave_one_out of avg"):
+        assert f"Attribution: {title}" in output
+    found = json.loads(run(*how, "--attribution", "shapley", "--json"))["attributions"]
+    assert [(one["kind"], one["method"]) for one in found] == [
+        ("shapley", "flex_attention"), ("shapley", "avg"),
+    ]  # fmt: skip
+    with pytest.raises(UserError, match="--attribution mass is for none of the methods"):
+        run("--text", "a", "--method", "vote", "--attribution", "mass")

@@ -40,7 +40,8 @@ def assert_the_runs_own(asked, request: Request) -> None:
             step = trace.steps[number]
             assert tuple(token.id for token in step.answer) == answer.token_ids[:place]
             (taken,) = [one for one in step.taken if one.method == traced.method]
-            assert taken.token == traced.tokens[place]
+            assert taken.token.token.id == traced.tokens[place].token.id
+            assert taken.token.logprob == traced.tokens[place].logprob
     alone = ensemble(
         asked.model, "per_prompt", sampling=asked.settings.sampling, stop=asked.settings.stop,
         max_new_tokens=asked.settings.max_new_tokens,
@@ -307,3 +308,24 @@ def test_a_trace_holds_no_tensor(loaded) -> None:
     trace = ensemble(loaded()).trace(requests()[0])
     assert not any(isinstance(one, torch.Tensor) for one in values(trace.as_dict()))
     assert {type(one) for one in values(trace.as_dict())} <= {int, float, str, bool, type(None)}
+
+
+def test_attributions_are_those_that_make_sense_for_each_method(loaded) -> None:
+    asked = ensemble(loaded(), ("flex_attention", "avg", "vote"))
+    request = requests()[0]
+    trace = asked.trace(request, attribution=("mass", "share", "leave_one_out"))
+    found = {(one.kind, one.method): one for one in trace.attributions}
+    assert set(found) == {
+        ("mass", "flex_attention"), ("leave_one_out", "flex_attention"),
+        ("leave_one_out", "avg"), ("share", "avg"),
+    }  # fmt: skip
+    own = asked.attribute(request, ["share"], "avg")["share"]
+    assert found["share", "avg"].values == own.values
+    assert {one["kind"] for one in trace.as_dict()["attributions"]} == {
+        "mass", "share", "leave_one_out",
+    }  # fmt: skip
+
+
+def test_an_attribution_that_is_for_none_of_the_methods_is_refused(loaded) -> None:
+    with pytest.raises(UserError, match="Attribution 'mass' is not for 'avg'"):
+        ensemble(loaded(), ("avg", "vote")).trace(requests()[0], attribution=("mass",))

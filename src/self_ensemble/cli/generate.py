@@ -99,14 +99,7 @@ def generate(
     gpus_per_worker: worker_options.GpusPerWorker = None,
     max_worker_restarts: worker_options.MaxWorkerRestarts = None,
     batch_timeout: worker_options.BatchTimeout = None,
-    attribution: Annotated[
-        str | None,
-        typer.Option(
-            help="Also store which wording decided which token, comma-separated: mass "
-            "(flex_attention), leave_one_out, shapley, share (logit-level rules).",
-            rich_help_panel=METHOD,
-        ),
-    ] = None,
+    attribution: options.Attribution = None,
     output_dir: options.OutputDir = Path("results"),
     overwrite: options.Overwrite = False,
     repair: options.Repair = False,

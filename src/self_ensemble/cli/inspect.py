@@ -126,6 +126,7 @@ def inspect(
             rich_help_panel=OUTPUT,
         ),
     ] = 8,
+    attribution: options.Attribution = None,
     step: Annotated[
         bool,
         typer.Option("--step", help="One step at a time, on a key.", rich_help_panel=OUTPUT),
@@ -201,6 +202,7 @@ def inspect(
             top_p=top_p,
             seed=seed,
             decode=decode,
+            attribution=options.parse_attribution(attribution),
         ),
         num_top=top,
         num_ahead=ahead,

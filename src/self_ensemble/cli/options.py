@@ -134,6 +134,14 @@ TrustRemoteCode = Annotated[
 Aliases = Annotated[
     Path | None, typer.Option(help="TOML file with your aliases.", rich_help_panel=MODEL)
 ]
+Attribution = Annotated[
+    str | None,
+    typer.Option(
+        help="Also which wording decided which token, comma-separated: mass (flex_attention), "
+        "leave_one_out, shapley, share (logit-level rules).",
+        rich_help_panel=METHOD,
+    ),
+]
 BatchSize = Annotated[
     str, typer.Option(help="Questions per batch, or auto.", rich_help_panel=MODEL)
 ]

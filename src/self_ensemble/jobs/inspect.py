@@ -56,7 +56,11 @@ def inspect(
         made_with = of_questions(job.question_set.questions, maker.about.made_with)
         job.require_fitting(made_with)
     return maker.ensemble.trace(
-        request, accepted=question.answers, num_top=num_top, num_ahead=num_ahead
+        request,
+        accepted=question.answers,
+        num_top=num_top,
+        num_ahead=num_ahead,
+        attribution=options.attribution,
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from html import escape
 
 from self_ensemble.errors import UserError
+from self_ensemble.report.attribution_strip import strip_of
 from self_ensemble.report.page.page import render_page
 from self_ensemble.report.trace_texts import (
     agreement_text,
@@ -47,13 +48,14 @@ def trace_page(trace: Trace) -> str:
         UserError: Even with one of them it would be too large.
     """
     kept = max((len(one.top) for step in trace.steps for one in _all(step)), default=1)
-    for num_top in range(kept, 0, -1):
+    num_top = kept
+    while True:
         try:
             return _rendered(trace, num_top, is_cut=num_top < kept)
         except UserError:
             if num_top == 1:
                 raise
-    raise AssertionError("a distribution has a token")
+            num_top //= 2
 
 
 def notebook_frame(trace: Trace) -> str:
@@ -80,6 +82,7 @@ def _rendered(trace: Trace, num_top: int, *, is_cut: bool) -> str:
              weight_text(group))
             for group in trace.groups
         ],
+        strips=[strip_of(found) for found in trace.attributions],
         cut_to=num_top if is_cut else None,
         data=payload.data(),
     )  # fmt: skip

@@ -8,6 +8,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from self_ensemble.report.attribution_strip import attribution_strip
 from self_ensemble.report.trace_texts import (
     agreement_text,
     answer_text,
@@ -50,9 +51,10 @@ def trace_view(trace: Trace, width: int) -> Lines:
 
 
 def pages(trace: Trace, width: int) -> list[RenderableType]:
-    """The same piece by piece: what was asked, every step, the answers."""
+    """The same piece by piece: what was asked, every step, the answers, attributions."""
     steps = [step_view(trace, number, width) for number in range(len(trace.steps))]
-    return [asked_view(trace), *steps, answers_view(trace)]
+    strips = [attribution_strip(found, width) for found in trace.attributions]
+    return [asked_view(trace), *steps, answers_view(trace), *strips]
 
 
 def asked_view(trace: Trace) -> RenderableType:

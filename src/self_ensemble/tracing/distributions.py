@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
+from self_ensemble.prompts.token_texts import token_texts
 from self_ensemble.tracing.trace import Candidate, Distribution, Token
 from self_ensemble.walking.choose import most_probable
 from self_ensemble.walking.fusion import entropies
@@ -33,32 +34,30 @@ class TokenTexts:
         self._special = frozenset(self.tokenizer.all_special_ids)
 
     def of(self, token_ids: Sequence[int]) -> tuple[Token, ...]:
-        """The tokens of some ids."""
+        """The tokens of some ids, each by itself."""
         return tuple(self._one(token_id) for token_id in token_ids)
+
+    def together(self, token_ids: Sequence[int]) -> tuple[Token, ...]:
+        """Tokens that stand behind each other: joined, their texts are the whole text."""
+        texts = token_texts(self.tokenizer, token_ids)
+        return tuple(
+            Token(token_id, text, token_id in self._special)
+            for token_id, text in zip(token_ids, texts, strict=True)
+        )
 
     def candidates(
         self, token_ids: Sequence[int], logprobs: Sequence[float]
     ) -> tuple[Candidate, ...]:
-        """Tokens with their log-probabilities."""
+        """Tokens that may stand in the same place, with their log-probabilities."""
         found = self.of(token_ids)
         return tuple(Candidate(t, logprob) for t, logprob in zip(found, logprobs, strict=True))
 
     def _one(self, token_id: int) -> Token:
         if token_id not in self._known:
-            is_special = token_id in self._special
-            text = self._decoded(token_id)
-            if not is_special:
-                # Behind itself, because some tokenizers drop a text's first space.
-                twice = self._decoded(token_id, token_id)
-                text = twice[len(text) :] if twice.startswith(text) else text
-            self._known[token_id] = Token(token_id, text, is_special)
+            # Behind itself, because some tokenizers drop a text's first space.
+            *_, text = token_texts(self.tokenizer, [token_id, token_id])
+            self._known[token_id] = Token(token_id, text, token_id in self._special)
         return self._known[token_id]
-
-    def _decoded(self, *token_ids: int) -> str:
-        decoded: str = self.tokenizer.decode(
-            list(token_ids), skip_special_tokens=False, clean_up_tokenization_spaces=False
-        )
-        return decoded
 
 
 def distributions(scores_MV: Tensor, num_top: int, texts: TokenTexts) -> list[Distribution]:

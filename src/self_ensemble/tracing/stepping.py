@@ -84,7 +84,7 @@ class Stepper:
         )
         num_wordings = len(alone_NV)
         return Step(
-            answer=self.texts.of(beginning.answer),
+            answer=self.texts.together(beginning.answer),
             text=self.stop.text(beginning.answer) if beginning.answer else "",
             wordings=tuple(WordingStep(one, ()) for one in found[:num_wordings]),
             methods=methods,

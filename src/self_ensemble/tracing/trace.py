@@ -9,7 +9,10 @@ Wordings are numbered from 0 here and from 1 in what people read.
 
 import math
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:  # it imports torch
+    from self_ensemble.attribution.kinds import Attribution
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +237,8 @@ class Trace:
             method's answer, then those of the second where it goes another way, and so on.
         methods: The answer of each method.
         alone: The answer of each wording alone, `(N,)`.
-        note: Why there are no steps, where there are none.
+        attributions: Which wording decided which token of a method's answer, where asked for.
+        note: What could not be had, and why.
     """
 
     key: str
@@ -251,6 +255,7 @@ class Trace:
     steps: tuple[Step, ...]
     methods: tuple[TracedAnswer, ...]
     alone: tuple[TracedAnswer, ...]
+    attributions: "tuple[Attribution, ...]" = ()
     note: str | None = None
 
     def prompt(self, wording: int) -> tuple[Token, ...]:
@@ -277,7 +282,9 @@ class Trace:
 
 def _plain(value: Any) -> object:
     if is_dataclass(value) and not isinstance(value, type):
-        return {one.name: _plain(getattr(value, one.name)) for one in fields(value)}
+        found = {one.name: _plain(getattr(value, one.name)) for one in fields(value)}
+        # Of an attribution its class has the kind.
+        return {"kind": value.kind} | found if hasattr(value, "kind") else found
     if isinstance(value, tuple):
         return [_plain(one) for one in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

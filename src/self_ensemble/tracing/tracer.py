@@ -22,13 +22,16 @@ from self_ensemble.asking.methods import Method
 from self_ensemble.asking.prefilling import Prefiller
 from self_ensemble.asking.request import Answer, Outcome, Request
 from self_ensemble.asking.tracks import passes
+from self_ensemble.attribution.asked import NotFiniteError
+from self_ensemble.attribution.attribute import OrderSampling, attribute
+from self_ensemble.attribution.kinds import Attribution, kinds_among
 from self_ensemble.scoring.lemmas import simplemma_lemmatiser
 from self_ensemble.scoring.scores import is_right
 from self_ensemble.tracing.beginnings import Tokens, Walk, walk_along
 from self_ensemble.tracing.distributions import TokenTexts
 from self_ensemble.tracing.groups import groups_of
 from self_ensemble.tracing.stepping import Path, Stepper
-from self_ensemble.tracing.trace import Group, Part, Step, Trace, TracedAnswer
+from self_ensemble.tracing.trace import Candidate, Group, Part, Step, Trace, TracedAnswer
 from self_ensemble.tracing.why import Why, why_voted
 from self_ensemble.walking.stopping import StopRule
 
@@ -49,6 +52,7 @@ class Tracer:
         stop: When an answer ends, and what its text is.
         num_top: How many of the likeliest tokens are kept at each step.
         num_ahead: Most tokens that a wording goes on with alone from a step.
+        attribution: Kinds of attribution; each method has those that make sense for it.
     """
 
     run: Run
@@ -56,6 +60,7 @@ class Tracer:
     stop: StopRule
     num_top: int
     num_ahead: int
+    attribution: tuple[str, ...]
 
     def trace(self, request: Request, methods: Sequence[Method], accepted: Sequence[str]) -> Trace:
         """See `Ensemble.trace`."""
@@ -71,6 +76,8 @@ class Tracer:
         ordered = dict.fromkeys([(), *(one for path in paths for one in _beginnings(path))])
         numbers = {beginning: number for number, beginning in enumerate(ordered)}
         judge = _Judge(texts, accepted)
+        notes = [] if steps else [NO_STEPS]
+        attributions = tuple(self._attributions(request, methods, answers, notes))
         return Trace(
             key=request.key,
             model=engine.model.name,
@@ -97,7 +104,8 @@ class Tracer:
                 judge.answer(found, ALONE.name, n)
                 for n, found in enumerate(self._alone(request, answers))
             ),
-            note=None if steps else NO_STEPS,
+            attributions=attributions,
+            note=" ".join(notes) or None,
         )
 
     def _alone(self, request: Request, answers: Mapping[str, Outcome]) -> tuple[Outcome, ...]:
@@ -106,6 +114,24 @@ class Tracer:
             if len(found.members) == len(request.wordings):
                 return found.members
         return self.run([request], [ALONE])[ALONE.name][0].members
+
+    def _attributions(
+        self,
+        request: Request,
+        methods: Sequence[Method],
+        answers: Mapping[str, Outcome],
+        notes: list[str],
+    ) -> Iterator[Attribution]:
+        sampling = OrderSampling(seed=self.prefiller.settings.sampling.seed)
+        for method in methods:
+            kinds, answer = kinds_among(self.attribution, method), answers[method.name]
+            if kinds and isinstance(answer, Answer):
+                try:
+                    found = attribute(self.prefiller, request, method, answer, kinds, sampling)
+                except NotFiniteError as error:
+                    notes.append(f"No attribution of {method.name}: {error}")
+                else:
+                    yield from found.values()
 
     def _steps(
         self,
@@ -146,7 +172,7 @@ class Tracer:
             answer: replace(
                 step,
                 wordings=tuple(
-                    replace(wording, ahead=texts.of(tokens))
+                    replace(wording, ahead=texts.together(tokens))
                     for wording, tokens in zip(step.wordings, ahead[answer], strict=True)
                 ),
             )
@@ -158,12 +184,12 @@ class Tracer:
     ) -> Iterator[Part]:
         parts = self.prefiller.frame.parts(request.wordings)
         if parts.prefix:
-            yield Part("prefix", None, texts.of(parts.prefix))
+            yield Part("prefix", None, texts.together(parts.prefix))
         for n, segment in enumerate(parts.segments):
-            yield Part("wording", n, texts.of(segment))
-        yield Part("cue", None, texts.of(parts.cue))
+            yield Part("wording", n, texts.together(segment))
+        yield Part("cue", None, texts.together(parts.cue))
         if any(method.reads_prior for method in methods):
-            yield Part("prior", None, texts.of(parts.without_question))
+            yield Part("prior", None, texts.together(parts.without_question))
 
     def _groups(self, request: Request, methods: Sequence[Method]) -> tuple[Group, ...]:
         """The layout of the fused stream where there is one, else that of the others."""
@@ -192,7 +218,12 @@ class _Judge:
         right = None
         if self.accepted:
             right = is_right(found.text, self.accepted, simplemma_lemmatiser())
-        tokens = self.texts.candidates(found.token_ids, found.logprobs)
+        tokens = tuple(
+            Candidate(token, logprob)
+            for token, logprob in zip(
+                self.texts.together(found.token_ids), found.logprobs, strict=True
+            )
+        )
         return TracedAnswer(
             method, wording, found.text, tokens, found.stop_reason, None, right, steps
         )

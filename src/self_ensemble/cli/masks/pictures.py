@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 
 from self_ensemble.packing.layout import Layout
 from self_ensemble.passes.flat_row import question_block_mask
+from self_ensemble.prompts.token_texts import token_texts
 from self_ensemble.report.mask_blocks import BlockTable, block_table, blocks_text
 from self_ensemble.report.mask_drawing import DrawnMask, MaskDrawing
 from self_ensemble.report.mask_matrix import check_length, check_size, count_pairs
 from self_ensemble.report.packed_sequence import PackedSequence
 from self_ensemble.report.page.page import write_page
-from self_ensemble.report.token_texts import token_texts
 
 
 class BlockRow(NamedTuple):

@@ -64,7 +64,7 @@ function markLines() {
 function candidate([number, prob], taken) {
   const made = element("span", "candidate", token(number), element("span", "prob", prob.toFixed(3)));
   made.style.setProperty("--p", prob);
-  made.classList.toggle("taken", number === taken);
+  made.classList.toggle("taken", data.tokens[number][0] === data.tokens[taken][0]);
   return made;
 }
 

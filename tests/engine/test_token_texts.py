@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from self_ensemble.report.token_texts import token_texts
+from self_ensemble.prompts.token_texts import token_texts
 
 TEXTS = [
     "Q: who wrote hamlet?\nA:",

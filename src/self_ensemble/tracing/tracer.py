@@ -22,7 +22,7 @@ from self_ensemble.asking.methods import Method
 from self_ensemble.asking.prefilling import Prefiller
 from self_ensemble.asking.request import Answer, Outcome, Request
 from self_ensemble.asking.tracks import passes
-from self_ensemble.attribution.asked import NotFiniteError
+from self_ensemble.attribution.asked import NoAttributionError
 from self_ensemble.attribution.attribute import OrderSampling, attribute
 from self_ensemble.attribution.kinds import Attribution, kinds_among
 from self_ensemble.scoring.lemmas import simplemma_lemmatiser
@@ -128,7 +128,7 @@ class Tracer:
             if kinds and isinstance(answer, Answer):
                 try:
                     found = attribute(self.prefiller, request, method, answer, kinds, sampling)
-                except NotFiniteError as error:
+                except NoAttributionError as error:
                     notes.append(f"No attribution of {method.name}: {error}")
                 else:
                     yield from found.values()

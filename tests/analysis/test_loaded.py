@@ -142,3 +142,47 @@ def test_loading_imports_neither_torch_nor_pandas(folder):
         "sys.exit(bool({'torch', 'pandas', 'matplotlib'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_rows_behind_a_comparison_have_all_that_was_said(folder):
+    loaded = results.load(folder)
+    (gained,) = loaded.changed("gained", "vote-3")
+    assert (gained.uuid, gained.prediction, gained.right) == ("q0", "It is Rome.", True)
+    assert (gained.baseline, gained.baseline_right) == ("Oslo", False)
+    assert [said.prediction for said in gained.alone] == ["Oslo"] * 3
+    assert [one.uuid for one in loaded.changed("new", "vote-3")] == ["q0", "q4"]
+    assert [one.uuid for one in loaded.changed("disagree", "vote-3")] == ["q0", "q3", "q5"]
+    assert [one.uuid for one in loaded.changed("lost", "vote-3")] == ["q3"]
+    (error,) = [one for one in loaded.changed("new", "vote-3") if one.uuid == "q4"]
+    assert error.baseline is None
+
+
+def test_rows_that_cannot_be_had_are_refused(folder):
+    loaded = results.load(folder)
+    with pytest.raises(UserError, match=r"Unknown kind of rows 'gain'. Did you mean 'gained'"):
+        loaded.changed("gain", "vote-3")
+    with pytest.raises(UserError, match="per_prompt has an answer for each wording"):
+        loaded.changed("gained", "per_prompt")
+    (folder / "per_prompt.feather").unlink()
+    with pytest.raises(UserError, match=r"has no per_prompt\.feather"):
+        results.load(folder).changed("new", "vote-3")
+    (folder / "origin.feather").unlink()
+    with pytest.raises(UserError, match=r"has no origin\.feather to compare with"):
+        results.load(folder).changed("gained", "vote-3")
+
+
+def test_without_wordings_alone_there_is_no_robustness(folder):
+    (folder / "per_prompt.feather").unlink()
+    loaded = results.load(folder)
+    assert loaded.robustness() is None
+    assert loaded.correlations() == ()
+    assert loaded.curve().points == ()
+    assert loaded.compare("vote-3", "origin").new is None
+
+
+def test_vote_over_all_wordings_is_the_vote_that_was_run(folder):
+    # q1 and q3 have one and two right wordings of three.
+    answers_file(folder / "vote-3.feather", "000100")
+    loaded = results.load(folder)
+    (*_, whole) = loaded.curve().series("vote")
+    assert whole.accuracy.value == pytest.approx(loaded.accuracies("vote-3")["q3"] / 6)

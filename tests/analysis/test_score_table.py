@@ -9,7 +9,8 @@ import pytest
 sys.path.append(str(Path(__file__).resolve().parents[1] / "scoring"))
 from result_files import answers_file, record, write_file
 
-from self_ensemble.analysis.loaded import Judging, load_folders
+from self_ensemble.analysis.load import load_folders
+from self_ensemble.analysis.loaded import Judging
 from self_ensemble.analysis.score_rows import ScoreRow
 from self_ensemble.analysis.score_table import ScoreTable, score_table
 from self_ensemble.errors import UserError

@@ -7,7 +7,8 @@ import pytest
 from calibration_files import confidence_file, confidence_record, likelihood_file
 from result_files import answers_file, record, write_file
 
-from self_ensemble.analysis.loaded import Judging, load_folders
+from self_ensemble.analysis.load import load_folders
+from self_ensemble.analysis.loaded import Judging
 from self_ensemble.analysis.score_table import score_table
 from self_ensemble.errors import UserError
 from self_ensemble.scoring.calibration_table import (

@@ -3,30 +3,41 @@
     folder of files -> load -> Loaded.frame(file)        every row, with its scores
                                      .scores()           a row a file, with intervals
                                      .compare(a, b)      one file beside another
+                                     .changed(kind, a)   the answers behind that
+                                     .curve()            accuracy over the number of wordings
+                                     .robustness()       what hangs on the wording
+                                     .groups(kind)       scores of each kind of question
 
 Nothing here needs the model, torch or the network.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from math import nan
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from self_ensemble.analysis import curve as curves
+from self_ensemble.analysis.changed import (
+    KINDS,
+    ChangedAnswer,
+    changed_answers,
+    disagreeing,
+    question_texts,
+)
 from self_ensemble.analysis.comparison import Comparison, compare
+from self_ensemble.analysis.curve import Curve
+from self_ensemble.analysis.groups import MADE, GroupRow, group_rows, made_groups
+from self_ensemble.analysis.loaded_file import LoadedFile
+from self_ensemble.analysis.robustness import Correlation, Robustness, correlations, robustness
 from self_ensemble.analysis.score_rows import FileScoring, ScoreRow, with_holm
+from self_ensemble.analysis.wording_matrix import PER_PROMPT, WordingMatrix, wording_matrix
 from self_ensemble.errors import UserError, unknown_name
-from self_ensemble.scoring.files import ResultRow, read_rows
-from self_ensemble.scoring.folders import ResultFolder, result_folder_at
-from self_ensemble.scoring.lemmas import lemmatiser_named
-from self_ensemble.scoring.scores import FileScores, RowScore, accuracy_by_question, score_rows
-from self_ensemble.scoring.words import borders_named
+from self_ensemble.scoring.folders import ResultFolder
+from self_ensemble.scoring.scores import accuracy_by_question
 
 if TYPE_CHECKING:
     import pandas as pd
 
 DEFAULT_BASELINE = "origin"
-PER_PROMPT = "per_prompt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +53,6 @@ class Judging:
     lemmatiser: str = "simplemma"
     words: str = "characters"
     confidence: float = 0.95
-
-
-@dataclass(frozen=True, slots=True)
-class LoadedFile:
-    """The rows of one result file, in its order, and their scores."""
-
-    rows: tuple[ResultRow, ...]
-    scores: FileScores
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,17 @@ class Loaded:
     def title(self) -> str:
         """The data set and the model."""
         return f"{self.folder.dataset} / {self.folder.model}"
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Names of the data set and of the model."""
+        return self.folder.dataset, self.folder.model
+
+    @property
+    def fused(self) -> tuple[str, ...]:
+        """The files that have one answer to a question."""
+        files = self.files.items()
+        return tuple(name for name, file in files if not file.scores.paraphrase_indices)
 
     def file(self, name: str) -> LoadedFile:
         """One file by its name.
@@ -111,8 +125,8 @@ class Loaded:
             there_are = f" There are: {', '.join(known)}." if known else ""
             raise UserError(
                 f"The questions of {self.title} have no column {column!r}.{there_are} Result "
-                "files do not keep the columns of the questions: give the questions as well, with "
-                "--dataset and --data as for `generate`."
+                "files do not keep the columns of the questions: give the questions as well: "
+                "--dataset FILE, or --dataset NAME with --data."
             )
         uuids = {row.uuid for file in self.files.values() for row in file.rows}
         without = [uuid for uuid in uuids if self.columns.get(uuid, {}).get(column) is None]
@@ -140,28 +154,7 @@ class Loaded:
             raise UserError(
                 'A frame needs pandas, which is not installed. Run: pip install "pandas>=2.3"'
             ) from error
-        return pd.DataFrame(self.records(name))
-
-    def records(self, name: str) -> list[dict[str, Any]]:
-        """What `frame` holds, as one dict a row."""
-        file = self.file(name)
-        scores = {(score.uuid, score.paraphrase_index): score for score in file.scores.rows}
-        return [
-            {
-                "uuid": row.uuid,
-                "answers": list(row.answers),
-                "prediction": row.prediction,
-                "error": row.error,
-                **_scores_of(scores.get((row.uuid, row.paraphrase_index))),
-                "seconds": row.seconds,
-                "num_tokens": row.num_tokens,
-                "mean_logprob": row.mean_logprob,
-                "paraphrase_index": row.paraphrase_index,
-                "wordings": list(row.wordings),
-                **self.columns.get(row.uuid, {}),
-            }
-            for row in file.rows
-        ]
+        return pd.DataFrame(self.file(name).records(self.columns))
 
     def scores(
         self, baseline: str | None = None, cluster: str | None = None
@@ -206,6 +199,105 @@ class Loaded:
             clusters=self.clusters(cluster),
         )
 
+    def changed(
+        self, kind: str, ours: str, baseline: str | None = None
+    ) -> tuple[ChangedAnswer, ...]:
+        """The questions that a file answers otherwise than a baseline, with all that was said.
+
+        Args:
+            kind: "gained" (right, and wrong in the baseline), "lost", "new" (right although no
+                wording alone was), or "disagree" (other words, right or wrong).
+            ours: The file.
+            baseline: The baseline; None for `origin`.
+
+        Raises:
+            UserError: There is no such kind or file, no baseline, or no `per_prompt` for "new".
+        """
+        if kind not in KINDS:
+            raise unknown_name("kind of rows", kind, KINDS)
+        if self.file(ours).scores.paraphrase_indices:
+            raise UserError(
+                f"{ours} has an answer for each wording, so none that changed. Name another file."
+            )
+        reference = self.baseline(baseline)
+        if reference is None:
+            raise UserError(
+                f"{self.title} has no origin.feather to compare with. Name another --baseline."
+            )
+        if kind == "disagree":
+            uuids = disagreeing(self.file(ours), self.file(reference))
+        else:
+            found = getattr(self.compare(ours, reference), kind)
+            if found is None:
+                raise UserError(
+                    f"{self.title} has no per_prompt.feather, which says what each wording alone "
+                    "answers. Run `self-ensemble generate --method per_prompt`."
+                )
+            uuids = found
+        return changed_answers(uuids, (ours, reference), self.files)
+
+    def curve(self, cluster: str | None = None, seed: int = 0) -> Curve:
+        """Accuracy over the number of wordings: votes of subsets, oracles, runs of several N.
+
+        Args:
+            cluster: Column whose values are resampled whole; None resamples questions.
+            seed: Seed of the subsets, where there are too many to count all.
+
+        Raises:
+            UserError: There is no such column.
+        """
+        return curves.curve(
+            self.matrix(),
+            {name: self.accuracies(name) for name in self.files},
+            confidence=self.judging.confidence,
+            clusters=self.clusters(cluster),
+            seed=seed,
+        )
+
+    def robustness(self, cluster: str | None = None) -> Robustness | None:
+        """What hangs on the wording; None where there is no `per_prompt` file.
+
+        Raises:
+            UserError: There is no such column to cluster by.
+        """
+        matrix = self.matrix()
+        if matrix is None:
+            return None
+        return robustness(
+            matrix, confidence=self.judging.confidence, clusters=self.clusters(cluster)
+        )
+
+    def correlations(self) -> tuple[Correlation, ...]:
+        """Where fusing helps: a row for each fused file; none where there is no `per_prompt`."""
+        matrix = self.matrix()
+        if matrix is None:
+            return ()
+        accuracies = {n: self.accuracies(n) for n in self.fused if n != DEFAULT_BASELINE}
+        return correlations(matrix, accuracies, self.judging.confidence)
+
+    def groups(self, kind: str, baseline: str | None = None) -> tuple[GroupRow, ...]:
+        """Scores of each file on each kind of question.
+
+        Args:
+            kind: "answer_type", "answer_length", "question_length", or a column of the questions.
+            baseline: File to compare with; None for `origin` where there is one.
+
+        Raises:
+            UserError: There is no such kind or baseline.
+        """
+        if kind in MADE:
+            answers = {row.uuid: row.answers for file in self.files.values() for row in file.rows}
+            groups = made_groups(kind, answers, question_texts(self.files))
+        else:
+            groups = self.clusters(kind) or {}
+        accuracies = {name: self.accuracies(name) for name in self.files}
+        return group_rows(groups, accuracies, self.baseline(baseline), self.judging.confidence)
+
+    def matrix(self) -> WordingMatrix | None:
+        """Every wording's own answers, side by side; None where there is no `per_prompt` file."""
+        file = self.files.get(PER_PROMPT)
+        return None if file is None else wording_matrix(file.rows, file.scores)
+
     def baseline(self, wanted: str | None = None) -> str | None:
         """The file to compare with: the wanted one, or `origin` if there is one, or None."""
         if wanted is not None:
@@ -223,78 +315,3 @@ class Loaded:
             self.judging.confidence,
             self.clusters(cluster),
         )
-
-
-def load(
-    folder: Path | str,
-    *,
-    lemmatiser: str = "simplemma",
-    words: str = "characters",
-    confidence: float = 0.95,
-    columns: Mapping[str, Mapping[str, object]] | None = None,
-) -> Loaded:
-    """Load and judge the results of one model on one data set.
-
-    Args:
-        folder: `<output-dir>/<dataset>/<model>`.
-        lemmatiser: "simplemma", "spacy" or "spacy:MODEL".
-        words: How words of scripts without blanks are found: "characters" or "icu".
-        confidence: Coverage of the intervals, between 0 and 1.
-        columns: More columns of the questions, by uuid, such as their relation.
-
-    Raises:
-        UserError: There are no results, they cannot be read, or an argument cannot be used.
-
-    Example:
-        >>> import self_ensemble as se
-        >>> from self_ensemble import results
-        >>> made = se.generate(
-        ...     se.DataOptions("demo", max_samples=2), methods=["origin", "avg"],
-        ...     output_dir=folder,
-        ... )
-        >>> results.load(made.folder).compare("ensemble_avg-5", "origin").difference.n
-        2
-    """
-    judging = Judging(lemmatiser, words, confidence)
-    (loaded,) = load_folders([result_folder_at(Path(folder))], judging, columns)
-    return loaded
-
-
-def load_folders(
-    folders: Sequence[ResultFolder],
-    judging: Judging,
-    columns: Mapping[str, Mapping[str, object]] | None = None,
-) -> tuple[Loaded, ...]:
-    """Load and judge several folders alike; see `load`."""
-    if not 0 < judging.confidence < 1:
-        raise UserError(
-            f"Got confidence {judging.confidence}. Give a number between 0 and 1, as 0.95."
-        )
-    lemmatiser, borders = lemmatiser_named(judging.lemmatiser), borders_named(judging.words)
-    found = []
-    for folder in folders:
-        files = {}
-        for name in folder.names:
-            rows = read_rows(folder.path / f"{name}.feather")
-            files[name] = LoadedFile(rows, score_rows(rows, lemmatiser, borders))
-        found.append(Loaded(folder, files, judging, _columns(files, columns or {})))
-    return tuple(found)
-
-
-def _columns(
-    files: Mapping[str, LoadedFile], given: Mapping[str, Mapping[str, object]]
-) -> dict[str, dict[str, object]]:
-    """The columns of each question: those of the files, and those that are given over them."""
-    columns: dict[str, dict[str, object]] = {}
-    for file in files.values():
-        for row in file.rows:
-            columns.setdefault(row.uuid, dict(given.get(row.uuid, {}))).update(row.columns)
-    return columns
-
-
-def _scores_of(score: RowScore | None) -> dict[str, object]:
-    names = ("accuracy", "exact_match", "lenient", "token_f1")
-    if score is None:
-        return {**dict.fromkeys(names, nan), "no_answer": False, "denied": False}
-    numbers: dict[str, object] = {name: getattr(score, name) for name in names}
-    return numbers | {"no_answer": score.no_answer, "denied": score.is_denied}

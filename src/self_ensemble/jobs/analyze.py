@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from self_ensemble.analysis.loaded import Judging, Loaded, load_folders
+from self_ensemble.analysis.load import load_folders
+from self_ensemble.analysis.loaded import Judging, Loaded
 from self_ensemble.analysis.score_table import ScoreTable, score_table
 from self_ensemble.jobs.inputs import DataOptions
 from self_ensemble.jobs.progress import SILENT, Progress

@@ -1,5 +1,6 @@
 """Tables of numbers, one name a row, and their cells: percentages, intervals, unknown numbers."""
 
+import re
 from collections.abc import Iterable, Sequence
 from math import isnan
 
@@ -10,6 +11,15 @@ from rich.text import Text
 from self_ensemble.scoring.statistics import Estimate
 
 MISSING = "-"
+_LATEX = {letter: f"\\{letter}" for letter in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": "$<$",
+    ">": "$>$",
+    "[": "{[}",
+    "]": "{]}",
+}
 
 
 def percent(fraction: float, *, signed: bool = False) -> str:
@@ -50,8 +60,10 @@ def decimal_interval(estimate: Estimate) -> str:
     return f"{value} [{decimal(estimate.low)}, {decimal(estimate.high)}]"
 
 
-def number_table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    """Draw a table for the terminal, whose first column has names and whose others numbers."""
+def number_table(
+    title: str, header: Sequence[str], rows: Iterable[Sequence[str]], num_names: int = 1
+) -> Table:
+    """Draw a table for the terminal, whose first columns have names and whose others numbers."""
     # Text, not str: rich would read "[12.1, 15.9]" as markup.
     table = Table(
         title=Text(title),
@@ -64,7 +76,7 @@ def number_table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]
     )
     for index, name in enumerate(header):
         # A long file name folds rather than pushing the numbers out of their lines.
-        is_name = index == 0
+        is_name = index < num_names
         table.add_column(
             Text(name),
             justify="left" if is_name else "right",
@@ -88,6 +100,40 @@ def number_table_markdown(
         *map(_markdown_line, rows),
         "",
     ]
+
+
+def number_table_latex(
+    title: str, header: Sequence[str], rows: Iterable[Sequence[str]], note: str = ""
+) -> list[str]:
+    """Write the same table for LaTeX with booktabs, with an empty line behind it."""
+    columns = "l" + "r" * (len(header) - 1)
+    note_line = [f"  {{\\footnotesize {latex_text(note)}\\par}}"] if note else []
+    return [
+        "\\begin{table}",
+        "  \\centering",
+        f"  \\caption{{{latex_text(title)}}}",
+        f"  \\begin{{tabular}}{{{columns}}}",
+        "    \\toprule",
+        f"    {_latex_line(header)}",
+        "    \\midrule",
+        *(f"    {_latex_line(row)}" for row in rows),
+        "    \\bottomrule",
+        "  \\end{tabular}",
+        *note_line,
+        "\\end{table}",
+        "",
+    ]
+
+
+def latex_text(text: str) -> str:
+    """A text as LaTeX prints it: what LaTeX reads as a command, escaped."""
+    escaped = "".join(_LATEX.get(letter, letter) for letter in text.replace("\n", " "))
+    # A minus, not a hyphen, before a number.
+    return re.sub(r"(?<!\w)-(?=\d)", "$-$", escaped)
+
+
+def _latex_line(cells: Iterable[str]) -> str:
+    return " & ".join(map(latex_text, cells)) + r" \\"
 
 
 def empty_if_unknown(values: Iterable[object]) -> list[object]:

@@ -20,6 +20,7 @@ from matplotlib.ticker import PercentFormatter
 
 from self_ensemble.errors import UserError
 from self_ensemble.report.cells import decimal, percent
+from self_ensemble.report.plot_style import COLOURS, FAINT, INK, STRIP, plain
 from self_ensemble.scoring.calibration import Bins, risk_coverage
 from self_ensemble.scoring.calibration_table import CalibrationRow
 
@@ -38,10 +39,7 @@ _NAME_LENGTH = 32  # letters in a line
 _BAR_SHARE = 0.9
 # Numbers over the bars of the strip fit up to so many bins; beyond, the largest is numbered.
 _MOST_COUNTED_BINS = 12
-_INK, _FAINT, _GRID = "#22303c", "#6b7a87", "#e3e8ec"
-_BAR, _OVER, _UNDER, _STRIP = "#3f7cac", "#f0b6bc", "#8fcfb4", "#a9b8c4"
-# Okabe and Ito's colours without yellow; a chart has as many curves at most.
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#4d4d4d")
+_BAR, _OVER, _UNDER = "#3f7cac", "#f0b6bc", "#8fcfb4"
 _CHARTS_IN_LINE = 2
 
 
@@ -69,7 +67,7 @@ def reliability_figure(rows: Sequence[CalibrationRow]) -> Figure:
         "Result files, confidence exp(mean log-probability)": [r for r in rows if not r.estimator],
     }
     sections = {title: members for title, members in kinds.items() if members}
-    most = len(_COLOURS)
+    most = len(COLOURS)
     charts = [
         members[start : start + most]
         for members in sections.values()
@@ -116,14 +114,14 @@ def _draw_title(part: SubFigure, lines: tuple[list[str], list[str]], height: flo
     title, explanation = map("\n".join, lines)
     top = 1 - _MARGIN / height
     below = 1 - (2 * _MARGIN + _TITLE_LINE * len(lines[0])) / height
-    big = part.text(_LEFT, top, title, fontsize=15, fontweight="bold", color=_INK, va="top")
+    big = part.text(_LEFT, top, title, fontsize=15, fontweight="bold", color=INK, va="top")
     big.set_linespacing(1.3)
-    small = part.text(_LEFT, below, explanation, fontsize=8.5, color=_FAINT, va="top")
+    small = part.text(_LEFT, below, explanation, fontsize=8.5, color=FAINT, va="top")
     small.set_linespacing(1.5)
 
 
 def _section_title(part: SubFigure, title: str) -> None:
-    part.suptitle(title, x=_LEFT, ha="left", fontsize=11.5, color=_INK)
+    part.suptitle(title, x=_LEFT, ha="left", fontsize=11.5, color=INK)
 
 
 def _draw_diagrams(part: SubFigure, rows: Sequence[CalibrationRow], num_columns: int) -> None:
@@ -136,11 +134,11 @@ def _draw_diagrams(part: SubFigure, rows: Sequence[CalibrationRow], num_columns:
         _draw_diagram(main, row)
         _draw_strip(strip, row.bins)
         if column == 0:
-            main.set_ylabel("accuracy", fontsize=8, color=_FAINT)
+            main.set_ylabel("accuracy", fontsize=8, color=FAINT)
 
 
 def _draw_diagram(axes: Axes, row: CalibrationRow) -> None:
-    _plain(axes)
+    plain(axes)
     bins = row.bins
     width = 1 / len(bins.num_answers)
     columns = (bins.edges[:-1], bins.num_answers, bins.accuracy, bins.confidence)
@@ -154,15 +152,15 @@ def _draw_diagram(axes: Axes, row: CalibrationRow) -> None:
         axes.bar(center, base, bar_width, color=_BAR, alpha=alpha)
         axes.bar(center, gap, bar_width, base, color=gap_colour, alpha=alpha)
         ends = (center - bar_width / 2, center + bar_width / 2)
-        axes.plot(ends, (accuracy, accuracy), color=_INK, alpha=alpha, linewidth=1.5)
-    axes.plot([0, 1], [0, 1], color=_INK, linewidth=1, linestyle=(0, (4, 3)))
+        axes.plot(ends, (accuracy, accuracy), color=INK, alpha=alpha, linewidth=1.5)
+    axes.plot([0, 1], [0, 1], color=INK, linewidth=1, linestyle=(0, (4, 3)))
     quarters = (0, 0.25, 0.5, 0.75, 1)
     # A bar at 0 or 1 keeps its cap.
     axes.set(xlim=(0, 1), ylim=(-0.01, 1.01), xticks=quarters, yticks=quarters)
     axes.tick_params(labelbottom=False)
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     name = "\n".join(wrap(row.name, _NAME_LENGTH))
-    axes.set_title(name, fontsize=9.5, color=_INK, fontweight="bold", pad=17)
+    axes.set_title(name, fontsize=9.5, color=INK, fontweight="bold", pad=17)
     axes.text(
         0.5,
         1.03,
@@ -171,23 +169,23 @@ def _draw_diagram(axes: Axes, row: CalibrationRow) -> None:
         ha="center",
         va="bottom",
         fontsize=8,
-        color=_FAINT,
+        color=FAINT,
     )
 
 
 def _draw_strip(axes: Axes, bins: Bins) -> None:
-    _plain(axes)
+    plain(axes)
     width = 1 / len(bins.num_answers)
     centers, counts = bins.edges[:-1] + width / 2, bins.num_answers
-    axes.bar(centers, counts, _BAR_SHARE * width, color=_STRIP)
+    axes.bar(centers, counts, _BAR_SHARE * width, color=STRIP)
     fits = len(counts) <= _MOST_COUNTED_BINS
     for center, count in zip(centers.tolist(), counts.tolist(), strict=True):
         if count and (fits or count == counts.max()):
             text = f"{count:.0f}"
-            axes.text(center, count, text, ha="center", va="bottom", fontsize=5.5, color=_FAINT)
+            axes.text(center, count, text, ha="center", va="bottom", fontsize=5.5, color=FAINT)
     axes.set(ylim=(0, 1.5 * counts.max()), yticks=[])
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    axes.set_xlabel("confidence", fontsize=8, color=_FAINT)
+    axes.set_xlabel("confidence", fontsize=8, color=FAINT)
 
 
 def _draw_curves(part: SubFigure, charts: Sequence[Sequence[CalibrationRow]]) -> None:
@@ -197,8 +195,8 @@ def _draw_curves(part: SubFigure, charts: Sequence[Sequence[CalibrationRow]]) ->
     for axes in grid.flat[len(charts) :]:
         axes.set_axis_off()
     for axes, rows in zip(grid.flat, charts, strict=False):
-        _plain(axes)
-        for row, colour in zip(rows, _COLOURS, strict=False):
+        plain(axes)
+        for row, colour in zip(rows, COLOURS, strict=False):
             # The error rate of a handful of answers jumps between 0 and 1.
             coverage, risk = (values[FEW_ANSWERS - 1 :] for values in risk_coverage(row.levels))
             label = f"{row.name}  ({decimal(row.aurc.value)})"
@@ -207,28 +205,19 @@ def _draw_curves(part: SubFigure, charts: Sequence[Sequence[CalibrationRow]]) ->
         axes.set_xlim(0, 1)
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter(PercentFormatter(1, decimals=0))
-        axes.set_xlabel("coverage (share of answers kept)", fontsize=8, color=_FAINT)
-        axes.set_ylabel("risk (error rate)", fontsize=8, color=_FAINT)
+        axes.set_xlabel("coverage (share of answers kept)", fontsize=8, color=FAINT)
+        axes.set_ylabel("risk (error rate)", fontsize=8, color=FAINT)
         legend = axes.legend(
             title="name  (AURC, lower is better)",
             title_fontsize=7.5,
             fontsize=7.5,
             loc="upper left",
             bbox_to_anchor=(1.01, 1.0),
-            labelcolor=_INK,
+            labelcolor=INK,
             alignment="left",
             frameon=False,
         )
-        legend.get_title().set_color(_FAINT)
+        legend.get_title().set_color(FAINT)
     # One scale, so that charts can be compared.
     for axes in grid.flat:
         axes.set_ylim(0, 1.05 * highest or None)
-
-
-def _plain(axes: Axes) -> None:
-    axes.set_axisbelow(True)
-    axes.grid(color=_GRID, linewidth=0.8)
-    axes.tick_params(length=0, pad=5, labelsize=7.5, labelcolor=_FAINT)
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
-    axes.spines["bottom"].set_color(_STRIP)

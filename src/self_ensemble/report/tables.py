@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from math import isnan
 from pathlib import Path
+from textwrap import wrap
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -22,6 +23,7 @@ from self_ensemble.report.cells import (
     empty_if_unknown,
     none_if_unknown,
     number_table,
+    number_table_latex,
     number_table_markdown,
     p_cell,
     percent,
@@ -74,6 +76,15 @@ def markdown_text(table: ScoreTable) -> str:
     for sentence in (*_legend(table), *table.notes):
         lines += [sentence, ""]
     return "\n".join(lines[:-1]) + "\n"
+
+
+def latex_text(table: ScoreTable) -> str:
+    """Write the tables for LaTeX with booktabs, one per data set and model."""
+    lines: list[str] = []
+    notes = " ".join((*_legend(table), *table.notes))
+    for rows in _blocks(table):
+        lines += number_table_latex(_title(rows), _header(table, rows), map(_cells, rows))
+    return "\n".join([*lines, *(f"% {line}" for line in wrap(notes, 96)), ""])
 
 
 def csv_text(table: ScoreTable) -> str:

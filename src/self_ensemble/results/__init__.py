@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from self_ensemble.analysis.loaded import load as load
+    from self_ensemble.analysis.load import load as load
 
 __all__ = ["load"]
 
@@ -15,4 +15,4 @@ __all__ = ["load"]
 def __getattr__(name: str) -> Any:
     if name != "load":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return import_module("self_ensemble.analysis.loaded").load
+    return import_module("self_ensemble.analysis.load").load

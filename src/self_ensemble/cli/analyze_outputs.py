@@ -1,0 +1,80 @@
+"""What `analyze` is given, and where its tables go."""
+
+import json
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import typer
+from rich.console import RenderableType
+
+from self_ensemble.cli.console import page_console
+from self_ensemble.errors import UserError
+from self_ensemble.report.tables import write_text
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which results to read, and how.
+
+    Attributes:
+        output_dir: Folder of all results.
+        dataset: Name of a data set or path of the user's own file; None for all.
+        model: Alias, hub id or path of a model; None for all.
+        lemmatiser: Name of the lemmatiser.
+        words: How words of scripts without blanks are found: characters or icu.
+        confidence: Coverage of the intervals.
+        data: Folder or file with the questions; None where they are not needed.
+    """
+
+    output_dir: Path
+    dataset: str | None
+    model: str | None
+    lemmatiser: str
+    words: str
+    confidence: float
+    data: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """Where a table goes besides the terminal, or instead of it."""
+
+    csv_file: Path | None
+    markdown_file: Path | None
+    latex_file: Path | None
+    as_json: bool
+
+
+def check_matplotlib() -> None:
+    """Refuse --plot where there is nothing to draw with.
+
+    Raises:
+        UserError: matplotlib is not installed.
+    """
+    if find_spec("matplotlib") is None:
+        raise UserError(
+            "--plot needs matplotlib, which is not installed. "
+            'Run: pip install "self-ensemble[plots]"'
+        )
+
+
+def write_tables(
+    outputs: Outputs, csv_text: str, markdown_text: str, latex_text: str = ""
+) -> None:
+    """Write the files that were asked for."""
+    for path, text in (
+        (outputs.csv_file, csv_text),
+        (outputs.markdown_file, markdown_text),
+        (outputs.latex_file, latex_text),
+    ):
+        if path is not None:
+            write_text(path, text)
+
+
+def show(outputs: Outputs, view: RenderableType, document: dict[str, object]) -> None:
+    """Print the table, or one JSON document."""
+    if outputs.as_json:
+        typer.echo(json.dumps(document, ensure_ascii=False, allow_nan=False))
+        return
+    page_console().print(view)

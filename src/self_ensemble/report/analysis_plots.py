@@ -1,0 +1,250 @@
+"""Figures of finished results, as PNG and SVG: each reads at the width of a column of a paper.
+
+    accuracy     every file with its interval
+    difference   every file minus the baseline, with its interval (a forest plot)
+    curve        accuracy over the number of wordings, with bands
+    cost         seconds of a question against accuracy
+
+Figures are made without pyplot, so nothing global is set and no window system is asked for.
+"""
+
+from collections.abc import Callable, Sequence
+from math import isnan
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from self_ensemble.analysis.curve import ALL, ANY, VOTE, Curve
+from self_ensemble.analysis.loaded import Loaded
+from self_ensemble.analysis.score_rows import ScoreRow
+from self_ensemble.analysis.score_table import ScoreTable
+from self_ensemble.errors import UserError
+from self_ensemble.report.plot_style import COLOURS, FAINT, INK, STRIP, plain
+from self_ensemble.scoring.statistics import Estimate
+
+_DPI = 200
+# In inches: a column of a paper is 3.3 wide.
+_WIDTH, _LINE, _FRAME = 4.2, 0.2, 1.1
+_CURVE_HEIGHT = 3.6
+_SIZE = 8
+
+
+def write_plots(folder: Path, loaded: Sequence[Loaded], table: ScoreTable) -> list[Path]:
+    """Draw every figure of every data set and model.
+
+    Args:
+        folder: Where they go; with several data sets or models a folder for each is in it.
+        loaded: The results.
+        table: Their scores.
+
+    Returns:
+        The PNG files; beside each is an SVG of the same name.
+
+    Raises:
+        UserError: A file cannot be written.
+    """
+    written = []
+    for results in loaded:
+        place = folder if len(loaded) == 1 else folder.joinpath(*results.place)
+        rows = [row for row in table.rows if (row.dataset, row.model) == results.place]
+        for name, figure in _figures(results, rows, table).items():
+            written.append(_write(figure, place / f"{name}.png"))
+    return written
+
+
+def accuracy_figure(title: str, rows: Sequence[ScoreRow], confidence: float) -> Figure:
+    """Draw the accuracy of every file, the best on top."""
+    shown = sorted(rows, key=lambda row: row.accuracy.value)
+    figure, axes = _figure(_FRAME + _LINE * len(shown), f"Accuracy: {title}")
+    _draw_estimates(axes, [row.file for row in shown], [row.accuracy for row in shown])
+    axes.set_xlabel(f"accuracy, {100 * confidence:g} % interval", fontsize=_SIZE, color=FAINT)
+    return figure
+
+
+def difference_figure(title: str, rows: Sequence[ScoreRow], confidence: float) -> Figure:
+    """Draw every file's difference to the baseline; filled where it is more than chance."""
+    shown = sorted(
+        (row for row in rows if row.difference is not None),
+        key=lambda row: row.difference.value if row.difference else 0.0,
+    )
+    figure, axes = _figure(_FRAME + _LINE * len(shown), f"Difference: {title}")
+    axes.axvline(0, color=INK, linewidth=1)
+    _draw_estimates(
+        axes,
+        [row.file for row in shown],
+        [row.difference for row in shown if row.difference is not None],
+        filled=[row.p_holm < 1 - confidence for row in shown],
+    )
+    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=""))
+    baseline = shown[0].comparison.baseline if shown and shown[0].comparison else ""
+    axes.set_xlabel(
+        f"points of accuracy more than {baseline}, {100 * confidence:g} % interval\n"
+        f"filled: p < {1 - confidence:.2g} (McNemar, Holm)",
+        fontsize=_SIZE,
+        color=FAINT,
+    )
+    return figure
+
+
+def curve_figure(title: str, curve: Curve, confidence: float) -> Figure:
+    """Draw accuracy over the number of wordings: bands around votes and oracles, bars on runs."""
+    figure, axes = _figure(_CURVE_HEIGHT, f"Number of wordings: {title}")
+    lines = {ANY: "--", VOTE: "-", ALL: ":"}
+    runs = [name for name in dict.fromkeys(p.series for p in curve.points) if name not in lines]
+    # As many runs as there are colours left; the attention-level method first.
+    runs = sorted(runs, key=lambda name: name != "flex_attention")[: len(COLOURS) - 3]
+    for place, name in enumerate((*lines, *runs)):
+        points, colour = curve.series(name), COLOURS[place]
+        if not points:
+            continue
+        number = np.array([point.num_wordings for point in points], dtype=float)
+        value, low, high = (
+            np.array([point.accuracy[end] for point in points]) for end in range(3)
+        )
+        if name in lines:
+            axes.plot(number, value, lines[name], color=colour, linewidth=1.6, label=name)
+            axes.fill_between(number, low, high, color=colour, alpha=0.15, linewidth=0)
+            continue
+        # Beside one another, so that no bar hides another's.
+        shift = 0.08 * (place - len(lines) - (len(runs) - 1) / 2)
+        axes.errorbar(
+            number + shift,
+            value,
+            yerr=np.nan_to_num([value - low, high - value]),
+            fmt="osD^"[(place - len(lines)) % 4],
+            color=colour,
+            markersize=4,
+            linewidth=1,
+            capsize=2,
+            label=name,
+        )
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.set_xlabel(
+        f"N, number of wordings; {100 * confidence:g} % intervals", fontsize=_SIZE, color=FAINT
+    )
+    axes.set_ylabel("accuracy", fontsize=_SIZE, color=FAINT)
+    figure.legend(loc="outside lower center", ncols=3, fontsize=7.5, frameon=False, labelcolor=INK)
+    return figure
+
+
+def cost_figure(title: str, loaded: Loaded, rows: Sequence[ScoreRow], confidence: float) -> Figure:
+    """Draw accuracy against the seconds of a question, each file named beside the axes."""
+    shown = sorted(
+        (row for row in rows if not isnan(row.seconds) and not isnan(row.accuracy.value)),
+        key=lambda row: row.accuracy.value,
+    )
+    figure, axes = _figure(max(_CURVE_HEIGHT, _FRAME + 0.17 * len(shown)), f"Cost: {title}")
+    plain(axes)
+    ends = np.array([row.accuracy[:3] for row in shown])
+    lowest, highest = float(np.nanmin(ends)), float(np.nanmax(ends))
+    places = np.linspace(lowest, highest, len(shown)) if len(shown) > 1 else [lowest]
+    for row, place in zip(shown, places, strict=True):
+        quarter, three_quarters = np.quantile(_seconds(loaded, row.file), [0.25, 0.75])
+        value, low, high, _ = row.accuracy
+        axes.errorbar(
+            row.seconds,
+            value,
+            xerr=[[max(0.0, row.seconds - quarter)], [max(0.0, three_quarters - row.seconds)]],
+            yerr=np.nan_to_num([[value - low], [high - value]]),
+            fmt="o",
+            color=COLOURS[0],
+            ecolor=STRIP,
+            markersize=4,
+            linewidth=0.8,
+        )
+        axes.annotate(
+            row.file,
+            (row.seconds, value),
+            (1.03, place),
+            textcoords=("axes fraction", "data"),
+            fontsize=6.5,
+            color=INK,
+            va="center",
+            arrowprops={"arrowstyle": "-", "color": STRIP, "linewidth": 0.6, "relpos": (0, 0.5)},
+        )
+    axes.set_xlim(left=0)
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.set_xlabel(
+        "seconds of a question, median and middle half;\nmethods of one command share their time",
+        fontsize=_SIZE,
+        color=FAINT,
+    )
+    axes.set_ylabel(f"accuracy, {100 * confidence:g} % interval", fontsize=_SIZE, color=FAINT)
+    return figure
+
+
+def _figures(loaded: Loaded, rows: Sequence[ScoreRow], table: ScoreTable) -> dict[str, Figure]:
+    """The figures that there is something to draw in."""
+    title, confidence = loaded.title, table.confidence
+    scored = [row for row in rows if not isnan(row.accuracy.value)]
+    compared = [row for row in scored if row.difference and not isnan(row.difference.value)]
+    curve = loaded.curve(table.cluster)
+    made: dict[str, tuple[bool, Callable[[], Figure]]] = {
+        "accuracy": (bool(scored), lambda: accuracy_figure(title, scored, confidence)),
+        "difference": (bool(compared), lambda: difference_figure(title, compared, confidence)),
+        "curve": (bool(curve.points), lambda: curve_figure(title, curve, confidence)),
+        "cost": (
+            any(not isnan(row.seconds) for row in scored),
+            lambda: cost_figure(title, loaded, scored, confidence),
+        ),
+    }
+    return {name: make() for name, (is_any, make) in made.items() if is_any}
+
+
+def _figure(height: float, title: str) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(_WIDTH, height), facecolor="white")
+    FigureCanvasAgg(figure)
+    figure.set_layout_engine("constrained")
+    axes = figure.subplots()
+    plain(axes)
+    figure.suptitle(title, fontsize=9.5, color=INK, fontweight="bold", x=0.02, ha="left")
+    return figure, axes
+
+
+def _draw_estimates(
+    axes: Axes,
+    names: Sequence[str],
+    estimates: Sequence[Estimate],
+    filled: Sequence[bool] | None = None,
+) -> None:
+    for place, estimate in enumerate(estimates):
+        value, low, high, _ = estimate
+        solid = filled is None or filled[place]
+        axes.errorbar(
+            value,
+            place,
+            xerr=np.nan_to_num([[value - low], [high - value]]),
+            fmt="o",
+            color=COLOURS[0],
+            markerfacecolor=COLOURS[0] if solid else "white",
+            markersize=4.5,
+            linewidth=1.3,
+            capsize=2.5,
+        )
+    axes.set_yticks(range(len(names)), names, fontsize=7.5, color=INK)
+    axes.set_ylim(-0.6, len(names) - 0.4)
+    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+
+
+def _seconds(loaded: Loaded, name: str) -> list[float]:
+    """The time of each question, all its wordings together."""
+    times: dict[str, float] = {}
+    for row in loaded.file(name).scores.rows:
+        times[row.uuid] = times.get(row.uuid, 0.0) + row.seconds
+    return [time for time in times.values() if not isnan(time)]
+
+
+def _write(figure: Figure, path: Path) -> Path:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=_DPI, format="png")
+        # Without the date, equal results give equal files.
+        figure.savefig(path.with_suffix(".svg"), format="svg", metadata={"Date": None})
+    except OSError as error:
+        raise UserError(f"Cannot write {path} ({error.strerror}). Name another folder.") from error
+    return path

@@ -1,0 +1,236 @@
+"""Further tables, files, figures and rows of `self-ensemble analyze`, and results that are odd."""
+
+import csv
+import json
+import re
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from self_ensemble.cli.analyze import analyze
+from self_ensemble.errors import UserError
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "scoring"))
+from result_files import answers_file, record, write_file
+
+app = typer.Typer()
+app.command()(analyze)
+
+
+def run(*arguments: object) -> str:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    if result.exception is not None:
+        raise result.exception
+    return result.stdout
+
+
+def wording_rows(num_questions: int, num_wordings: int) -> list[dict[str, object]]:
+    return [
+        record(
+            f"q{i}",
+            "Rome" if (i * 7 + j * 3) % 5 < 2 else f"Oslo {i % 4}",
+            paraphrase_index=j,
+            paraphrase=f"What is city {i} in wording {j}?",
+            mean_logprob=-0.1 * (1 + (i + j) % 4),
+        )
+        for i in range(num_questions)
+        for j in range(num_wordings)
+    ]
+
+
+def make_results(output_dir: Path, dataset: str, num_questions: int = 40) -> None:
+    folder = output_dir / dataset / "tiny"
+    for name, pattern in (("origin", "01010011"), ("vote-3", "01110011"), ("avg-3", "11110010")):
+        answers_file(folder / f"{name}.feather", (pattern * num_questions)[:num_questions])
+    for number, pattern in ((2, "0101"), (3, "0111")):
+        path = folder / f"flex_attention-{number}.feather"
+        answers_file(path, (pattern * num_questions)[:num_questions])
+    write_file(folder / "per_prompt.feather", wording_rows(num_questions, 3))
+
+
+@pytest.fixture
+def results(tmp_path) -> Path:
+    make_results(tmp_path / "results", "cities")
+    return tmp_path / "results"
+
+
+ONE = ("--dataset", "cities", "--model", "tiny", "--output-dir")
+
+
+def section(document: dict, key: str) -> list[dict]:
+    return next(found["rows"] for found in document["sections"] if found["key"] == key)
+
+
+def test_all_tables_are_in_the_terminal_and_every_file(results, tmp_path):
+    files = {"--csv": "t.csv", "--markdown": "t.md", "--latex": "t.tex"}
+    options = [part for option, name in files.items() for part in (option, tmp_path / name)]
+    shown = run(*ONE, results, "--show", "all", "--by", "answer_type", *options)
+    document = json.loads(run(*ONE, results, "--show", "all", "--by", "answer_type", "--json"))
+    keys = [found["key"] for found in document["sections"]]
+    assert keys == ["comparison", "curve", "robustness", "correlations", "by_answer_type"]
+    markdown, latex = ((tmp_path / name).read_text() for name in ("t.md", "t.tex"))
+    for found in document["sections"]:
+        assert found["title"] in shown
+        assert f"**{found['title']}**" in markdown
+        assert found["title"].replace("_", r"\_") in latex
+        with (tmp_path / f"t.{found['key']}.csv").open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert rows == [
+            {name: "" if value is None else str(value) for name, value in row.items()}
+            for row in found["rows"]
+        ]
+    assert latex.count(r"\toprule") == latex.count(r"\bottomrule") == 2 + len(keys)
+    assert not re.search(r"(?<!\\)[&%_#].*\\caption", latex)
+
+
+def test_comparison_has_the_tests_and_what_was_won(results):
+    document = json.loads(run(*ONE, results, "--show", "comparison", "--json"))
+    rows = {row["file"]: row for row in section(document, "comparison")}
+    assert (rows["vote-3"]["gained"], rows["vote-3"]["lost"]) == (5, 0)
+    assert rows["vote-3"]["mcnemar_p"] == pytest.approx(2 / 2**5)
+    assert rows["vote-3"]["mcnemar_p_holm"] == pytest.approx(3 * 2 / 2**5)
+    assert rows["per_prompt"]["mcnemar_p"] is None
+    scores = {row["file"]: row for row in document["files"]}
+    for name in ("mcnemar_p", "mcnemar_p_holm", "detectable_difference", "gained", "lost", "new"):
+        assert scores["vote-3"][name] == rows["vote-3"][name]
+
+
+def test_rows_are_printed_with_every_answer(results):
+    shown = run(*ONE, results, "--rows", "gained", "--file", "vote-3")
+    assert shown.count("accepted: Rome, Roma") == 5
+    assert "+ It is Rome.  [vote-3]" in shown
+    assert "- Oslo  [baseline]" in shown
+    assert "[What is city 2 in wording 1?]" in shown
+    document = json.loads(run(*ONE, results, "--rows", "gained", "--file", "vote-3", "--json"))
+    assert [row["uuid"] for row in document["rows"]] == ["q2", "q10", "q18", "q26", "q34"]
+    everywhere = json.loads(run(*ONE, results, "--rows", "lost", "--json"))["rows"]
+    assert {row["file"] for row in everywhere} == {"avg-3", "flex_attention-2"}
+
+
+def test_several_data_sets_are_shown_side_by_side_and_pooled(results, tmp_path):
+    make_results(results, "rivers", 30)
+    document = json.loads(run("--compare-all", "--output-dir", results, "--json"))
+    assert [found["key"] for found in document["sections"]] == ["overview", "pooled"]
+    row = next(row for row in section(document, "overview") if row["file"] == "vote-3")
+    assert row == {"file": "vote-3", "cities / tiny": 0.625, "rivers / tiny": 18 / 30}
+    pooled = {row["file"]: row for row in section(document, "pooled")}
+    assert (pooled["vote-3"]["datasets"], pooled["vote-3"]["model"]) == (2, "tiny")
+    assert pooled["vote-3"]["difference_low"] < 0.125 < pooled["vote-3"]["difference_high"]
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_figures_are_png_and_svg(results, tmp_path, several):
+    pytest.importorskip("matplotlib", reason="the extra plots is not installed")
+    if several:
+        make_results(results, "rivers", 8)
+    shown = run("--compare-all", "--output-dir", results, "--plot", tmp_path / "figures")
+    place = tmp_path / "figures" / ("rivers/tiny" if several else "")
+    for name in ("accuracy", "difference", "curve", "cost"):
+        assert (place / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert b"<svg" in (place / f"{name}.svg").read_bytes()[:1000]
+        assert str(place / f"{name}.png") in shown.replace("\n", "")
+
+
+ODD = {
+    "one method": {"avg-3": "0110"},
+    "only origin": {"origin": "0110"},
+    "all right": {"origin": "1111", "vote-3": "1111"},
+    "all wrong": {"origin": "0000", "vote-3": "0000", "avg-3": "____"},
+    "one question": {"origin": "0", "vote-3": "1"},
+    "nothing but errors": {"origin": "xx", "vote-3": "xx"},
+    "errors beside answers": {"origin": "01xx", "vote-3": "x10x"},
+    "nothing in common": {"origin": "01xx", "vote-3": "xx01"},
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+@pytest.mark.parametrize("num_wordings", [0, 1, 3])
+def test_odd_results_give_tables_without_nan(tmp_path, name, num_wordings):
+    folder = tmp_path / "results" / "cities" / "tiny"
+    for file, marks in ODD[name].items():
+        answers_file(folder / f"{file}.feather", marks)
+    if num_wordings:
+        rows = [record(f"q{i}", None, paraphrase_index=j) for i in range(2) for j in range(3)]
+        asked = rows if name == "nothing but errors" else wording_rows(4, num_wordings)
+        write_file(folder / "per_prompt.feather", asked)
+    options = ["--show", "all", "--by", "answer_type,answer_length,question_length"]
+    written = [tmp_path / "t.md", tmp_path / "t.tex", tmp_path / "t.csv"]
+    for option, path in zip(("--markdown", "--latex", "--csv"), written, strict=True):
+        options += [option, path]
+    if num_wordings != 1:
+        options += ["--plot", tmp_path / "figures"]
+    shown = [run(*ONE, tmp_path / "results", *options), *(path.read_text() for path in written)]
+    shown += [path.read_text() for path in tmp_path.glob("t.*.csv")]
+    assert not any(re.search(r"\bnan\b", text, re.IGNORECASE) for text in shown)
+    json.loads(run(*ONE, tmp_path / "results", *options[:4], "--json"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--show", "curves"), "Unknown table 'curves'. Did you mean 'curve'"),
+        (("--by", "relation"), "have no column 'relation'"),
+        (("--rows", "won"), "Unknown kind of rows 'won'"),
+        (("--rows", "gained", "--file", "vote"), "Unknown result file 'vote'. Did you mean"),
+        (("--file", "vote-3"), "--file says whose rows are printed. Add --rows"),
+        (("--cluster", "rel_uri"), "have no column 'rel_uri'"),
+        (("--plot", "a.png"), "--plot a.png: the figures are several, so name a folder"),
+        (("--data", "/no/such"), "--data"),
+        (("--latex", "/no/such/t.tex"), "Cannot write /no/such/t.tex"),
+        (("--calibration", "--latex", "t.tex"), "--calibration writes no LaTeX. Drop --latex."),
+        (("--calibration", "--show", "all"), "--calibration shows one table. Drop --show."),
+        (("--calibration", "--cluster", "rel_uri"), "Drop --cluster."),
+    ],
+)
+def test_bad_option_is_one_line_that_says_what_to_do(results, options, message):
+    with pytest.raises(UserError, match=re.escape(message)) as caught:
+        run(*ONE, results, *options)
+    assert "\n" not in str(caught.value)
+
+
+def test_clusters_are_read_from_the_questions(results, tmp_path):
+    data = tmp_path / "cities.jsonl"
+    data.write_text(
+        "".join(
+            json.dumps(
+                {
+                    "uuid": f"q{i}",
+                    "question": f"City {i}?",
+                    "answers": ["Rome"],
+                    "country": "Italy" if i < 20 else f"C{i}",
+                }
+            )
+            + "\n"
+            for i in range(40)
+        )
+    )
+    plain = json.loads(run(*ONE, results, "--json"))["files"][0]
+    options = ("--dataset", data, "--model", "tiny", "--output-dir", results)
+    clustered = json.loads(run(*options, "--cluster", "country", "--json"))["files"][0]
+    assert clustered["accuracy"] == plain["accuracy"]
+    assert clustered["accuracy_low"] != plain["accuracy_low"]
+    assert "groups of equal country" in " ".join(run(*options, "--cluster", "country").split())
+    by = json.loads(run(*options, "--by", "country", "--json"))
+    assert section(by, "by_country")[0]["group"] == "Italy"
+
+
+@pytest.mark.slow
+def test_ten_thousand_rows_take_ten_seconds_and_a_gigabyte(tmp_path):
+    make_results(tmp_path / "results", "cities", 1_250)
+    rows = 5 * 1_250 + 3 * 1_250
+    assert rows == 10_000
+    code = (
+        "from self_ensemble.cli.main import app; app("
+        f"['analyze', '--dataset', 'cities', '--model', 'tiny', '--output-dir', "
+        f"{str(tmp_path / 'results')!r}, '--show', 'all'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, timeout=60)
+    assert done.returncode == 0
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert used.ru_utime + used.ru_stime < 10
+    assert used.ru_maxrss < 1_000_000

@@ -39,6 +39,7 @@ from self_ensemble.attribution.kinds import (
 )
 from self_ensemble.attribution.tied import forced_logits, fused_scores, token_logprobs
 from self_ensemble.errors import UserError
+from self_ensemble.prompts.token_texts import token_texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,7 @@ def attribute(
         worth = fused_worth(asked, list(subsets))
     asked.check_worth(worth)
     tokenizer = prefiller.engine.model.tokenizer
-    common = (method.name, answer.token_ids, _texts(tokenizer, answer.token_ids))
+    common = (method.name, answer.token_ids, tuple(token_texts(tokenizer, answer.token_ids)))
     found: dict[str, Attribution] = {}
     for kind in dict.fromkeys(kinds):
         if kind == Mass.kind:
@@ -199,7 +200,7 @@ def _share(
     prior = np.array([one.prior for one in shared])
     return Share(
         *common, _table(shares), _row(shares.mean(axis=0)), shared[0].unit,
-        _texts(tokenizer, [one.runner_up for one in shared]),
+        tuple(token_texts(tokenizer, [one.runner_up])[0] for one in shared),
         _row(margins.sum(axis=1) + prior), _table(margins), _row(prior),
     )  # fmt: skip
 
@@ -210,11 +211,3 @@ def _row(values: NDArray[np.float64]) -> tuple[float, ...]:
 
 def _table(values: NDArray[np.float64]) -> Table:
     return tuple(_row(row) for row in values)
-
-
-def _texts(tokenizer: object, token_ids: Sequence[int]) -> tuple[str, ...]:
-    decode = tokenizer.decode  # type: ignore[attr-defined]
-    return tuple(
-        decode([token], skip_special_tokens=False, clean_up_tokenization_spaces=False)
-        for token in token_ids
-    )

@@ -21,7 +21,7 @@ class Attribution:
     Attributes:
         method: The method that gave the answer.
         token_ids: The answer's tokens, `(T,)`.
-        tokens: Their texts, `(T,)`.
+        tokens: Their texts, `(T,)`; joined, the whole answer.
         values: What is attributed to each wording at each token, `(T, N)`; see the kinds.
         total: The same for the whole answer, `(N,)`.
     """

@@ -86,6 +86,7 @@ def test_attribution_does_not_depend_on_workers(tmp_path, tiny_folder) -> None:
     assert answer("found", None).outcome.num_questions == 0
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ray_here")
 def test_learned_weights_do_not_depend_on_workers(tmp_path, tiny_folder) -> None:
     def learn(name: str, workers: se.Workers | None) -> dict[str, object]:

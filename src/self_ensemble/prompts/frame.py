@@ -108,6 +108,12 @@ class PromptFrame:
         for index, wording in enumerate(wordings):
             if not wording.strip():
                 raise UserError(f"Wording {index} is empty. Every wording needs text.")
+            half = next((char for char in wording if "\ud800" <= char <= "\udfff"), None)
+            if half is not None:
+                raise UserError(
+                    f"Wording {index} holds half of a character (U+{ord(half):04X}), which no "
+                    "tokenizer reads. Give text in UTF-8."
+                )
         found = self.encode(wordings)
         prompts = [one.ids for one in found]
         shortest = min(map(len, prompts))

@@ -124,7 +124,8 @@ class _Payload:
         }
         # Last, when all of them have been met.
         found["tokens"] = [
-            [token.id, token_text(token), int(token.is_special)] for token in self._places
+            [token.id, token_text(token) if token.text else "", int(token.is_special)]
+            for token in self._places
         ]
         return found
 

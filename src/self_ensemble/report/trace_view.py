@@ -41,6 +41,7 @@ FIRST_SHOWN, LAST_SHOWN = 40, 20
 BAR_CELLS = 8
 EIGHTHS = " \u258f\u258e\u258d\u258c\u258b\u258a\u2589\u2588"
 BORDER = "\u2502"
+MARKS = "\u00ab \u00bb around special ones, # and an id for the rest of a character"
 WIDE = 110  # columns from which runners-up have room
 VERDICT_STYLES = {"right": "green", "wrong": "red", "no answer": "red"}
 
@@ -64,7 +65,7 @@ def asked_view(trace: Trace) -> RenderableType:
         Text(title_text(trace), style="bold"),
         Text(named),
         Text(""),
-        Text(f"Prompt: {BORDER} between tokens, \u00ab \u00bb around special ones", style="bold"),
+        Text(f"Prompt: {BORDER} between tokens, {MARKS}", style="bold"),
     ]
     for part in trace.parts:
         lines += _part(part)

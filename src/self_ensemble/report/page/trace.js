@@ -10,9 +10,15 @@ function element(tag, name = "", ...inner) {
   return made;
 }
 
-function token(number) {
+// A token by its text; one that is the rest of a character has none.
+function label(number) {
   const [id, text] = data.tokens[number];
-  const made = element("span", "token", text);
+  return text || `#${id}`;
+}
+
+function token(number) {
+  const [id] = data.tokens[number];
+  const made = element("span", "token", label(number));
   made.dir = "auto";
   made.title = `token ${id}`;
   return made;
@@ -37,7 +43,7 @@ function drawLines() {
   const rows = data.paths.map((path, p) => {
     const tokens = element("span", "tokens");
     path.steps.forEach((number, place) => {
-      const button = element("button", "", data.tokens[path.tokens[place]][1]);
+      const button = element("button", "", label(path.tokens[place]));
       button.dir = "auto";
       button.classList.toggle("part", !data.steps[number].agree);
       button.dataset.step = number;
@@ -86,8 +92,12 @@ function row(said, taken, here) {
   });
   const ahead = element("td", "ahead");
   ahead.dataset.label = "goes on";
-  if (said.ahead) ahead.append(...said.ahead.map(token));
-  else if (said.why && !here.has(said.name)) ahead.append(element("span", "faint small", said.why));
+  if (said.ahead) {
+    const text = element("span", "token", said.ahead.map((number) => data.tokens[number][1]).join(""));
+    text.dir = "auto";
+    ahead.append(text);
+  }
+  if (said.why && !here.has(said.name)) ahead.append(element("span", "faint small", said.why));
   made.append(name, element("td", "", likeliest), ...numbers, ahead);
   return made;
 }

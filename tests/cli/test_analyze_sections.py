@@ -234,3 +234,12 @@ def test_ten_thousand_rows_take_ten_seconds_and_a_gigabyte(tmp_path):
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert used.ru_utime + used.ru_stime < 10
     assert used.ru_maxrss < 1_000_000
+
+
+def test_neither_torch_nor_pandas_is_needed(results):
+    code = (
+        "import sys; from self_ensemble.cli.main import app\n"
+        f"app(['analyze', *{[*ONE, str(results)]!r}, '--show', 'all'], standalone_mode=False)\n"
+        "sys.exit(bool({'torch', 'transformers', 'pandas', 'matplotlib'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

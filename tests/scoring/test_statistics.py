@@ -4,10 +4,10 @@ from math import isnan, sqrt
 
 import numpy as np
 import pytest
-from scipy.stats import bootstrap
+from scipy.stats import binomtest, bootstrap
 
 from self_ensemble.errors import UserError
-from self_ensemble.scoring.statistics import mean_interval, paired_difference
+from self_ensemble.scoring.statistics import mean_interval, paired_difference, share_interval
 
 
 @pytest.mark.parametrize(("confidence", "z"), [(0.95, 1.960), (0.9, 1.645)])
@@ -40,6 +40,19 @@ def test_interval_is_that_of_scipys_bootstrap(kinds):
     tolerance = 0.04 * (ours.high - ours.low)
     assert ours.low == pytest.approx(theirs.low, abs=tolerance)
     assert ours.high == pytest.approx(theirs.high, abs=tolerance)
+
+
+@pytest.mark.parametrize("num_right", [0, 7])
+def test_all_right_or_all_wrong_has_the_exact_binomial_interval(num_right):
+    estimate = share_interval([float(num_right > 0)] * 7, 0.9)
+    exact = binomtest(num_right, 7).proportion_ci(0.9, method="exact")
+    assert (estimate.low, estimate.high) == pytest.approx((exact.low, exact.high))
+
+
+def test_share_of_some_right_is_the_bootstrap():
+    assert share_interval([0, 1, 1, 0.5]) == mean_interval([0, 1, 1, 0.5])
+    assert share_interval([1, 1], clusters=["P1", "P2"])[:3] == (1, 1, 1)
+    assert isnan(share_interval([1]).low)
 
 
 def test_clusters_of_one_question_each_are_no_clusters():

@@ -13,7 +13,7 @@ from math import comb, nan
 import numpy as np
 
 from self_ensemble.analysis.wording_matrix import Floats, WordingMatrix, vote_winners
-from self_ensemble.scoring.statistics import Estimate, mean_interval
+from self_ensemble.scoring.statistics import Estimate, share_interval
 
 MAX_SUBSETS = 200
 VOTE, ANY, ALL = "vote", "any-of-N", "all-of-N"
@@ -118,7 +118,8 @@ def _votes(
             right = matrix.right[questions, vote_winners(matrix, subset)]
             total += right
             of_subset.append(float(right.mean()))
-        accuracy = mean_interval((total / len(chosen)).tolist(), confidence, clusters=clusters)
+        share = _rounded((total / len(chosen)).tolist())
+        accuracy = share_interval(share, confidence, clusters=clusters)
         yield CurvePoint(VOTE, size, accuracy, min(of_subset), max(of_subset), len(chosen))
 
 
@@ -137,8 +138,13 @@ def _oracles(
                 else comb(right, size) / num_subsets
                 for right in num_right
             ]
-            accuracy = mean_interval(share, confidence, clusters=clusters)
+            accuracy = share_interval(_rounded(share), confidence, clusters=clusters)
             yield CurvePoint(series, size, accuracy, nan, nan, num_subsets)
+
+
+def _rounded(shares: Sequence[float]) -> list[float]:
+    """Equal shares as equal numbers, whatever way they were computed."""
+    return [round(share, 12) for share in shares]
 
 
 def _runs(
@@ -158,5 +164,5 @@ def _runs(
             continue
         for number, of_question in sorted(by_number.items()):
             of_each = None if clusters is None else [clusters[uuid] for uuid in of_question]
-            accuracy = mean_interval(list(of_question.values()), confidence, clusters=of_each)
+            accuracy = share_interval(list(of_question.values()), confidence, clusters=of_each)
             yield CurvePoint(series, number, accuracy, nan, nan, 1)

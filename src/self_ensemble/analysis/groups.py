@@ -8,7 +8,7 @@ import numpy as np
 
 from self_ensemble.questions.patterns import is_pattern
 from self_ensemble.scoring.normalise import normalise
-from self_ensemble.scoring.statistics import Estimate, mean_interval, paired_difference
+from self_ensemble.scoring.statistics import Estimate, paired_difference, share_interval
 
 ANSWER_TYPE, ANSWER_LENGTH, QUESTION_LENGTH = "answer_type", "answer_length", "question_length"
 MADE = (ANSWER_TYPE, ANSWER_LENGTH, QUESTION_LENGTH)
@@ -73,7 +73,7 @@ def group_rows(
                 GroupRow(
                     group,
                     name,
-                    mean_interval(list(ours.values()), confidence),
+                    share_interval(list(ours.values()), confidence),
                     paired_difference(ours, inside[baseline], confidence)
                     if compared and baseline is not None
                     else None,

@@ -64,8 +64,8 @@ class Correlation:
         file: The file. Its gain is its accuracy minus the mean over the wordings alone.
         lexical_diversity: Pearson's correlation with the diversity of the wordings' words.
         answer_diversity: The same with the share of pairs of wordings that answer differently.
-        mean_accuracy: The same with the mean accuracy of the wordings. It is part of the gain as
-            well, so that chance alone makes this one negative.
+        mean_accuracy: The same with the mean accuracy of the wordings. It is subtracted in
+            the gain, so that chance alone pulls this one down.
     """
 
     file: str

@@ -16,7 +16,7 @@ from self_ensemble.scoring.scores import (
     token_f1_of,
     tokens_per_question,
 )
-from self_ensemble.scoring.statistics import Estimate, mean_interval
+from self_ensemble.scoring.statistics import Estimate, share_interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ class FileScoring:
             num_errors=scores.num_errors,
             num_no_answer=scores.num_no_answer,
             num_denied=scores.num_denied,
-            accuracy=mean_interval(
+            accuracy=share_interval(
                 list(by_question.values()),
                 self.confidence,
                 clusters=None if clusters is None else [clusters[uuid] for uuid in by_question],

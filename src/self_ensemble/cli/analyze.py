@@ -125,6 +125,7 @@ def analyze(
             "--show": (sections, "shows one table"),
             "--by": (by, "shows one table"),
             "--rows": (rows, "shows one table"),
+            "--data": (data, "needs no questions"),
             "--latex": (latex_file, "writes no LaTeX"),
         },
         needed={"--num-bins": num_bins},

@@ -17,7 +17,8 @@ from self_ensemble.cli.analyze_outputs import Choice, Outputs, check_matplotlib,
 from self_ensemble.cli.console import ConsoleProgress
 from self_ensemble.errors import UserError, unknown_name
 from self_ensemble.jobs.analyze import load_results
-from self_ensemble.jobs.inputs import DataOptions
+from self_ensemble.questions.load import load_questions
+from self_ensemble.questions.schema import QuestionSet
 from self_ensemble.report.analysis_sheets import (
     across_sheets,
     comparison_sheet,
@@ -108,7 +109,7 @@ def analyze_scores(choice: Choice, shown: Shown, outputs: Outputs) -> None:
         typer.echo(line, err=outputs.as_json)
 
 
-def _questions(choice: Choice, shown: Shown) -> DataOptions | None:
+def _questions(choice: Choice, shown: Shown) -> QuestionSet | None:
     """The questions, for their columns: a file of the user's own, or of a set that lies at --data.
 
     A set of the hub is not fetched for that.
@@ -119,7 +120,7 @@ def _questions(choice: Choice, shown: Shown) -> DataOptions | None:
         return None
     wants_column = shown.cluster is not None or set(shown.kinds) - set(MADE)
     if choice.data is not None or (wants_column and Path(choice.dataset).is_file()):
-        return DataOptions(choice.dataset, data=choice.data, num_shots=0)
+        return load_questions(choice.dataset, data_dir=choice.data, num_shots=0)
     return None
 
 

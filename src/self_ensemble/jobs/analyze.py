@@ -6,8 +6,8 @@ from pathlib import Path
 from self_ensemble.analysis.load import load_folders
 from self_ensemble.analysis.loaded import Judging, Loaded
 from self_ensemble.analysis.score_table import ScoreTable, score_table
-from self_ensemble.jobs.inputs import DataOptions
 from self_ensemble.jobs.progress import SILENT, Progress
+from self_ensemble.questions.schema import QuestionSet
 from self_ensemble.results.paths import model_folder_name
 from self_ensemble.results.standing import note_on
 from self_ensemble.scoring.calibration import DEFAULT_NUM_BINS
@@ -26,7 +26,7 @@ def analyze(
     words: str = "characters",
     confidence: float = 0.95,
     cluster: str | None = None,
-    questions: DataOptions | None = None,
+    questions: QuestionSet | None = None,
     progress: Progress = SILENT,
 ) -> ScoreTable:
     """Score result files, with intervals and the paired difference to a baseline.
@@ -78,7 +78,7 @@ def load_results(
     *,
     output_dir: Path | str = "results",
     judging: Judging | None = None,
-    questions: DataOptions | None = None,
+    questions: QuestionSet | None = None,
     progress: Progress = SILENT,
 ) -> tuple[Loaded, ...]:
     """Load the results of one data set or model, or of all.
@@ -134,11 +134,11 @@ def calibrate(
     )
 
 
-def _columns(questions: DataOptions | None) -> dict[str, Mapping[str, object]]:
+def _columns(questions: QuestionSet | None) -> dict[str, Mapping[str, object]]:
     """The other columns of the questions, by uuid."""
     if questions is None:
         return {}
-    return {question.uuid: question.extra for question in questions.load().questions}
+    return {question.uuid: question.extra for question in questions.questions}
 
 
 def _folder_of(model: str | None) -> str | None:

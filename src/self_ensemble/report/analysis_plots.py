@@ -79,7 +79,7 @@ def difference_figure(title: str, rows: Sequence[ScoreRow], confidence: float) -
         [row.difference for row in shown if row.difference is not None],
         filled=[row.p_holm < 1 - confidence for row in shown],
     )
-    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=""))
+    axes.xaxis.set_major_formatter(PercentFormatter(1, symbol=""))
     baseline = shown[0].comparison.baseline if shown and shown[0].comparison else ""
     axes.set_xlabel(
         f"points of accuracy more than {baseline}, {100 * confidence:g} % interval\n"
@@ -106,7 +106,11 @@ def curve_figure(title: str, curve: Curve, confidence: float) -> Figure:
             np.array([point.accuracy[end] for point in points]) for end in range(3)
         )
         if name in lines:
-            axes.plot(number, value, lines[name], color=colour, linewidth=1.6, label=name)
+            # Dashes over the line, so that both are seen where they are one.
+            above = 3 if name == ANY else 2
+            axes.plot(
+                number, value, lines[name], color=colour, linewidth=1.6, zorder=above, label=name
+            )
             axes.fill_between(number, low, high, color=colour, alpha=0.15, linewidth=0)
             continue
         # Beside one another, so that no bar hides another's.
@@ -123,7 +127,7 @@ def curve_figure(title: str, curve: Curve, confidence: float) -> Figure:
             label=name,
         )
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.set_xlabel(
         f"N, number of wordings; {100 * confidence:g} % intervals", fontsize=_SIZE, color=FAINT
     )
@@ -168,7 +172,7 @@ def cost_figure(title: str, loaded: Loaded, rows: Sequence[ScoreRow], confidence
             arrowprops={"arrowstyle": "-", "color": STRIP, "linewidth": 0.6, "relpos": (0, 0.5)},
         )
     axes.set_xlim(left=0)
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.set_xlabel(
         "seconds of a question, median and middle half;\nmethods of one command share their time",
         fontsize=_SIZE,
@@ -228,7 +232,7 @@ def _draw_estimates(
         )
     axes.set_yticks(range(len(names)), names, fontsize=7.5, color=INK)
     axes.set_ylim(-0.6, len(names) - 0.4)
-    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.xaxis.set_major_formatter(PercentFormatter(1))
 
 
 def _seconds(loaded: Loaded, name: str) -> list[float]:

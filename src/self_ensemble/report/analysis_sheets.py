@@ -76,7 +76,7 @@ def curve_sheet(loaded: Loaded, cluster: str | None = None) -> Sheet:
         ),
         "Vote and oracles: mean over subsets of N wordings, of the "
         f"{curve.num_questions} questions that every wording has an answer to{left_out}. "
-        "Intervals are over questions. any-of-N: "
+        "Intervals are those of the scores, and not over subsets. any-of-N: "
         "right where any of N is; all-of-N: where all are. Methods: as they were run, with the "
         "first N wordings.",
         where=loaded.place,
@@ -131,8 +131,8 @@ def robustness_sheets(loaded: Loaded, cluster: str | None = None) -> list[Sheet]
             (one.file, one.lexical_diversity, one.answer_diversity, one.mean_accuracy)
             for one in loaded.correlations()
         ),
-        "Pearson's correlation over questions with Fisher's interval. Mean accuracy is part of "
-        "the gain, so that chance alone makes its correlation negative.",
+        "Pearson's correlation over questions with Fisher's interval. The gain is accuracy minus "
+        "the mean wording's, so that chance alone pulls its correlation with that down.",
         where=loaded.place,
     )
     return [measures, gains] if gains.rows else [measures]

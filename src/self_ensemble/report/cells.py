@@ -89,24 +89,28 @@ def number_table(
 
 
 def number_table_markdown(
-    title: str, header: Sequence[str], rows: Iterable[Sequence[str]]
+    title: str, header: Sequence[str], rows: Iterable[Sequence[str]], num_names: int = 1
 ) -> list[str]:
     """Write the same table as lines of Markdown, with an empty line behind it."""
     return [
         f"**{title}**",
         "",
         _markdown_line(header),
-        _markdown_line(["---", *["---:"] * (len(header) - 1)]),
+        _markdown_line([*["---"] * num_names, *["---:"] * (len(header) - num_names)]),
         *map(_markdown_line, rows),
         "",
     ]
 
 
 def number_table_latex(
-    title: str, header: Sequence[str], rows: Iterable[Sequence[str]], note: str = ""
+    title: str,
+    header: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    num_names: int = 1,
+    note: str = "",
 ) -> list[str]:
     """Write the same table for LaTeX with booktabs, with an empty line behind it."""
-    columns = "l" + "r" * (len(header) - 1)
+    columns = "l" * num_names + "r" * (len(header) - num_names)
     note_line = [f"  {{\\footnotesize {latex_text(note)}\\par}}"] if note else []
     return [
         "\\begin{table}",

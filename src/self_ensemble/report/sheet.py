@@ -89,7 +89,9 @@ def sheets_markdown(sheets: Iterable[Sheet]) -> str:
     """Write tables as Markdown."""
     lines: list[str] = []
     for sheet in sheets:
-        lines += number_table_markdown(sheet.title, _header(sheet), _cells(sheet))
+        lines += number_table_markdown(
+            sheet.title, _header(sheet), _cells(sheet), _num_names(sheet)
+        )
         lines += [sheet.legend, ""] if sheet.legend else []
     return "\n".join(lines)
 
@@ -98,7 +100,9 @@ def sheets_latex(sheets: Iterable[Sheet]) -> str:
     """Write tables for LaTeX, with booktabs."""
     lines: list[str] = []
     for sheet in sheets:
-        lines += number_table_latex(sheet.title, _header(sheet), _cells(sheet), sheet.legend)
+        lines += number_table_latex(
+            sheet.title, _header(sheet), _cells(sheet), _num_names(sheet), sheet.legend
+        )
     return "\n".join(lines)
 
 

@@ -72,6 +72,28 @@ def mean_interval(
     return Estimate(value, float(low), float(high), data.size)
 
 
+def share_interval(
+    values: Sequence[float], confidence: float = 0.95, clusters: Sequence[str] | None = None
+) -> Estimate:
+    """Share of right answers, or mean share over wordings, with its interval.
+
+    That of `mean_interval`; but where all answers are right, or all wrong, resamples are all alike
+    and say nothing, and the exact binomial interval stands in (Clopper and Pearson 1934).
+
+    Args:
+        values: One number from 0 to 1 per question.
+        confidence: Coverage of the interval, between 0 and 1.
+        clusters: As of `mean_interval`; of clusters the interval has no width there.
+    """
+    estimate = mean_interval(values, confidence, clusters=clusters)
+    if clusters is not None or estimate.n < 2 or estimate.value not in (0.0, 1.0):
+        return estimate
+    reach = ((1 - confidence) / 2) ** (1 / estimate.n)
+    if estimate.value:
+        return estimate._replace(low=reach)
+    return estimate._replace(high=1 - reach)
+
+
 def paired_difference(
     ours: Mapping[str, float],
     baseline: Mapping[str, float],

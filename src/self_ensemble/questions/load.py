@@ -20,14 +20,14 @@ DATASETS = (demo.NAME, myriadlama.NAME, webquestions.NAME)
 def load_questions(
     dataset: str,
     *,
-    data_dir: Path | None = None,
+    data_dir: Path | str | None = None,
     max_samples: int | None = None,
     offset: int = 0,
     num_shots: int = 5,
     seed: int = 0,
     num_manual: int | None = None,
     num_auto: int = 0,
-    paraphrases: Path | None = None,
+    paraphrases: Path | str | None = None,
     columns: str | None = None,
     encoding: str | None = None,
     split: str | None = None,
@@ -63,8 +63,9 @@ def load_questions(
     if answers_separator == "":
         raise UserError("Got an empty --answers-separator. Give what stands between answers.")
     reading = FileOptions(parse_columns(columns), encoding, split, answers_separator)
-    _check_fit(dataset, data_dir, choice, reading)
-    question_set = _load(dataset, data_dir, choice, reading, num_shots, seed)
+    folder = None if data_dir is None else Path(data_dir)
+    _check_fit(dataset, folder, choice, reading)
+    question_set = _load(dataset, folder, choice, reading, num_shots, seed)
     kept = question_set.questions[offset:][:max_samples]
     if not kept:
         raise UserError(
@@ -72,7 +73,9 @@ def load_questions(
             f"{len(question_set.questions)} questions. Give less."
         )
     question_set = replace(question_set, questions=kept)
-    return question_set if paraphrases is None else add_paraphrases(question_set, paraphrases)
+    return (
+        question_set if paraphrases is None else add_paraphrases(question_set, Path(paraphrases))
+    )
 
 
 def _load(

@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 import torch
 
 from benchmarks.ours import answered, make_ready
-from benchmarks.plain import each_alone, generate
+from benchmarks.plain import CAUSAL_CONCAT, all_together, each_alone, generate
+from benchmarks.rival import Rival
 from benchmarks.work import Work, model_as_it_was
 from self_ensemble.asking.methods import Method, resolve_method
 from self_ensemble.asking.request import Answer
-from self_ensemble.bench.check import CHECKED, check_answers
+from self_ensemble.bench.check import CHECKED, check_answers, check_rows
 from self_ensemble.models.load import LoadedModel
 from self_ensemble.models.packed_linear import unpack_linears
 
@@ -66,9 +67,13 @@ def check_work(
         parts = work.parts[first]
         rows = _generated(replace(exact, wordings=work.wordings[first], parts=parts))
         found = check_answers(loaded, parts, answers, rows, num_questions)
+        few = slice(0, min(num_questions, len(parts)))
+        ties = _ties_together(replace(exact, wordings=work.wordings[few], parts=work.parts[few]))
     return Checked(
         min(num_questions, len(parts)),
-        *found,
+        found.num_tokens + len(ties),
+        found.num_rows,
+        found.num_ties + sum(ties),
         equal_tokens=_equal_tokens(work, asked, first, attention, answers),
     )
 
@@ -101,7 +106,17 @@ def _answers(
 
 
 def _generated(work: Work) -> list[tuple[int, ...]]:
-    rival = generate(work, "generate_five", each_alone(work, work.num_wordings))
+    return _rows(work, generate(work, "generate_five", each_alone(work, work.num_wordings)))
+
+
+def _ties_together(work: Work) -> list[bool]:
+    """Compare answers to all wordings in one prompt with the oracle; of each token if it ties."""
+    prompts = all_together(work)
+    rows = _rows(work, generate(work, CAUSAL_CONCAT, prompts))
+    return check_rows(work.loaded, CAUSAL_CONCAT, [one for (one,) in prompts], rows)
+
+
+def _rows(work: Work, rival: Rival) -> list[tuple[int, ...]]:
     rival.prepare()
     return [
         walk.token_ids

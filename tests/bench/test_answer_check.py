@@ -19,8 +19,8 @@ def with_rule(name, rule):
 
 def test_right_answers_are_counted(work):
     check = check_work(work, num_questions=2)
-    # flex_attention, avg, and three wordings of ours and of generate, of two questions.
-    assert check.num_tokens == 2 * (1 + 1 + 3 + 3) * SHAPE.new_tokens
+    # flex_attention, avg, three wordings of ours and of generate, causal_concat; two questions.
+    assert check.num_tokens == 2 * (1 + 1 + 3 + 3 + 1) * SHAPE.new_tokens
     assert check.num_rows == 2 * 3
     assert (check.num_questions, check.num_ties, check.equal_tokens) == (2, 0, 1.0)
 

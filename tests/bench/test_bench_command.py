@@ -25,7 +25,7 @@ def test_the_last_line_is_a_json_document_with_every_rival(capsys):
     found = document(capsys)
     assert list(found["fixed"]["rivals"]) == list(RIVALS)
     assert found["work"] | {"questions": 3, "batch_size": 2, "wordings": 2} == found["work"]
-    assert found["check"]["num_tokens"] == 2 * (1 + 1 + 2 + 2) * 3
+    assert found["check"]["num_tokens"] == 2 * (1 + 1 + 2 + 2 + 1) * 3
     assert found["ending_early"] is None
     assert found["growth"] is None
     assert found["versions"]["torch"]
@@ -133,7 +133,7 @@ def test_steps_of_fixed_shape_are_measured_after_the_same_check(capsys):
     run(*TINY, "--rivals", "flex_attention,all", "--decode", "captured")
     found = document(capsys)
     assert found["model"]["decode_of_ours"] == "captured"
-    assert found["check"]["num_tokens"] == 2 * (1 + 1 + 2 + 2) * 3
+    assert found["check"]["num_tokens"] == 2 * (1 + 1 + 2 + 2 + 1) * 3
     # Two questions of 8 tokens and a cue, in two rows, and two tokens that are fed back.
     tokens = found["fixed"]["rivals"]["flex_attention"]["tokens_per_question"]
     assert tokens >= 9 / 2 + 2 * 4 + 1 + 2

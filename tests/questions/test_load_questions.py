@@ -107,9 +107,13 @@ def test_a_device_and_a_pipe_are_no_files(tmp_path: Path) -> None:
 
 
 def test_a_folder_and_a_file_of_wordings_may_be_texts(write_jsonl: Writer, tmp_path: Path) -> None:
-    row = {"uuid": "demo-001", "question": "x?", "paraphrases": ["Which city heads France?"]}
+    row = {
+        "uuid": "demo-001",
+        "question": "What is the capital of France?",
+        "paraphrases": ["Which city heads France?"],
+    }
     wordings = write_jsonl("wordings.jsonl", [row])
     found = load_questions("demo", max_samples=1, paraphrases=str(wordings))
     assert found == load_questions("demo", max_samples=1, paraphrases=wordings)
-    with pytest.raises(UserError, match="train"):
+    with pytest.raises(UserError, match="none is not a folder"):
         load_questions("webqa", data_dir=str(tmp_path / "none"))

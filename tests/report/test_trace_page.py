@@ -152,6 +152,23 @@ def test_the_time_line_is_clicked_through(browser, tmp_path) -> None:
     assert [address for address in browser.fetched() if not address.startswith("file:")] == []
 
 
+def test_buttons_and_keys_go_on_by_one_token(browser, tmp_path) -> None:
+    trace = small_trace()
+    first, last = trace.methods[0].tokens
+    longer = replace(trace.methods[0], tokens=(first, last, last), steps=(0, 1, 2))
+    page = written(tmp_path, replace(trace, methods=(longer,)))
+    for forward, back in (
+        ((CLICK, "#on", 0), (CLICK, "#back", 0)),
+        ((PRESS, "ArrowRight"), (PRESS, "ArrowLeft")),
+    ):
+        browser.open(page)
+        headings = []
+        for move in (forward, forward, forward, back):
+            browser.run(*move)
+            headings.append(browser.run(SHOWN)["heading"][:11])
+        assert headings == ["Step 2 of 3", "Step 3 of 3", "Step 3 of 3", "Step 2 of 3"]
+
+
 def test_prompts_open_as_tokens_with_their_ids(browser, tmp_path) -> None:
     browser.open(written(tmp_path, small_trace()))
     browser.run("for (const one of document.querySelectorAll('#parts details')) one.open = true")

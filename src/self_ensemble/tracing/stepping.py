@@ -120,8 +120,6 @@ class Stepper:
         place = len(answer)
         for method, token_ids, logprobs, why in self.paths:
             if token_ids[:place] == answer and len(token_ids) > place:
-                (token,) = self.texts.candidates(
-                    token_ids[place : place + 1], logprobs[place:][:1]
-                )
+                (token,) = self.texts.of(token_ids[place : place + 1])
                 text = methods[method.name].why if why is None else why.text
-                yield Taken(method.name, token, text)
+                yield Taken(method.name, Candidate(token, logprobs[place]), text)

@@ -217,8 +217,7 @@ def _check_output(*, step: bool, html: Path | None, as_json: bool) -> None:
     asked = [option for option, is_given in given.items() if is_given]
     if len(asked) > 1:
         raise UserError(f"Got {' and '.join(asked)}. Give one of them.")
-    if html is not None and html.suffix.lower() != ".html":
-        raise UserError(f"--html {html} does not end in .html. Name a file that does.")
+    options.check_ending("--html", html, ".html")
     if step and not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UserError("--step needs a terminal. Leave it out, or write a page with --html FILE.")
 
@@ -230,13 +229,10 @@ def _check_source(
     if bool(text) == (dataset is not None):
         found = "Got --dataset and --text" if text else "Nothing to look into"
         raise UserError(f"{found}. Give --dataset NAME --row ID, or --text once per wording.")
-    if not text:
-        if row is None:
-            raise UserError(
-                "--dataset needs --row ID: which question. The ids are those of result files; "
-                f"`generate --dataset {dataset} --show-questions 20` shows some."
-            )
-        return
-    unfit = [name for name, value in {"--row": row, **of_data}.items() if value is not None]
-    if unfit:
-        raise UserError(f"{unfit[0]} goes with --dataset, not with --text. Leave it out.")
+    if not text and row is None:
+        raise UserError(
+            "--dataset needs --row ID: which question. The ids are those of result files; "
+            f"`generate --dataset {dataset} --show-questions 20` shows some."
+        )
+    source = "--text" if text else "--dataset"
+    options.refuse_unfit(source, ("--dataset",), {"--row": row, **of_data})

@@ -12,7 +12,6 @@ from self_ensemble.cli.masks.options import (
     one_source,
     parse_lengths,
     parse_segment_weights,
-    refuse_unfit,
     refuse_without_weights,
 )
 from self_ensemble.cli.options import DATA, METHOD, MODEL, one_of, parse_indices
@@ -191,10 +190,10 @@ def mask(
         "--device": device,
         "--dtype": dtype,
     }
-    refuse_unfit(source, ("--dataset",), of_dataset)
-    refuse_unfit(source, ("--dataset", "--text"), {**of_model, **of_weights})
+    options.refuse_unfit(source, ("--dataset",), of_dataset)
+    options.refuse_unfit(source, ("--dataset", "--text"), {**of_model, **of_weights})
     refuse_without_weights(check or compare, of_weights)
-    refuse_unfit(source, ("--lengths",), {"--prefix": prefix, "--cue": cue})
+    options.refuse_unfit(source, ("--lengths",), {"--prefix": prefix, "--cue": cue})
     one_of("positions", positions, ["aligned", "contiguous"])
     one_of("fusion point", fusion_point, ["cue", "last_segment"])
     weights = parse_segment_weights(segment_weights)

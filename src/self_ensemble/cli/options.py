@@ -1,5 +1,6 @@
 """Options that several commands share, each declared once; the default stands at the command."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -172,6 +173,29 @@ def one_of(kind: str, given: str, known: list[str]) -> None:
     """Refuse a value that is not in the list, with the nearest one."""
     if given not in known:
         raise unknown_name(kind, given, known)
+
+
+def refuse_unfit(source: str, fitting: tuple[str, ...], options: Mapping[str, object]) -> None:
+    """Refuse an option that would be ignored: it would do nothing, and look as if it did.
+
+    Raises:
+        UserError: One was given that does not go with the source.
+    """
+    unfit = [option for option, value in options.items() if value is not None]
+    if unfit and source not in fitting:
+        raise UserError(
+            f"{unfit[0]} goes with {' or '.join(fitting)}, not with {source}. Leave it out."
+        )
+
+
+def check_ending(option: str, path: Path | None, ending: str) -> None:
+    """Refuse a file that cannot be what it is asked to be.
+
+    Raises:
+        UserError: Its name ends otherwise.
+    """
+    if path is not None and path.suffix.lower() != ending:
+        raise UserError(f"{option} {path} does not end in {ending}. Name a file that does.")
 
 
 def parse_indices(text: str | None) -> tuple[int, ...] | None:

@@ -5,7 +5,7 @@ from importlib.util import find_spec
 from math import isfinite
 from pathlib import Path
 
-from self_ensemble.cli.options import one_of
+from self_ensemble.cli.options import check_ending, one_of
 from self_ensemble.errors import UserError
 
 SOURCES = ("--dataset", "--text", "--lengths")
@@ -69,19 +69,6 @@ def parse_segment_weights(text: str) -> str | tuple[float, ...]:
     return weights
 
 
-def refuse_unfit(source: str, fitting: tuple[str, ...], options: Mapping[str, object]) -> None:
-    """Refuse an option that would be ignored: it would do nothing, and look as if it did.
-
-    Raises:
-        UserError: One was given that does not go with the source.
-    """
-    unfit = [option for option, value in options.items() if value is not None]
-    if unfit and source not in fitting:
-        raise UserError(
-            f"{unfit[0]} goes with {' or '.join(fitting)}, not with {source}. Leave it out."
-        )
-
-
 def refuse_without_weights(computes: bool, options: Mapping[str, object]) -> None:
     """Refuse options of computing where nothing is computed.
 
@@ -102,9 +89,8 @@ def check_files(png: Path | None, html: Path | None) -> None:
     Raises:
         UserError: The wrong ending, or a library that is missing.
     """
-    for option, path, ending in (("--png", png, ".png"), ("--html", html, ".html")):
-        if path is not None and path.suffix.lower() != ending:
-            raise UserError(f"{option} {path} does not end in {ending}. Name a file that does.")
+    check_ending("--png", png, ".png")
+    check_ending("--html", html, ".html")
     if png is not None and find_spec("matplotlib") is None:
         raise UserError(
             "--png needs matplotlib, which is not installed. "

@@ -195,3 +195,17 @@ def test_attribution_is_drawn_and_is_in_the_json(tiny_folder) -> None:
     ]  # fmt: skip
     with pytest.raises(UserError, match="--attribution mass is for none of the methods"):
         run("--text", "a", "--method", "vote", "--attribution", "mass")
+
+
+def test_texts_have_weights_of_their_own(tiny_folder) -> None:
+    how = ["--model", tiny_folder, *WORDINGS, "--max-new-tokens", 2, "--json"]
+    how += ["--method", "weighted_max,flex_attention", "--weights", "0.2,0.8"]
+    found = json.loads(run(*how, "--segment-weights", "1,3"))
+    why = [one["why"] for one in found["steps"][0]["methods"]]
+    assert why == [
+        "wording 2 has the largest weight", "reads every wording, with the weights 0.25, 0.75",
+    ]  # fmt: skip
+    with pytest.raises(UserError, match=r"Got --weights 'a,b'\. Give a number from 0 for each"):
+        run("--text", "a", "--text", "b", "--method", "weighted_avg", "--weights", "a,b")
+    with pytest.raises(UserError, match=r"3 weights"):
+        run(*how[:-1], "0.2,0.8,1")

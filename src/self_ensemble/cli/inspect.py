@@ -50,15 +50,16 @@ def inspect(
     segment_weights: Annotated[
         str,
         typer.Option(
-            help="Weight of a wording inside attention: uniform (1/N), none, or a source as for "
-            "--weights (scaled to sum 1).",
+            help="Weight of a wording inside attention: uniform (1/N), none, or as for --weights "
+            "(scaled to sum 1).",
             rich_help_panel=METHOD,
         ),
     ] = "uniform",
     weights: Annotated[
         str | None,
         typer.Option(
-            help="Weights of weighted_avg and weighted_max, as for generate.",
+            help="Weights of weighted_avg and weighted_max: a source as for generate; with --text "
+            "a number for each wording, 0.5,0.3,0.2.",
             rich_help_panel=METHOD,
         ),
     ] = None,
@@ -155,7 +156,7 @@ def inspect(
             "--data": data, "--columns": columns, "--encoding": encoding, "--split": split,
             "--answers-separator": answers_separator, "--paraphrases": paraphrases,
             "--num-shots": num_shots, "--num-manual": num_manual, "--num-auto": num_auto,
-            "--num-paraphrases": num_paraphrases, "--indices": indices, "--weights": weights,
+            "--num-paraphrases": num_paraphrases, "--indices": indices,
             "--manual-read-each-other": manual_read_each_other or None,
         },
     )  # fmt: skip
@@ -174,7 +175,11 @@ def inspect(
 
     questions: Questions
     if text:
-        questions, num_wordings = wordings_alone(text), len(text)
+        own = _own_weights(weights, segment_weights)
+        questions, num_wordings = wordings_alone(text, own), len(text)
+        # Each is a column of that one question, under the option's name.
+        weights = "--weights" if "--weights" in own else None
+        segment_weights = next(iter(own.keys() - {"--weights"}), segment_weights)
     else:
         questions = DataOptions(
             dataset or "", data, paraphrases, None, 0, 5 if num_shots is None else num_shots,
@@ -209,6 +214,18 @@ def inspect(
         progress=ConsoleProgress(as_json=as_json),
     )
     show(trace, step=step, html=html, as_json=as_json)
+
+
+def _own_weights(weights: str | None, segment_weights: str) -> dict[str, tuple[float, ...]]:
+    """The weights of wordings that stand in no file, by option."""
+    found = {}
+    if weights is not None:
+        found["--weights"] = options.parse_weights("--weights", weights)
+    if segment_weights not in ("uniform", "none"):
+        found["--segment-weights"] = options.parse_weights(
+            "--segment-weights", segment_weights, "uniform, none, or "
+        )
+    return found
 
 
 def _check_output(*, step: bool, html: Path | None, as_json: bool) -> None:

@@ -1,6 +1,7 @@
 """Options that several commands share, each declared once; the default stands at the command."""
 
 from collections.abc import Mapping
+from math import isfinite
 from pathlib import Path
 from typing import Annotated
 
@@ -196,6 +197,29 @@ def check_ending(option: str, path: Path | None, ending: str) -> None:
     """
     if path is not None and path.suffix.lower() != ending:
         raise UserError(f"{option} {path} does not end in {ending}. Name a file that does.")
+
+
+def parse_weights(option: str, text: str, others: str = "") -> tuple[float, ...]:
+    """Read "0.5,0.3,0.2": a weight for each wording.
+
+    Args:
+        option: Which option it was given as.
+        text: What was given.
+        others: What else the option takes, as a message says it.
+
+    Raises:
+        UserError: One is no number from 0, or none is above 0.
+    """
+    try:
+        weights = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        weights = ()
+    if not any(weights) or not all(isfinite(weight) and weight >= 0 for weight in weights):
+        raise UserError(
+            f"Got {option} {text!r}. Give {others}a number from 0 for each wording, at least one "
+            "of them above 0, such as 0.5,0.3,0.2."
+        )
+    return weights
 
 
 def parse_indices(text: str | None) -> tuple[int, ...] | None:

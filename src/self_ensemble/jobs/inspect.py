@@ -1,6 +1,6 @@
 """Look into one question: what `self-ensemble inspect` does."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from self_ensemble.asking.methods import AnyMethod
@@ -64,9 +64,18 @@ def inspect(
     )
 
 
-def wordings_alone(wordings: Sequence[str]) -> QuestionSet:
-    """One question in these wordings, without instruction, examples or accepted answers."""
-    return QuestionSet("", (Question("text", tuple(wordings), ()),), (), "")
+def wordings_alone(
+    wordings: Sequence[str], columns: Mapping[str, Sequence[float]] | None = None
+) -> QuestionSet:
+    """One question in these wordings, without instruction, examples or accepted answers.
+
+    Args:
+        wordings: The wordings.
+        columns: Weights of the wordings, by the name that options give as their source.
+    """
+    extra = {name: list(weights) for name, weights in (columns or {}).items()}
+    question = Question("text", tuple(wordings), (), extra=extra)
+    return QuestionSet("", (question,), (), "")
 
 
 def _question(question_set: QuestionSet, row: str | None) -> Question:

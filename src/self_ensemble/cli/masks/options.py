@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping
 from importlib.util import find_spec
-from math import isfinite
 from pathlib import Path
 
-from self_ensemble.cli.options import check_ending, one_of
+from self_ensemble.cli.options import check_ending, one_of, parse_weights
 from self_ensemble.errors import UserError
 
 SOURCES = ("--dataset", "--text", "--lengths")
@@ -57,16 +56,7 @@ def parse_segment_weights(text: str) -> str | tuple[float, ...]:
     if not any(letter.isdigit() for letter in text):
         one_of("segment weights", text, ["uniform", "none"])
         return text
-    try:
-        weights = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        weights = ()
-    if not any(weights) or not all(isfinite(weight) and weight >= 0 for weight in weights):
-        raise UserError(
-            f"Got --segment-weights {text!r}. Give uniform, none, or a number from 0 for each "
-            "wording, at least one of them above 0, such as 0.5,0.3,0.2."
-        )
-    return weights
+    return parse_weights("--segment-weights", text, "uniform, none, or ")
 
 
 def refuse_without_weights(computes: bool, options: Mapping[str, object]) -> None:

@@ -76,3 +76,11 @@ def test_what_cannot_be_seen_in_a_token_is_shown() -> None:
 def test_a_bar_is_as_long_as_its_probability() -> None:
     assert [bar(one) for one in (0.0, 0.5, 1.0)] == [" " * 8, "\u2588" * 4 + " " * 4, "\u2588" * 8]
     assert bar(1 / 64) == "\u258f" + " " * 7
+
+
+def test_a_long_question_is_cut_in_the_title() -> None:
+    long = replace(small_trace(), wordings=("first " + "word " * 500 + "last?", "two?"))
+    title = drawn(long).splitlines()[0]
+    assert len(title) <= 125
+    assert title.startswith("first word")
+    assert title.endswith("word last?")

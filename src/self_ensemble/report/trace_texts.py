@@ -8,6 +8,7 @@ from self_ensemble.tracing.trace import Distribution, Group, Part, Step, Token, 
 SPACE, LINE_BREAK, TAB = "\u2423", "\u21b5", "\u21e5"
 NOTHING = "(nothing)"
 MISSING = "-"
+LONGEST_TITLE = 120  # characters
 
 
 def token_text(token: Token) -> str:
@@ -123,8 +124,10 @@ def answer_text(answer: TracedAnswer) -> str:
 
 
 def title_text(trace: Trace) -> str:
-    """What was asked."""
-    return visible(trace.wordings[0])
+    """What was asked; of a long text its first and last characters."""
+    text = visible(trace.wordings[0])
+    half = LONGEST_TITLE // 2
+    return text if len(text) <= LONGEST_TITLE else f"{text[:half]} \u2026 {text[-half:]}"
 
 
 def facts(trace: Trace) -> list[tuple[str, str]]:

@@ -69,8 +69,8 @@ class Tracer:
         texts = TokenTexts(self.stop.tokenizer)
         settings, engine = self.prefiller.settings, self.prefiller.engine
         answers = {name: found[0] for name, found in self.run([request], methods).items()}
-        is_greedy = settings.sampling.temperature == 0.0
-        paths = [_path(method, answers[method.name], is_greedy=is_greedy) for method in methods]
+        temperature = settings.sampling.temperature
+        paths = [_path(method, answers[method.name], temperature) for method in methods]
         steps = self._steps(request, methods, paths, texts)
         # All of the first answer, then what is new in the second, and so on.
         ordered = dict.fromkeys([(), *(one for path in paths for one in _beginnings(path))])
@@ -86,7 +86,7 @@ class Tracer:
             accepted=tuple(accepted),
             positions=settings.positions,
             fusion_point=settings.fusion_point,
-            temperature=settings.sampling.temperature,
+            temperature=temperature,
             num_ahead=self.num_ahead,
             parts=tuple(self._parts(request, methods, texts)),
             groups=self._groups(request, methods),
@@ -229,7 +229,7 @@ class _Judge:
         )
 
 
-def _path(method: Method, found: Outcome, *, is_greedy: bool) -> Path:
+def _path(method: Method, found: Outcome, temperature: float) -> Path:
     if not isinstance(found, Answer):
         return Path(method, (), (), None)
     why = None
@@ -238,8 +238,8 @@ def _path(method: Method, found: Outcome, *, is_greedy: bool) -> Path:
         # The answer shown is one of them under the method's name.
         shown = replace(found, method=ALONE.name, members=())
         why = why_voted(texts, found.members.index(shown))
-    elif not is_greedy:
-        why = Why("drawn")
+    elif temperature:
+        why = Why(f"drawn at temperature {temperature:g}")
     elif method.goes_alone:
         why = Why("wording 1 alone", 0)
     return Path(method, found.token_ids, found.logprobs, why)

@@ -117,10 +117,21 @@ def test_several_data_sets_are_shown_side_by_side_and_pooled(results, tmp_path):
     document = json.loads(run("--compare-all", "--output-dir", results, "--json"))
     assert [found["key"] for found in document["sections"]] == ["overview", "pooled"]
     row = next(row for row in section(document, "overview") if row["file"] == "vote-3")
-    assert row == {"file": "vote-3", "cities / tiny": 0.625, "rivers / tiny": 18 / 30}
+    assert (row["cities / tiny"], row["rivers / tiny"]) == (0.625, 18 / 30)
+    assert row["cities / tiny_low"] < 0.625 < row["cities / tiny_high"]
     pooled = {row["file"]: row for row in section(document, "pooled")}
     assert (pooled["vote-3"]["datasets"], pooled["vote-3"]["model"]) == (2, "tiny")
     assert pooled["vote-3"]["difference_low"] < 0.125 < pooled["vote-3"]["difference_high"]
+
+
+def test_many_folders_are_side_by_side_in_several_tables(tmp_path):
+    for number in range(5):
+        answers_file(tmp_path / f"d{number}" / "tiny" / "origin.feather", "01")
+    document = json.loads(run("--compare-all", "--output-dir", tmp_path, "--json"))
+    tables = {found["key"]: found["rows"][0] for found in document["sections"]}
+    assert "d3 / tiny" in tables["overview"]
+    assert "d4 / tiny" in tables["overview_2"]
+    assert "d4 / tiny" not in tables["overview"]
 
 
 @pytest.mark.parametrize("several", [False, True])

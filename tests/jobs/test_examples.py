@@ -22,6 +22,14 @@ def test_the_example_of_a_job_runs_as_it_stands(name, tmp_path, monkeypatch) -> 
 
 
 @pytest.mark.model
+def test_the_example_of_loading_results_runs_as_it_stands(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    module = import_module("self_ensemble.analysis.load")
+    found = doctest.testmod(module, extraglobs={"folder": tmp_path})
+    assert (found.failed, found.attempted) == (0, 4)
+
+
+@pytest.mark.model
 def test_the_readme_s_examples_run_and_print_what_they_say(tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)

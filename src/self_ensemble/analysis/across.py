@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import nan
 from statistics import fmean
 
 from self_ensemble.analysis.loaded import Loaded
 from self_ensemble.analysis.pooling import Pooled, random_effects
 from self_ensemble.analysis.significance import standard_error
+from self_ensemble.scoring.statistics import Estimate, share_interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,14 +25,14 @@ class Across:
 
     Attributes:
         titles: The folders: data set and model.
-        accuracies: Of each file its accuracy in each folder; nan where it has none.
+        accuracies: Of each file its accuracy in each folder; None where it has none.
         baseline: What differences are taken to.
         pooled: One row for each model and file with two data sets or more. Models are not pooled:
             they answer the same questions and are not independent.
     """
 
     titles: tuple[str, ...]
-    accuracies: Mapping[str, tuple[float, ...]]
+    accuracies: Mapping[str, tuple[Estimate | None, ...]]
     baseline: str
     pooled: tuple[PooledRow, ...]
 
@@ -51,15 +51,24 @@ def across(loaded: Sequence[Loaded], baseline: str, cluster: str | None = None) 
     names = list(dict.fromkeys(name for folder in loaded for name in folder.files))
     return Across(
         titles=tuple(folder.title for folder in loaded),
-        accuracies={name: tuple(_accuracy(folder, name) for folder in loaded) for name in names},
+        accuracies={
+            name: tuple(_accuracy(folder, name, cluster) for folder in loaded) for name in names
+        },
         baseline=baseline,
         pooled=tuple(_pooled(loaded, names, baseline, cluster)),
     )
 
 
-def _accuracy(folder: Loaded, name: str) -> float:
+def _accuracy(folder: Loaded, name: str, cluster: str | None) -> Estimate | None:
     scored = folder.accuracies(name) if name in folder.files else {}
-    return fmean(scored.values()) if scored else nan
+    if not scored:
+        return None
+    clusters = folder.clusters(cluster)
+    return share_interval(
+        list(scored.values()),
+        folder.judging.confidence,
+        None if clusters is None else [clusters[uuid] for uuid in scored],
+    )
 
 
 def _pooled(

@@ -9,6 +9,8 @@ from self_ensemble.analysis.score_rows import ScoreRow
 from self_ensemble.report.sheet import Column, Sheet
 
 _FILE = Column("file", "file", "text")
+# Folders that fit beside one another in a terminal of 100 columns.
+_SIDE_BY_SIDE = 4
 
 
 def comparison_sheet(loaded: Loaded, rows: Sequence[ScoreRow]) -> Sheet:
@@ -160,15 +162,24 @@ def group_sheet(loaded: Loaded, kind: str, baseline: str | None) -> Sheet:
 
 def across_sheets(across: Across) -> list[Sheet]:
     """Several data sets and models side by side, and each file's difference pooled over sets."""
-    overview = Sheet(
-        "overview",
-        "Accuracy of every file in every folder",
-        (
-            _FILE,
-            *(Column(title, title.replace(" / ", "\n"), "percent") for title in across.titles),
-        ),
-        tuple((name, *values) for name, values in across.accuracies.items()),
-    )
+    overviews = [
+        Sheet(
+            "overview" if first == 0 else f"overview_{first // _SIDE_BY_SIDE + 1}",
+            "Accuracy of every file in every folder",
+            (
+                _FILE,
+                *(
+                    Column(title, title.replace(" / ", "\n"), "percent", interval=True)
+                    for title in across.titles[first : first + _SIDE_BY_SIDE]
+                ),
+            ),
+            tuple(
+                (name, *values[first : first + _SIDE_BY_SIDE])
+                for name, values in across.accuracies.items()
+            ),
+        )
+        for first in range(0, len(across.titles), _SIDE_BY_SIDE)
+    ]
     pooled = Sheet(
         "pooled",
         f"Difference to {across.baseline}, pooled over data sets",
@@ -198,4 +209,4 @@ def across_sheets(across: Across) -> list[Sheet]:
         "of the true differences between data sets; I2: share of the variance that is not chance. "
         "Where two files never differ on a data set, half a question is added to either side.",
     )
-    return [overview, pooled] if pooled.rows else [overview]
+    return [*overviews, pooled] if pooled.rows else overviews

@@ -14,6 +14,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "scoring"))
 from result_files import answers_file, record, write_file
 
 from self_ensemble import results
+from self_ensemble.analysis.comparison import compare
 from self_ensemble.errors import UserError
 
 
@@ -51,6 +52,11 @@ def test_comparison_tells_what_was_won_lost_and_new(folder):
     assert compared.p_value == 1
 
 
+def test_question_without_wordings_alone_is_not_new():
+    compared = compare(("ours", "origin"), {"a": 1, "b": 1}, {}, any_wording={"a": False})
+    assert compared.new == ("a",)
+
+
 def test_mean_over_wordings_has_no_mcnemar_test(folder):
     assert isnan(results.load(folder).compare("per_prompt", "origin").p_value)
 
@@ -77,6 +83,13 @@ def test_clusters_are_columns_that_are_given_or_in_the_files(tmp_path):
         widths.append(row.accuracy.high - row.accuracy.low)
     # Whole sources are all right or all wrong; pairs of a relation are one of each.
     assert widths[1] < widths[0] < widths[2]
+    answers_file(folder / "vote-3.feather", "01" * 20)
+    loaded = results.load(folder, columns=relations)
+    plain, by_source = (loaded.scores(cluster=column)[1] for column in (None, "source"))
+    assert plain.comparison is not None
+    assert by_source.comparison is not None
+    assert by_source.comparison.difference[:2] != plain.comparison.difference[:2]
+    assert by_source.comparison.detectable > plain.comparison.detectable
     with pytest.raises(UserError, match=r"no column 'relation'.* There are: rel_uri, source\."):
         loaded.scores(cluster="relation")
     fewer = results.load(folder, columns={"q0": {"rel_uri": "P1"}})

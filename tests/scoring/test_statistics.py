@@ -76,6 +76,7 @@ def test_whole_clusters_give_a_wider_interval_where_questions_go_together():
     alone, together = mean_interval(values), mean_interval(values, clusters=clusters)
     assert together.value == pytest.approx(alone.value)
     assert together.high - together.low > 1.5 * (alone.high - alone.low)
+    assert 0 < together.low < together.value < together.high < 1
 
 
 def test_one_cluster_has_no_interval():

@@ -81,6 +81,6 @@ def test_a_bar_is_as_long_as_its_probability() -> None:
 def test_a_long_question_is_cut_in_the_title() -> None:
     long = replace(small_trace(), wordings=("first " + "word " * 500 + "last?", "two?"))
     title = drawn(long).splitlines()[0]
-    assert len(title) <= 125
+    assert len(title) <= 103
     assert title.startswith("first word")
     assert title.endswith("word last?")

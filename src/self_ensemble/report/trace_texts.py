@@ -8,7 +8,7 @@ from self_ensemble.tracing.trace import Distribution, Group, Part, Step, Token, 
 SPACE, LINE_BREAK, TAB = "\u2423", "\u21b5", "\u21e5"
 NOTHING = "(nothing)"
 MISSING = "-"
-LONGEST_TITLE = 120  # characters
+LONGEST_TITLE = 100  # characters
 
 
 def token_text(token: Token) -> str:

@@ -160,6 +160,24 @@ def test_where_the_cue_is_part_of_the_wordings_the_last_that_is_left_predicts_th
         np.testing.assert_allclose(logprobs[0], float(expected), **TOLERANCE)
 
 
+@pytest.mark.parametrize("positions", ["aligned", "contiguous"])
+@pytest.mark.parametrize("fusion_point", ["cue", "last_segment"])
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_long_wording_without_weight_moves_no_position(
+    loaded, positions, fusion_point, number
+) -> None:
+    longest = max(range(3), key=lambda n: len(QUESTIONS[number][n]))
+    weights = tuple(float(n != longest) for n in range(3))
+    asked = ensemble(
+        loaded(), "flex_attention", segment_weights="given",
+        positions=positions, fusion_point=fusion_point,
+    )  # fmt: skip
+    request = _request(number, segment_weights=weights)
+    (answer,) = asked.run([request])["flex_attention"]
+    found = asked.attribute(request, ["leave_one_out"], answer=answer)["leave_one_out"]
+    np.testing.assert_allclose(found.full, answer.logprobs, **TOLERANCE)
+
+
 @pytest.mark.parametrize("name", ["TOKENS_AT_ONCE", "LOGITS_AT_ONCE"])
 def test_many_small_passes_give_what_one_gives(loaded, monkeypatch, name) -> None:
     asked = ensemble(loaded())

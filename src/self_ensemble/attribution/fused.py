@@ -42,10 +42,11 @@ def fused_worth(asked: Asked, subsets: Sequence[Subset]) -> Worth:
     layout = _layout(asked)
     # Where the cue is part of the wordings, the last of them predicts the first token.
     cue_in_wordings = asked.prefiller.settings.fusion_point == "last_segment"
+    laid_out = layout
     if cue_in_wordings:
-        layout = replace(layout, fused=None, alone=streams_of_wordings(layout))
+        laid_out = replace(layout, fused=None, alone=streams_of_wordings(layout))
     prefiller = asked.prefiller
-    batch, frontier = prefill(prefiller.engine, [layout], prefiller.prefix())
+    batch, frontier = prefill(prefiller.engine, [laid_out], prefiller.prefix())
     effective = {subset: asked.effective(subset) for subset in subsets}
     wanted = sorted(set(effective.values()))
     found: dict[Subset, Tensor] = {}
@@ -131,14 +132,15 @@ def _with_wordings(
         return torch.zeros(0, len(asked.token_ids))
     rows = [reading_row(layout, asked.fused_weights(subset)) for subset in subsets]
     answer, fed = asked.token_ids, asked.token_ids[:-1]
+    assert layout.fused is not None
     if not cue_in_wordings:
-        assert layout.fused is not None
         cue = asked.prefiller.frame.parts(asked.request.wordings).cue
         start = layout.fused.position - len(cue)
         return tail_logprobs(batch, [Tail(cue + fed, start, row) for row in rows], answer)
     first = frontier.logits_MV.log_softmax(dim=-1)[:, answer[0]].cpu()
     last = torch.tensor([subset[-1] for subset in subsets])
-    start = max(stream.position for stream in layout.alone)
+    # Behind the longest wording that has a weight.
+    start = layout.fused.position
     rest = tail_logprobs(batch, [Tail(fed, start, row) for row in rows], answer[1:])
     return torch.cat([first[last][:, None], rest], dim=1)
 

@@ -137,7 +137,8 @@ def latex_text(text: str) -> str:
 
 
 def _latex_line(cells: Iterable[str]) -> str:
-    return " & ".join(map(latex_text, cells)) + r" \\"
+    dashed = ("--" if cell == MISSING else latex_text(cell) for cell in cells)
+    return " & ".join(dashed) + r" \\"
 
 
 def empty_if_unknown(values: Iterable[object]) -> list[object]:

@@ -133,7 +133,7 @@ def test_the_time_line_is_clicked_through(browser, tmp_path) -> None:
     browser.open(written(tmp_path, small_trace()))
     shown = browser.run(SHOWN)
     assert shown["heading"] == "Step 1 of 2, behind (nothing)"
-    assert shown["agreement"] == "Wordings disagree. \u2423yes: 1; \u2423no: 2"
+    assert shown["agreement"] == "Wordings disagree: \u2423yes by wording 1; \u2423no by wording 2"
     assert shown["rows"] == ["wording 1", "wording 2", "flex_attention", "min_entropy"]
     # Both answers begin here, so the other's token is marked, too.
     assert (shown["current"], shown["same"]) == (["\u2423yes"], ["\u2423no"])

@@ -107,8 +107,10 @@ def agreement_text(step: Step) -> str:
     if step.agree:
         who = "All wordings" if len(step.wordings) > 1 else "The wording"
         return f"{who} would take {token_text(parties[0][0])}"
-    each = "; ".join(f"{token_text(token)}: {_numbers(wordings)}" for token, wordings in parties)
-    return f"Wordings disagree. {each}"
+    each = "; ".join(
+        f"{token_text(token)} by {wording_names(wordings)}" for token, wordings in parties
+    )
+    return f"Wordings disagree: {each}"
 
 
 def verdict_text(answer: TracedAnswer) -> str:
@@ -145,7 +147,3 @@ def facts(trace: Trace) -> list[tuple[str, str]]:
     if trace.accepted:
         found.append(("accepted answers", ", ".join(map(visible, trace.accepted))))
     return found
-
-
-def _numbers(wordings: Sequence[int]) -> str:
-    return ", ".join(str(n + 1) for n in wordings)

@@ -373,3 +373,22 @@ def test_twenty_wordings_of_hundreds_of_tokens_fit_a_page(loaded) -> None:
 def test_half_a_character_is_refused(loaded, wording) -> None:
     with pytest.raises(UserError, match=r"Wording 1 holds half of a character \(U\+D"):
         ensemble(loaded(), "avg").trace(Request("q", ("Who?", wording)))
+
+
+def test_steps_of_fixed_shape_are_traced_as_they_were_taken(loaded) -> None:
+    asked = ensemble(loaded(), ("flex_attention", "avg"), decode="captured")
+    assert_the_runs_own(asked, requests()[0])
+
+
+def test_a_log_probability_that_is_not_finite_without_a_wording_is_a_note(loaded) -> None:
+    def only_together(logits, weights):
+        scores = logits.mean(dim=-2)
+        return scores if logits.shape[-2] == 3 else scores * math.nan
+
+    trace = ensemble(loaded(), (only_together, "avg")).trace(
+        requests()[0], attribution=("leave_one_out",)
+    )
+    assert [one.method for one in trace.attributions] == ["avg"]
+    assert trace.note is not None
+    assert trace.note.startswith("No attribution of ")
+    assert trace.steps

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from self_ensemble.analysis.columns import question_columns
 from self_ensemble.analysis.loaded import Judging, Loaded
 from self_ensemble.analysis.loaded_file import LoadedFile
 from self_ensemble.errors import UserError
@@ -65,16 +66,7 @@ def load_folders(
         for name in folder.names:
             rows = read_rows(folder.path / f"{name}.feather")
             files[name] = LoadedFile(rows, score_rows(rows, lemmatiser, borders))
-        found.append(Loaded(folder, files, judging, _columns(files, columns or {})))
+        found.append(
+            Loaded(folder, files, judging, question_columns(files.values(), columns or {}))
+        )
     return tuple(found)
-
-
-def _columns(
-    files: Mapping[str, LoadedFile], given: Mapping[str, Mapping[str, object]]
-) -> dict[str, dict[str, object]]:
-    """The columns of each question: those of the files, and those that are given over them."""
-    columns: dict[str, dict[str, object]] = {}
-    for file in files.values():
-        for row in file.rows:
-            columns.setdefault(row.uuid, dict(given.get(row.uuid, {}))).update(row.columns)
-    return columns

@@ -23,6 +23,7 @@ from self_ensemble.analysis.changed import (
     disagreeing,
     question_texts,
 )
+from self_ensemble.analysis.columns import values_of
 from self_ensemble.analysis.comparison import Comparison, compare
 from self_ensemble.analysis.curve import Curve
 from self_ensemble.analysis.groups import MADE, GroupRow, group_rows, made_groups
@@ -118,24 +119,7 @@ class Loaded:
         Raises:
             UserError: Some question has no such column.
         """
-        if column is None:
-            return None
-        known = sorted({name for values in self.columns.values() for name in values})
-        if column not in known:
-            there_are = f" There are: {', '.join(known)}." if known else ""
-            raise UserError(
-                f"The questions of {self.title} have no column {column!r}.{there_are} Result "
-                "files do not keep the columns of the questions: give the questions as well: "
-                "--dataset FILE, or --dataset NAME with --data."
-            )
-        uuids = {row.uuid for file in self.files.values() for row in file.rows}
-        without = [uuid for uuid in uuids if self.columns.get(uuid, {}).get(column) is None]
-        if without:
-            raise UserError(
-                f"{len(without)} of {len(uuids)} questions of {self.title} have no {column!r}, "
-                f"for example {min(map(str, without))}. Give every question one, or leave it out."
-            )
-        return {uuid: str(self.columns[uuid][column]) for uuid in uuids}
+        return None if column is None else values_of(column, self.columns, self.title)
 
     def frame(self, name: str) -> "pd.DataFrame":
         """Every row of a file with its scores, as a table of pandas.

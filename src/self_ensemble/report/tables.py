@@ -157,9 +157,8 @@ def _header(table: ScoreTable, rows: Sequence[ScoreRow]) -> list[str]:
 
 
 def _cells(row: ScoreRow) -> list[str]:
-    name = row.file if row.paraphrase_index is None else f"{row.file} #{row.paraphrase_index}"
     return [
-        name,
+        row.name,
         str(row.num_scored),
         f"{row.num_errors}/{row.num_no_answer}",
         percent_interval(row.accuracy),

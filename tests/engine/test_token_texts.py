@@ -3,8 +3,10 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, decoders, models
+from transformers import PreTrainedTokenizerFast
 
-from self_ensemble.prompts.token_texts import token_texts
+from self_ensemble.prompts.token_texts import token_text, token_texts
 
 TEXTS = [
     "Q: who wrote hamlet?\nA:",
@@ -42,3 +44,12 @@ def test_bytes_that_are_no_character_are_shown_as_such(tiny_tokenizer):
 
 def test_no_tokens_have_no_texts(tiny_tokenizer):
     assert token_texts(tiny_tokenizer, []) == []
+
+
+def test_a_token_by_itself_keeps_the_space_that_it_begins_with():
+    inner = Tokenizer(models.WordLevel({"\u2581Paris": 0, "Lyon": 1}, unk_token="Lyon"))
+    inner.decoder = decoders.Metaspace()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner)
+    assert tokenizer.decode([0]) == "Paris"
+    assert token_text(tokenizer, 0) == " Paris"
+    assert token_text(tokenizer, 1) == "Lyon"

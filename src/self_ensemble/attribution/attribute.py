@@ -39,7 +39,7 @@ from self_ensemble.attribution.kinds import (
 )
 from self_ensemble.attribution.tied import forced_logits, fused_scores, token_logprobs
 from self_ensemble.errors import UserError
-from self_ensemble.prompts.token_texts import token_texts
+from self_ensemble.prompts.token_texts import token_text, token_texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +200,7 @@ def _share(
     prior = np.array([one.prior for one in shared])
     return Share(
         *common, _table(shares), _row(shares.mean(axis=0)), shared[0].unit,
-        tuple(token_texts(tokenizer, [one.runner_up])[0] for one in shared),
+        tuple(token_text(tokenizer, one.runner_up) for one in shared),
         _row(margins.sum(axis=1) + prior), _table(margins), _row(prior),
     )  # fmt: skip
 

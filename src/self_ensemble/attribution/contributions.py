@@ -9,15 +9,13 @@ N wordings, V vocabulary.
 """
 
 from collections.abc import Callable
-from functools import partial
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-from self_ensemble.walking.choose import largest
-from self_ensemble.walking.fusion import CONTRAST, FusionRule, entropies
-from self_ensemble.walking.user_rule import built_in
+from self_ensemble.walking.fusion import FusionRule, entropies, most_agree
+from self_ensemble.walking.user_rule import built_in, strength_of
 
 Unit = Literal["probability", "logit"]
 
@@ -48,9 +46,7 @@ def contributions(rule: FusionRule, logits: Tensor, weights: Tensor) -> Contribu
     assert name is not None, "how a rule of the user's puts scores together is not known"
     own = logits[:-1]
     if name == "contrast":
-        keywords = rule.keywords if isinstance(rule, partial) else {}
-        strength = float(keywords.get("strength", CONTRAST))
-        centred = _centred(logits)
+        strength, centred = strength_of(rule), _centred(logits)
         return Contributions(
             (1 + strength) / len(own) * centred[:-1], -strength * centred[-1], "logit"
         )
@@ -93,10 +89,9 @@ def _surest(logits: Tensor, weights: Tensor) -> Tensor:
 
 
 def _gated(logits: Tensor, weights: Tensor) -> Tensor:
-    _, choices = largest(logits)
-    agree = float((choices == choices[0]).float().mean()) > 0.5
-    probs = logits.softmax(dim=-1)
-    return _only(probs, choices.new_zeros(())) if agree else probs / len(logits)
+    if not bool(most_agree(logits)):
+        return _mixture(logits, weights)
+    return _only(logits.softmax(dim=-1), torch.zeros((), device=logits.device))
 
 
 def _only(probs: Tensor, place: Tensor) -> Tensor:

@@ -29,6 +29,12 @@ def token_texts(tokenizer: Any, token_ids: Sequence[int]) -> list[str]:
     return texts
 
 
+def token_text(tokenizer: Any, token_id: int) -> str:
+    """Decode a token that may stand anywhere."""
+    # Behind itself, because some tokenizers drop a text's first space.
+    return token_texts(tokenizer, [token_id, token_id])[1]
+
+
 def _behind(tokenizer: Any, before: Sequence[int], token_ids: Sequence[int]) -> str:
     """What tokens add to a text; by itself, one may have lost the space that it begins with."""
     given, whole = _decoded(tokenizer, before), _decoded(tokenizer, [*before, *token_ids])

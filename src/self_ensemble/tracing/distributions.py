@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from self_ensemble.prompts.token_texts import token_texts
+from self_ensemble.prompts.token_texts import token_text, token_texts
 from self_ensemble.tracing.trace import Candidate, Distribution, Token
 from self_ensemble.walking.choose import most_probable
 from self_ensemble.walking.fusion import entropies
@@ -54,8 +54,7 @@ class TokenTexts:
 
     def _one(self, token_id: int) -> Token:
         if token_id not in self._known:
-            # Behind itself, because some tokenizers drop a text's first space.
-            *_, text = token_texts(self.tokenizer, [token_id, token_id])
+            text = token_text(self.tokenizer, token_id)
             self._known[token_id] = Token(token_id, text, token_id in self._special)
         return self._known[token_id]
 

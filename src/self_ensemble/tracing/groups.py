@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Literal
 
 from self_ensemble.packing.layout import Layout, Stream
-from self_ensemble.packing.visibility import NEVER
 from self_ensemble.tracing.trace import Group
 
 
@@ -36,28 +35,17 @@ def _groups(layout: Layout, num_wordings: int, num_prefix: int) -> Iterator[Grou
 
     if num_prefix:
         yield Group(0, "prefix", (), num_prefix, 0, _weight(layout, 0))
-    tails = min(stream.group for stream in layout.streams)
-    # Without a fused stream its number is left free.
-    for number in sorted(one for one in num_tokens if 0 < one < tails):
-        wordings = _readers(layout, num_wordings, number) if layout.alone else (number - 1,)
+    for number, wordings in enumerate(layout.wordings, start=1):
         yield Group(
-            number, "segment", wordings, num_tokens[number], first[number], _weight(layout, number)
-        )
+            number, "segment", wordings, num_tokens[number], first[number],
+            _weight(layout, number),
+        )  # fmt: skip
     if layout.fused is not None:
         yield tail(layout.fused, "fused", tuple(range(num_wordings)))
     for n, stream in enumerate(layout.alone[:num_wordings]):
         yield tail(stream, "alone", (n,))
     for stream in layout.alone[num_wordings:]:
         yield tail(stream, "prior", ())
-
-
-def _readers(layout: Layout, num_wordings: int, number: int) -> tuple[int, ...]:
-    """The wordings that a group is read by alone, which are those that it is of."""
-    return tuple(
-        n
-        for n, stream in enumerate(layout.alone[:num_wordings])
-        if float(layout.bias_GG[stream.group, number]) > NEVER
-    )
 
 
 def _weight(layout: Layout, number: int) -> float | None:

@@ -4,15 +4,14 @@ N wordings of a question, V vocabulary.
 """
 
 from collections.abc import Sequence
-from functools import partial
 from typing import NamedTuple
 
 from torch import Tensor
 
 from self_ensemble.asking.methods import Method
 from self_ensemble.scoring.normalise import normalise
-from self_ensemble.walking.fusion import CONTRAST, entropies, most_agree
-from self_ensemble.walking.user_rule import built_in
+from self_ensemble.walking.fusion import entropies, most_agree
+from self_ensemble.walking.user_rule import built_in, strength_of
 
 
 class Why(NamedTuple):
@@ -63,9 +62,7 @@ def why_tied(method: Method, logits_NV: Tensor, weights_N: Tensor, best: int) ->
         case "gated":
             return Why(f"most wordings would not take wording 1's token: prob_avg, {named}")
         case "contrast":
-            strength = CONTRAST
-            if isinstance(method.rule, partial):
-                strength = method.rule.keywords.get("strength", CONTRAST)
+            strength = strength_of(method.rule)
             return Why(
                 f"mean of the log-probabilities less {strength:g} of the prompt without the "
                 f"question, {named}"

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from self_ensemble.errors import UserError, is_out_of_memory, unknown_name
-from self_ensemble.walking.fusion import RULES, FusionRule
+from self_ensemble.walking.fusion import CONTRAST, RULES, FusionRule
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
@@ -146,6 +146,12 @@ def built_in(rule: Callable[..., object] | None) -> str | None:
     """Name of the built-in rule that this is, or is a partial of; None for a user's own."""
     inner = _inner(rule)
     return next((name for name, known in RULES.items() if known is inner), None)
+
+
+def strength_of(rule: Callable[..., object] | None) -> float:
+    """The strength that `contrast`, or a partial of it, has."""
+    keywords = rule.keywords if isinstance(rule, partial) else {}
+    return float(keywords.get("strength", CONTRAST))
 
 
 def own_function(rule: Callable[..., object]) -> Callable[..., object]:

@@ -205,6 +205,22 @@ def test_what_is_not_finite_is_said_in_its_row_and_the_answer_stays(
         assert row["prediction"] is not None
 
 
+def test_a_kind_that_cannot_be_had_does_not_take_the_others_with_it(
+    questions, tiny_folder, tmp_path
+) -> None:
+    # Where tokens are sampled, some come whose score is below the mean of the vocabulary.
+    command = arguments("generate", questions, tiny_folder, tmp_path, "--method", "avg")
+    command += ["--temperature", "2", "--attribution", "shapley,share"]
+    assert main(command) == 0
+    rows = _table(tmp_path, "avg").to_pylist()
+    told = [row for row in rows if row["attribution_error"] is not None]
+    assert 0 < len(told) < len(rows)
+    for row in rows:
+        assert (row["attribution_share"] is None) == (row in told)
+        assert len(row["attribution_shapley"]["total"]) == 3
+    assert "below the mean of the vocabulary" in told[0]["attribution_error"]
+
+
 def test_a_rule_that_wants_all_wordings_ends_the_run(
     questions, tiny_folder, tmp_path, monkeypatch, capsys
 ) -> None:

@@ -390,5 +390,5 @@ def test_a_log_probability_that_is_not_finite_without_a_wording_is_a_note(loaded
     )
     assert [one.method for one in trace.attributions] == ["avg"]
     assert trace.note is not None
-    assert trace.note.startswith("No attribution of ")
+    assert trace.note.startswith("No leave_one_out for ")
     assert trace.steps

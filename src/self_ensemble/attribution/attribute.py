@@ -5,6 +5,7 @@ N wordings, T tokens of the answer.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -53,6 +54,18 @@ class OrderSampling:
 
     num_orders: int = NUM_ORDERS
     seed: int = 0
+
+
+class Found(NamedTuple):
+    """Those kinds of attribution that could be had.
+
+    Attributes:
+        kinds: What was found, by kind.
+        missing: Why others could not be had; None where all could.
+    """
+
+    kinds: dict[str, Attribution]
+    missing: str | None
 
 
 class _Shared(NamedTuple):
@@ -107,6 +120,30 @@ def attribute(
         else:
             found[kind] = _share(common, shared, tokenizer)
     return found
+
+
+def attribute_possible(
+    prefiller: Prefiller,
+    request: Request,
+    method: Method,
+    answer: Answer,
+    kinds: Sequence[str],
+    sampling: OrderSampling,
+) -> Found:
+    """The same, where a kind that cannot be had does not take the others with it."""
+    ask = partial(attribute, prefiller, request, method, answer)
+    try:
+        return Found(ask(kinds, sampling), None)
+    except NoAttributionError as error:
+        reasons = [str(error)]
+    found: dict[str, Attribution] = {}
+    # One by one, which is seldom needed; together they share what is computed.
+    for kind in kinds if len(kinds) > 1 else ():
+        try:
+            found |= ask([kind], sampling)
+        except NoAttributionError as error:
+            reasons.append(str(error))
+    return Found(found, " ".join(dict.fromkeys(reasons)))
 
 
 def _check_answer(answer: Answer, prefiller: Prefiller) -> None:

@@ -71,7 +71,7 @@ ATTRIBUTION = {
         "prior": _ROW,
     }),
 }  # fmt: skip
-# Why a row with an answer has no attribution; null in all others.
+# Why a row with an answer lacks a kind of attribution; null in all others.
 ATTRIBUTION_ERROR = "attribution_error"
 
 

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 from self_ensemble.asking.methods import Method
 from self_ensemble.asking.request import Answer, Outcome, Request
-from self_ensemble.attribution.asked import NoAttributionError
-from self_ensemble.attribution.attribute import OrderSampling
+from self_ensemble.attribution.attribute import OrderSampling, attribute_possible
 from self_ensemble.attribution.kinds import Attribution, kinds_among
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.results.schema import ATTRIBUTION, ATTRIBUTION_ERROR, attribution_column
@@ -44,11 +43,11 @@ class Attributed:
         if request is None or not isinstance(answer, Answer):
             return columns
         sampling = OrderSampling(seed=self.seed)
-        try:
-            found = ensemble.attribute(request, kinds, method, answer, sampling)
-        except NoAttributionError as error:
-            return columns | {ATTRIBUTION_ERROR: str(error)}
-        return columns | {attribution_column(kind): _value(one) for kind, one in found.items()}
+        found, missing = attribute_possible(
+            ensemble.prefiller, request, method, answer, kinds, sampling
+        )
+        columns |= {attribution_column(kind): _value(one) for kind, one in found.items()}
+        return columns | {ATTRIBUTION_ERROR: missing}
 
 
 NOTHING = Attributed()

@@ -22,8 +22,7 @@ from self_ensemble.asking.methods import Method
 from self_ensemble.asking.prefilling import Prefiller
 from self_ensemble.asking.request import Answer, Outcome, Request
 from self_ensemble.asking.tracks import passes
-from self_ensemble.attribution.asked import NoAttributionError
-from self_ensemble.attribution.attribute import OrderSampling, attribute
+from self_ensemble.attribution.attribute import OrderSampling, attribute_possible
 from self_ensemble.attribution.kinds import Attribution, kinds_among
 from self_ensemble.scoring.lemmas import simplemma_lemmatiser
 from self_ensemble.scoring.scores import is_right
@@ -126,12 +125,13 @@ class Tracer:
         for method in methods:
             kinds, answer = kinds_among(self.attribution, method), answers[method.name]
             if kinds and isinstance(answer, Answer):
-                try:
-                    found = attribute(self.prefiller, request, method, answer, kinds, sampling)
-                except NoAttributionError as error:
-                    notes.append(f"No attribution of {method.name}: {error}")
-                else:
-                    yield from found.values()
+                found, missing = attribute_possible(
+                    self.prefiller, request, method, answer, kinds, sampling
+                )
+                yield from found.values()
+                if missing is not None:
+                    lacking = [kind for kind in kinds if kind not in found]
+                    notes.append(f"No {', '.join(lacking)} for {method.name}: {missing}")
 
     def _steps(
         self,

@@ -111,6 +111,7 @@ def test_the_page_is_written_and_nothing_else(tiny_folder, tmp_path) -> None:
         (["--text", "a", "--num-shots", "2"], "--num-shots goes with --dataset, not with --text."),
         (["--text", "a", "--step", "--json"], "Got --step and --json. Give one of them."),
         (["--text", "a", "--html", "x.txt"], "--html x.txt does not end in .html."),
+        (["--text", "a", "--html", "nowhere/x.html"], "There is no folder nowhere for --html"),
         (["--text", "a", "--step"], "--step needs a terminal."),
         (["--text", "a", "--top", "0"], "Got --top 0. Give 1 or more."),
         (["--text", "a", "--ahead", "-1"], "Got --ahead -1. Give 0 or more."),
@@ -142,6 +143,15 @@ def test_step_walks_forward_and_back_on_keys(tiny_folder) -> None:
     assert places == ["1", "2", "3", "2"]
     assert "Step 1 of" in shown
     assert "Step 2 of" in shown
+
+
+def test_the_end_of_input_ends_the_steps(tiny_folder) -> None:
+    shown = keyed(
+        [sys.executable, "-m", "self_ensemble", "inspect", "--model", str(tiny_folder), *WORDINGS,
+         "--max-new-tokens", "1", "--step"],
+        [b"\x04"],
+    )  # fmt: skip
+    assert "Traceback" not in shown
 
 
 def keyed(command: list[str], keys: list[bytes]) -> str:

@@ -14,7 +14,7 @@ from self_ensemble.tracing.trace import Trace
 
 FORWARD = ("\r", "\n", " ", "n", "\x1b[C", "\x1b[B")  # the last two are arrows
 BACK = ("b", "p", "\x1b[D", "\x1b[A", "\x7f", "\x08")
-QUIT = ("q", "\x1b", "\x04")
+QUIT = ("q", "\x1b")
 
 
 def show(trace: Trace, *, step: bool, html: Path | None, as_json: bool) -> None:
@@ -47,7 +47,10 @@ def walk(trace: Trace, console: Console) -> None:
             style="dim",
             highlight=False,
         )
-        key = typer.getchar()
+        try:
+            key = typer.getchar()
+        except EOFError:  # Ctrl-D
+            return
         if key in QUIT:
             return
         if key in FORWARD:

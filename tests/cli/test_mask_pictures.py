@@ -132,8 +132,12 @@ def test_four_thousand_tokens_are_a_page_below_its_limit(tmp_path):
     [
         (["--png", "mask.jpg"], r"--png mask.jpg does not end in \.png\. Name a file that does"),
         (["--html", "mask.png"], r"--html mask.png does not end in \.html"),
-        (["--png", "nowhere/mask.png"], r"Cannot write nowhere/mask.png \(No such file"),
-        (["--html", "nowhere/mask.html"], r"Cannot write nowhere/mask.html \(No such file"),
+        (
+            ["--png", "no/mask.png"],
+            r"There is no folder no for --png no/mask\.png\. Make it first",
+        ),
+        (["--html", "no/mask.html"], r"There is no folder no for --html no/mask\.html"),
+        (["--png", "folder.png"], r"--png folder\.png is a folder\. Name a file"),
         (["--blocks", "--prefix", "9000"], r"Got 9,005 tokens; pictures and blocks are drawn of"),
     ],
 )
@@ -141,6 +145,7 @@ def test_pictures_that_cannot_be_are_refused_in_one_line(
     arguments, message, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder.png").mkdir()
     with pytest.raises(UserError, match=message) as caught:
         run("--lengths", "3", *arguments)
     assert "\n" not in str(caught.value)

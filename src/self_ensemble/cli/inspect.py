@@ -234,7 +234,7 @@ def _check_output(*, step: bool, html: Path | None, as_json: bool) -> None:
     asked = [option for option, is_given in given.items() if is_given]
     if len(asked) > 1:
         raise UserError(f"Got {' and '.join(asked)}. Give one of them.")
-    options.check_ending("--html", html, ".html")
+    options.check_file("--html", html, ".html")
     if step and not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UserError("--step needs a terminal. Leave it out, or write a page with --html FILE.")
 

@@ -189,14 +189,20 @@ def refuse_unfit(source: str, fitting: tuple[str, ...], options: Mapping[str, ob
         )
 
 
-def check_ending(option: str, path: Path | None, ending: str) -> None:
-    """Refuse a file that cannot be what it is asked to be.
+def check_file(option: str, path: Path | None, ending: str) -> None:
+    """Refuse a file that cannot be written as what it is asked to be, before any work is done.
 
     Raises:
-        UserError: Its name ends otherwise.
+        UserError: Its name ends otherwise, it is a folder, or there is no folder for it.
     """
-    if path is not None and path.suffix.lower() != ending:
+    if path is None:
+        return
+    if path.suffix.lower() != ending:
         raise UserError(f"{option} {path} does not end in {ending}. Name a file that does.")
+    if path.is_dir():
+        raise UserError(f"{option} {path} is a folder. Name a file.")
+    if not path.parent.is_dir():
+        raise UserError(f"There is no folder {path.parent} for {option} {path}. Make it first.")
 
 
 def parse_weights(option: str, text: str, others: str = "") -> tuple[float, ...]:

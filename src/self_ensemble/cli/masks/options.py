@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
-from self_ensemble.cli.options import check_ending, one_of, parse_weights
+from self_ensemble.cli.options import check_file, one_of, parse_weights
 from self_ensemble.errors import UserError
 
 SOURCES = ("--dataset", "--text", "--lengths")
@@ -77,10 +77,10 @@ def check_files(png: Path | None, html: Path | None) -> None:
     """Refuse files that cannot be what they are asked to be, before anything is drawn.
 
     Raises:
-        UserError: The wrong ending, or a library that is missing.
+        UserError: A file that cannot be written, or a library that is missing.
     """
-    check_ending("--png", png, ".png")
-    check_ending("--html", html, ".html")
+    check_file("--png", png, ".png")
+    check_file("--html", html, ".html")
     if png is not None and find_spec("matplotlib") is None:
         raise UserError(
             "--png needs matplotlib, which is not installed. "

@@ -169,6 +169,22 @@ def test_buttons_and_keys_go_on_by_one_token(browser, tmp_path) -> None:
         assert headings == ["Step 2 of 3", "Step 3 of 3", "Step 3 of 3", "Step 2 of 3"]
 
 
+def test_the_button_that_was_pressed_keeps_the_focus(browser, tmp_path) -> None:
+    trace = small_trace()
+    first, last = trace.methods[0].tokens
+    longer = replace(trace.methods[0], tokens=(first, last, last), steps=(0, 1, 2))
+    browser.open(written(tmp_path, replace(trace, methods=(longer,))))
+    focused = "return document.activeElement.id || document.activeElement.textContent"
+    browser.run("document.querySelector('#on').focus()")
+    browser.run(CLICK, "#on", 0)
+    assert browser.run(focused) == "on"
+    browser.run(CLICK, "#on", 0)
+    assert browser.run(focused) == "\u21b5"  # there is no further step: the token itself
+    browser.run("document.querySelector('#ids').focus()")
+    browser.run(PRESS, "ArrowRight")
+    assert browser.run(focused) == "ids"
+
+
 def test_prompts_open_as_tokens_with_their_ids(browser, tmp_path) -> None:
     browser.open(written(tmp_path, small_trace()))
     browser.run("for (const one of document.querySelectorAll('#parts details')) one.open = true")

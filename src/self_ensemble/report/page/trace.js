@@ -126,10 +126,14 @@ function drawStep() {
     "table", "said", element("thead", "", header),
     element("tbody", "", ...step.rows.map((said) => row(said, taken, here))),
   );
+  const focused = document.activeElement?.id;
   document.getElementById("step").replaceChildren(
     element("div", "move", heading, element("span", "", back, on)),
     element("ul", "", ...reasons), agreement, table,
   );
+  // The buttons are new ones: whoever pressed one by a key shall not lose the place.
+  const again = [back, on].find((button) => button.id === focused);
+  if (again) (again.disabled ? document.querySelector("#lines [aria-current]") : again).focus();
 }
 
 function draw() {

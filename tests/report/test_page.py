@@ -80,6 +80,9 @@ def test_what_cannot_be_seen_is_shown():
     text = "a\x00\x1b\x7f\x85\u202e\ud800\n\tb \U0001f600 \u05d0"
     seen = "a\u2400\u241b\u2421<U+0085><U+202E><U+D800>\n\tb \U0001f600 \u05d0"
     assert shown(text) == seen
+    assert shown("a\u200b\u2028\ufeff\xad") == "a<U+200B><U+2028><U+FEFF><U+00AD>"
+    joined = "\u0645\u06cc\u200c\u0634 \U0001f469\u200d\U0001f467"
+    assert shown(joined) == joined
 
 
 def test_twenty_wordings_have_twenty_colours():

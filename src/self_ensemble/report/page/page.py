@@ -27,9 +27,11 @@ MAX_BYTES = 2_000_000
 # Attributes that a browser fetches something for.
 _FETCHED = frozenset({"src", "srcset", "href", "action", "formaction", "poster", "data", "ping"})
 _FETCHED_BY_STYLE = re.compile(r"@import|url\(", re.IGNORECASE)
-# Characters that show nothing, or turn round the text about them, and halves of characters.
+# Characters that show nothing, or turn round the text about them, and halves of characters. Left
+# are joiners (U+200C, U+200D), without which Persian and emoji would be other text.
 _UNSEEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
+    "\ud800-\udfff\ufeff\ufffe\uffff]"
 )
 
 

@@ -16,6 +16,7 @@ from result_files import answers_file, record, write_file
 from self_ensemble import results
 from self_ensemble.analysis.comparison import compare
 from self_ensemble.errors import UserError
+from self_ensemble.results.schema import PER_PROMPT_SCHEMA, with_attribution
 
 
 @pytest.fixture
@@ -99,10 +100,16 @@ def test_clusters_are_columns_that_are_given_or_in_the_files(tmp_path):
         fewer.scores(cluster="rel_uri")
 
 
-def test_columns_that_generate_writes_group_no_questions(folder):
-    write_file(folder / "max-3.feather", [record("q0", "Rome", backend="sdpa", stop_reason="end")])
-    with pytest.raises(UserError, match="have no column 'backend'"):
-        results.load(folder).scores(cluster="backend")
+def test_columns_that_generate_writes_group_no_questions(tmp_path):
+    written = with_attribution(PER_PROMPT_SCHEMA, ("mass",))
+    path = tmp_path / "d" / "m" / "per_prompt.feather"
+    path.parent.mkdir(parents=True)
+    values = {"uuid": "q0", "answers": ["Rome"], "prediction": "Rome", "attribution_error": "no"}
+    values |= {"paraphrase_index": 0, "num_tokens": 1, "seconds": 0.1, "mean_logprob": -1.0}
+    texts = {f.name: "" for f in written if f.type == "string"}
+    lists = {f.name: [] for f in written if not f.nullable and "list" in str(f.type)}
+    feather.write_feather(pa.Table.from_pylist([texts | lists | values], schema=written), path)
+    assert results.load(path.parent).columns == {"q0": {}}
 
 
 def test_files_are_named_with_the_nearest_where_there_is_none(folder):

@@ -16,7 +16,9 @@ _REQUIRED = ("uuid", "answers", "prediction")
 _OPTIONAL = ("seconds", "error", "paraphrase_index", "mean_logprob", "num_tokens")
 _WORDINGS = ("paraphrase", "paraphrases")
 # Columns of ours that say nothing of the question itself.
-_NOT_OF_THE_QUESTION = frozenset({"generation", "greedy_predict", "stop_reason", "backend"})
+_NOT_OF_THE_QUESTION = frozenset(
+    {"generation", "greedy_predict", "stop_reason", "backend", "attribution_error"}
+)
 _CONFIDENCE = ("uuid", "answers", "greedy_predict", "confidence")
 # Not in the files of published notebooks.
 _CONFIDENCE_OPTIONAL = ("error", "paraphrase_index")

@@ -228,12 +228,16 @@ class Ensemble:
                 that make sense for it.
 
         Raises:
-            UserError: A question that cannot be asked (see `problem`), a rule of the user's that
-                fails, or a kind of attribution that is for none of the methods.
+            UserError: A question that cannot be asked (see `problem`), no method, a rule of the
+                user's that fails, or a kind of attribution that is for none of the methods.
         """
         at_least("num_top", num_top, 1)
         at_least("num_ahead", num_ahead, 0)
         asked = self.methods if methods is None else tuple(methods)
+        if not asked:
+            raise UserError("No method to look into. Give one, or None for all of the ensemble's.")
+        if isinstance(accepted, str):
+            raise UserError("Got one text as accepted answers. Give a list, with one or more.")
         for kind in attribution:
             if not any(kind in kinds_of(method) for method in asked):
                 check_kinds([kind], asked[0])

@@ -336,6 +336,15 @@ def test_an_attribution_that_is_for_none_of_the_methods_is_refused(loaded) -> No
         ensemble(loaded(), ("avg", "vote")).trace(requests()[0], attribution=("mass",))
 
 
+def test_no_method_and_an_answer_by_itself_are_refused(loaded) -> None:
+    asked = ensemble(loaded(), "avg")
+    with pytest.raises(UserError, match="No method to look into"):
+        asked.trace(requests()[0], (), attribution=("mass",))
+    # Its letters would be accepted as answers.
+    with pytest.raises(UserError, match="Got one text as accepted answers"):
+        asked.trace(requests()[0], accepted="Paris")
+
+
 HOSTILE = (
     "Who? <script>document.title='ran'</script><img src=x onerror=alert(1)>",
     "\u0645\u0646\u061f \u202etxt.exe",

@@ -30,6 +30,11 @@ def test_no_line_is_wider_than_the_terminal(width) -> None:
     assert max(map(len, drawn(small_trace(), width).splitlines())) <= width
 
 
+def test_a_narrow_terminal_has_names_whole() -> None:
+    names = [line.split(" ")[0] for line in drawn(small_trace(), 50).splitlines()]
+    assert "\u2026" not in "".join(names)
+
+
 def test_the_pieces_are_question_steps_and_answers() -> None:
     assert len(pages(small_trace(), 80)) == 5
 

@@ -82,7 +82,7 @@ def step_view(trace: Trace, number: int, width: int) -> RenderableType:
     title.append(beginning_text(step), style="bold cyan")
     table = _table()
     num_shown = 3 if width >= WIDE else 1
-    table.add_column("")
+    table.add_column("", overflow="fold")
     for rank in range(num_shown):
         table.add_column("likeliest" if rank == 0 else "", no_wrap=True)
     table.add_column("entropy, nats", justify="right", max_width=8)
@@ -101,7 +101,7 @@ def step_view(trace: Trace, number: int, width: int) -> RenderableType:
 def answers_view(trace: Trace) -> RenderableType:
     """What each method answered, and each wording alone."""
     table = _table()
-    table.add_column("")
+    table.add_column("", overflow="fold")
     table.add_column("answer", ratio=1, overflow="fold")
     table.add_column("tokens", justify="right")
     table.add_column("ended by")

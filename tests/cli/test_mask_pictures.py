@@ -226,6 +226,28 @@ def test_the_two_tokens_under_the_pointer_are_told_and_a_click_zooms(
     assert readout(browser) == hint
 
 
+def test_keys_go_over_the_map_and_zoom(browser, tiny_folder, tmp_path):
+    path = tmp_path / "mask.html"
+    run("--model", tiny_folder, *WORDINGS, "--html", path, "--generated", 0)
+    browser.open(path, height=1000)
+    press = (
+        "for (const key of arguments) document.querySelector('canvas')"
+        ".dispatchEvent(new KeyboardEvent('keydown', {key}))"
+    )
+    browser.run(press, "ArrowLeft")  # from the last token that reads, and the first that is read
+    assert re.match(
+        r".*\(cue, .*\) reads .*\(segment 1, column 0, .*weight 0\.5$", readout(browser)
+    )
+    browser.run(press, "ArrowUp", "ArrowUp", "ArrowUp", "ArrowRight")
+    assert re.match(r".*\(segment 2, .*may not read .*\(segment 1, column 1,", readout(browser))
+    browser.run(press, "Enter")
+    pressed = "return document.querySelector('[aria-pressed=true]').textContent"
+    assert browser.run(pressed) == "segment 2"
+    browser.run(press, "Escape")
+    assert browser.run(pressed) == "whole mask"
+    assert browser.errors() == []
+
+
 def test_what_is_drawn_is_dark_where_a_token_may_read(browser, tmp_path):
     path = tmp_path / "mask.html"
     run("--lengths", "30,30", "--prefix", 40, "--generated", 0, "--html", path)

@@ -4,6 +4,7 @@ const data = JSON.parse(document.getElementById("data").textContent);
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const SHORTEST_LABELLED = 13; // pixels of a cell that has room for its token's text
 const LARGEST_BLOCK = 80;
+const MOVES = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
 
 function theme() {
   const style = getComputedStyle(document.documentElement);
@@ -62,6 +63,11 @@ class MaskMap {
     this.canvas.addEventListener("click", (event) => this.click(event));
     this.canvas.addEventListener("keydown", (event) => {
       if (event.key === "Escape") { this.whole(); this.draw(); }
+      if (event.key === "Enter") this.choose(this.at);
+      const moved = MOVES[event.key];
+      if (!moved || event.altKey || event.ctrlKey || event.metaKey) return;
+      event.preventDefault(); // the page stays where it is
+      this.go(this.at.row + moved[0], this.at.column + moved[1]);
     });
     for (const button of this.buttons) {
       button.addEventListener("click", () => {
@@ -79,6 +85,7 @@ class MaskMap {
   zoom(rows, columns) {
     this.rows = rows;
     this.columns = columns;
+    this.at = { row: rows.end - 1, column: columns.start, inMap: true };
     this.leave();
     const shown = this.mask.parts.indexOf(rows);
     for (const button of this.buttons) {
@@ -271,8 +278,9 @@ class MaskMap {
     };
   }
 
-  click(event) {
-    const cell = this.cellAt(event);
+  click(event) { this.choose(this.cellAt(event)); }
+
+  choose(cell) {
     if (this.isZoomed()) {
       this.whole();
     } else if (cell.inRows) {
@@ -289,8 +297,22 @@ class MaskMap {
     return [this.rows, this.columns].some(({ start, end }) => start !== 0 || end !== this.size);
   }
 
-  point(event) {
-    const cell = this.cellAt(event);
+  // To another cell by keys, with a frame round it.
+  go(row, column) {
+    const within = (token, { start, end }) => Math.min(end - 1, Math.max(start, token));
+    this.at = { row: within(row, this.rows), column: within(column, this.columns), inMap: true };
+    this.draw();
+    const x = this.x(this.at.column), y = this.y(this.at.row);
+    const context = this.canvas.getContext("2d");
+    context.lineWidth = 2;
+    context.strokeStyle = this.theme.strong(0, 90);
+    context.strokeRect(x - 1, y - 1, this.x(this.at.column + 1) - x + 2, this.y(this.at.row + 1) - y + 2);
+    this.tell(this.at);
+  }
+
+  point(event) { this.tell(this.cellAt(event)); }
+
+  tell(cell) {
     this.leave();
     if (!cell.inMap) return;
     const weight = this.weight(cell.row, cell.column);

@@ -170,3 +170,14 @@ def test_every_layout_has_the_mass_of_its_definition(loaded, variant) -> None:
         found = torch.tensor([layer.wordings[place] for layer in mass.per_layer])
         expected = _by_hand(model, parts, mass.token_ids[:place], **variant)
         torch.testing.assert_close(found, expected, **TOLERANCE)
+
+
+def test_a_last_wording_without_weight_predicts_nothing(loaded) -> None:
+    asked = ensemble(
+        loaded(), "flex_attention", fusion_point="last_segment", segment_weights="given"
+    )
+    request = Request("q", QUESTIONS[0], segment_weights=(1.0, 1.0, 0.0))
+    found = asked.attribute(request, ["mass"])["mass"]
+    assert {row[2] for row in found.values} == {0.0}
+    # The last that has a weight reads itself alone.
+    assert found.values[0][0] == 0.0 < found.values[0][1]

@@ -8,12 +8,14 @@ import torch
 from tests.engine.asking import QUESTIONS, TIED, WEIGHTS, combine_slowly, ensemble, ready
 from tests.engine.families import tiny_family
 
+from self_ensemble.asking.layout import Streams
 from self_ensemble.asking.methods import resolve_method
 from self_ensemble.asking.request import Request
 from self_ensemble.attribution.asked import Asked
 from self_ensemble.attribution.fused import fused_worth
 from self_ensemble.errors import UserError
 from self_ensemble.oracle.reference import next_logits_alone, next_logits_fused
+from self_ensemble.passes.tails import Tail, tail_logprobs
 
 SUBSETS = [one for size in range(4) for one in combinations(range(3), size)]
 FAMILIES = [
@@ -256,3 +258,24 @@ def test_what_is_not_finite_is_refused_with_its_place(loaded) -> None:
     asked = ensemble(loaded(), [sure])
     with pytest.raises(UserError, match=r"Token \d of the answer has no finite log-probability"):
         asked.attribute(_request(), ["shapley"])
+
+
+def test_tails_leave_the_prompt_as_it_was(loaded) -> None:
+    asked = ensemble(loaded(), "flex_attention")
+    streams = Streams(fused=True, num_alone=0, prior=False)
+    batch, _ = asked.prefiller.prefill([_request()], asked.methods, streams)
+    used, groups = batch.used_B.tolist(), batch.num_groups_B.tolist()
+    tails = [Tail((65, 66), 20, torch.zeros(1))] * 3
+    assert tail_logprobs(batch, tails, (67,)).shape == (3, 1)
+    assert (batch.used_B.tolist(), batch.num_groups_B.tolist()) == (used, groups)
+    assert batch.key_group_BS.shape[1] == used[0]
+
+
+def test_a_users_rule_may_be_left_with_wordings_without_weight(loaded) -> None:
+    def heard(logits, weights):
+        return (logits * (0.5 + weights)[..., None]).sum(dim=-2)
+
+    asked = ensemble(loaded(), [heard])
+    request = _request(weights=(1.0, 0.0, 0.0))
+    (found,) = asked.attribute(request, ["leave_one_out"]).values()
+    assert np.isfinite(found.values).all()

@@ -22,6 +22,10 @@ from self_ensemble.prompts.build import plain_frame
 from self_ensemble.questions.load import load_questions
 from self_ensemble.results.manifest import read_manifest
 from self_ensemble.results.schema import ATTRIBUTION, PER_PROMPT_SCHEMA, RESULT_SCHEMA
+from self_ensemble.running.answers import AnswerMaker
+from self_ensemble.running.attributed import Attributed
+from self_ensemble.running.choice import WordingChoice
+from self_ensemble.running.making import Order
 from tests.cli.commands import arguments, interrupt, result, result_path
 
 METHODS = ["--method", "flex_attention,avg,vote,per_prompt"]
@@ -219,6 +223,16 @@ def test_a_kind_that_cannot_be_had_does_not_take_the_others_with_it(
         assert (row["attribution_share"] is None) == (row in told)
         assert len(row["attribution_shapley"]["total"]) == 3
     assert "below the mean of the vocabulary" in told[0]["attribution_error"]
+
+
+def test_a_question_that_is_given_up_has_no_attribution(questions, tiny_folder) -> None:
+    asked = load_questions(str(questions), num_shots=2)
+    ensemble = Ensemble(load_model(str(tiny_folder)), "avg")
+    maker = AnswerMaker(ensemble, WordingChoice(3), asked, Attributed(("shapley",)))
+    made = maker.give_up(asked.questions[0], "It took too long.", Order(("avg",)))
+    (row,) = made.files["avg"].table.to_pylist()
+    assert row["error"] == "It took too long."
+    assert row["attribution_shapley"] is None is row["attribution_error"]
 
 
 def test_a_rule_that_wants_all_wordings_ends_the_run(

@@ -71,6 +71,21 @@ def test_the_numbers_are_those_of_generate(asked, tmp_path) -> None:
         assert sum(logprobs) / len(logprobs) == pytest.approx(table.mean_logprob["q5"])
 
 
+def test_how_tokens_are_drawn_is_as_asked(tiny_folder) -> None:
+    """A nucleus of one token is greedy at any temperature; a wide one is not."""
+    how = ["--model", tiny_folder, *WORDINGS, "--method", "avg", "--max-new-tokens", 6, "--json"]
+
+    def tokens(*options: object) -> list[int]:
+        answer = json.loads(run(*how, *options))["methods"][0]
+        return [one["token"]["id"] for one in answer["tokens"]]
+
+    assert tokens("--temperature", 9, "--top-p", 1e-9) == tokens()
+    first = tokens("--temperature", 9)
+    assert first == tokens("--temperature", 9)
+    assert first != tokens()
+    assert first != tokens("--temperature", 9, "--seed", 1)
+
+
 def test_texts_are_asked_as_they_are(tiny_folder) -> None:
     found = json.loads(run("--model", tiny_folder, *WORDINGS, "--max-new-tokens", 3, "--json"))
     assert found["wordings"] == WORDINGS[1::2]

@@ -95,6 +95,15 @@ def test_weights_of_ones_own_are_scaled_and_coloured(tiny_folder, tmp_path):
     assert data_of(path.read_text("utf-8"))["masks"][0]["weights"] == [0, 0.25, 0.75, 1]
 
 
+def test_a_legend_has_a_few_of_many_weights_the_ends_among_them(tmp_path):
+    path = tmp_path / "a.html"
+    weights = ",".join(map(str, range(1, 21)))
+    run("--lengths", ",".join(["1"] * 20), "--segment-weights", weights, "--html", path)
+    levels = re.findall(r'data-weight="(.*?)"', path.read_text("utf-8"))
+    assert len(levels) <= 8
+    assert (float(levels[0]), float(levels[-1])) == (0, 1)
+
+
 @pytest.mark.parametrize("given", ["3,-1", "0,0", "1,x2", "nan,1", "1,inf"])
 def test_weights_that_are_none_are_refused(given):
     with pytest.raises(UserError, match=r"Got --segment-weights .*\. Give uniform, none, or a"):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from rich.console import Console
 
-from self_ensemble.report.attribution_strip import attribution_strip, strip_of
+from self_ensemble.report.attribution_strip import Cell, _colored, attribution_strip, strip_of
 from self_ensemble.report.trace_page import trace_page
 from tests.report.traces import HOSTILE, small_trace
 
@@ -46,6 +46,13 @@ def test_colours_are_relative_to_the_largest_and_keep_their_sign() -> None:
     assert [cell.strength for cell in rows[0][2]] == [1.0, 0.0]
     assert [cell.strength for cell in rows[1][2]] == [-0.5, 0.25]
     assert [row[1].strength for row in rows] == [1.0, -0.25]
+
+
+def test_a_terminal_is_red_where_a_wording_spoke_against_the_token() -> None:
+    cells = (Cell("+0.50", 1.0), Cell("-0.25", -0.5))
+    found = [text.style.bgcolor.get_truecolor() for text in _colored(cells)]
+    assert [max(color) for color in found] == [found[0].blue, found[1].red]
+    assert sum(found[0]) > sum(found[1])  # the weaker one is darker
 
 
 def test_nothing_attributed_has_no_colour() -> None:

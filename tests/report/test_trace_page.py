@@ -63,6 +63,8 @@ def test_the_page_holds_every_step_token_and_answer() -> None:
     ]  # fmt: skip
     assert [texts[place] for place in first["ahead"]] == ["\u2423no", "\u21b5"]
     assert steps[0]["agree"] is False
+    methods = [row["name"] for row in steps[0]["rows"] if row.get("is_method")]
+    assert methods == ["flex_attention", "min_entropy"]
     assert [len(part["tokens"]) for part in data["parts"]] == [80, 3, 3, 3]
     for text in ("one?", "two?", "right", "wrong", "fused tail", "row-1"):
         assert text in page

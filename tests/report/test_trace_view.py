@@ -30,6 +30,11 @@ def test_no_line_is_wider_than_the_terminal(width) -> None:
     assert max(map(len, drawn(small_trace(), width).splitlines())) <= width
 
 
+def test_runners_up_are_shown_where_there_is_room() -> None:
+    assert "0.250 \u2423no" in drawn(small_trace(), 120)
+    assert "0.250 \u2423no" not in drawn(small_trace(), 80)
+
+
 def test_a_narrow_terminal_has_names_whole() -> None:
     names = [line.split(" ")[0] for line in drawn(small_trace(), 50).splitlines()]
     assert "\u2026" not in "".join(names)

@@ -244,7 +244,9 @@ def test_a_users_rule_that_wants_all_wordings_is_named(loaded) -> None:
         return logits.mean(dim=-2)
 
     asked = ensemble(loaded(), [three])
-    with pytest.raises(UserError, match=r"three wordings, please.*given \d wording"):
+    with pytest.raises(
+        UserError, match=r"three wordings, please.*given \d wordings, question q\)\.$"
+    ):
         asked.attribute(_request(), ["leave_one_out"], resolve_method(three))
 
 

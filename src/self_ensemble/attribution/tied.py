@@ -42,7 +42,7 @@ def fused_scores(asked: Asked, logits: Tensor, subsets: Sequence[Subset]) -> Ten
         return asked.method.rule(logits[rows], weights.to(logits.device))
     except RuleError as error:
         few = "" if len(subsets[0]) == asked.num_wordings else f" given {len(subsets[0])} wordings"
-        raise RuleError(f"{error} (attribution{few}, question {asked.request.key})") from error
+        raise RuleError(f"{error} (attribution{few}, question {asked.request.key}).") from error
 
 
 @torch.inference_mode()

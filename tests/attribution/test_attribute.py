@@ -133,6 +133,7 @@ def test_equal_copies_have_equal_shares_whatever_the_kind(smollm, method) -> Non
         assert (np.abs(values).max() > 0.01) == (one.kind != "leave_one_out")
 
 
+@pytest.mark.slow
 @pytest.mark.model
 @pytest.mark.parametrize("method", ["flex_attention", "avg"])
 def test_twenty_wordings_behind_a_long_prompt_can_be_asked_about(smollm, method) -> None:

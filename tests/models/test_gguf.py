@@ -11,6 +11,7 @@ from self_ensemble.models.identity import identity_of
 from self_ensemble.models.load import load_model
 
 
+@pytest.mark.slow
 @pytest.mark.model
 def test_the_unpacked_copy_answers_as_the_file_does(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

@@ -3,7 +3,6 @@
 import csv
 import json
 import re
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -235,16 +234,24 @@ def test_ten_thousand_rows_take_ten_seconds_and_a_gigabyte(tmp_path):
     make_results(tmp_path / "results", "cities", 1_250)
     rows = 5 * 1_250 + 3 * 1_250
     assert rows == 10_000
+    # Its own: the children of this process are those of other tests as well.
     code = (
-        "from self_ensemble.cli.main import app; app("
-        f"['analyze', '--dataset', 'cities', '--model', 'tiny', '--output-dir', "
+        "import atexit, resource\n"
+        "from self_ensemble.cli.main import app\n"
+        "def tell():\n"
+        "    used = resource.getrusage(resource.RUSAGE_SELF)\n"
+        "    print(used.ru_utime + used.ru_stime, used.ru_maxrss)\n"
+        "atexit.register(tell)\n"
+        "app(['analyze', '--dataset', 'cities', '--model', 'tiny', '--output-dir', "
         f"{str(tmp_path / 'results')!r}, '--show', 'all'])"
     )
-    done = subprocess.run([sys.executable, "-c", code], check=False, timeout=60)
-    assert done.returncode == 0
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert used.ru_utime + used.ru_stime < 10
-    assert used.ru_maxrss < 1_000_000
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=False, timeout=60, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    seconds, kilobytes = done.stdout.splitlines()[-1].split()
+    assert float(seconds) < 10
+    assert int(kilobytes) < 1_000_000
 
 
 def test_neither_torch_nor_pandas_is_needed(results):

@@ -100,6 +100,7 @@ def generate(
     max_worker_restarts: worker_options.MaxWorkerRestarts = None,
     batch_timeout: worker_options.BatchTimeout = None,
     attribution: options.Attribution = None,
+    save_logprobs: options.SaveLogprobs = None,
     output_dir: options.OutputDir = Path("results"),
     overwrite: options.Overwrite = False,
     repair: options.Repair = False,
@@ -156,6 +157,7 @@ def generate(
             seed=seed,
             decode=decode,
             attribution=options.parse_attribution(attribution),
+            save_logprobs=save_logprobs,
             batch_size=options.parse_batch_size(batch_size),
             overwrite=overwrite,
             repair=repair,
@@ -182,13 +184,15 @@ def report(results: "Results", progress: "ConsoleProgress", *, as_json: bool) ->
         typer.echo(json.dumps(summary))
         return
     from self_ensemble.cli.console import count
+    from self_ensemble.results.paths import LOGPROBS
 
     progress.say(f"Results: {', '.join(path.name for path in results.files.values())}")
     progress.say(f"  in {results.folder}")
     if per_question is not None:
+        num_methods = len(set(results.files) - {LOGPROBS})
         progress.say(
             f"{count(results.outcome.num_questions, 'question')}, "
-            f"{count(len(results.files), 'method')}, {per_question:.2f} s per question for all "
+            f"{count(num_methods, 'method')}, {per_question:.2f} s per question for all "
             f"of them, attention backend {results.backend}."
         )
     if num_errors:

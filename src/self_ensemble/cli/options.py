@@ -144,6 +144,15 @@ Attribution = Annotated[
         rich_help_panel=METHOD,
     ),
 ]
+SaveLogprobs = Annotated[
+    int | None,
+    typer.Option(
+        help="Also keep what every wording predicts, the K likeliest tokens (64 is plenty), for "
+        "`self-ensemble replay`.",
+        metavar="K",
+        rich_help_panel=RESULT,
+    ),
+]
 BatchSize = Annotated[
     str, typer.Option(help="Questions per batch, or auto.", rich_help_panel=MODEL)
 ]

@@ -11,12 +11,20 @@ from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError
 from self_ensemble.identity.values import code_identity
 from self_ensemble.jobs.generate_options import GenerateOptions
-from self_ensemble.jobs.inputs import Data, LateModel, Model, Questions, prompt_frame
+from self_ensemble.jobs.inputs import (
+    Data,
+    LateModel,
+    Model,
+    Questions,
+    answer_target,
+    prompt_frame,
+)
 from self_ensemble.jobs.progress import Progress
 from self_ensemble.questions.schema import QuestionSet
 from self_ensemble.running.answers import AnswerMaker
 from self_ensemble.running.attributed import Attributed
 from self_ensemble.running.choice import Weights, WordingChoice, fewest_wordings_message
+from self_ensemble.running.logprobs import LogprobMaker
 from self_ensemble.walking.choose import Sampling
 from self_ensemble.walking.user_rule import own_function
 from self_ensemble.weighting.sources import require_fitting, weights_from
@@ -34,6 +42,7 @@ class AnswerRecipe:
     choice: WordingChoice
     question_set: QuestionSet
     attributed: Attributed
+    save_logprobs: int | None
 
     @property
     def loads(self) -> str:
@@ -45,7 +54,11 @@ class AnswerRecipe:
         ensemble = Ensemble(
             loaded, self.methods, settings=self.settings, frame=frame, decode=self.decode
         )
-        return AnswerMaker(ensemble, self.choice, self.question_set, self.attributed)
+        logprobs = None
+        if self.save_logprobs is not None:
+            target = answer_target(self.chat_template, ensemble, self.question_set)
+            logprobs = LogprobMaker(ensemble, self.choice, self.save_logprobs, target)
+        return AnswerMaker(ensemble, self.choice, self.question_set, self.attributed, logprobs)
 
     def rules(self) -> dict[str, object]:
         return {
@@ -163,6 +176,7 @@ class Answering:
             choice,
             replace(self.question_set, questions=()),
             Attributed(self.options.attribution, self.options.seed),
+            self.options.save_logprobs,
         )
 
     def settings(self) -> Settings:

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from dataclasses import fields
 from pathlib import Path
 
-from self_ensemble.asking.methods import AnyMethod, Method
+from self_ensemble.asking.methods import AnyMethod, Method, resolve_method
 from self_ensemble.identity.values import code_identity
 from self_ensemble.jobs.answering import Answering
 from self_ensemble.jobs.generate_options import FUSED_ONLY, STANDARD, GenerateOptions
@@ -18,9 +18,11 @@ from self_ensemble.jobs.workers.options import Workers
 from self_ensemble.models.aliases import DEFAULT_MODEL
 from self_ensemble.results.disk import check_writable
 from self_ensemble.results.manifest import Manifest
-from self_ensemble.results.paths import result_folder, result_path
+from self_ensemble.results.paths import LOGPROBS, logprobs_path, result_folder, result_path
+from self_ensemble.results.plan import RowPlan
 from self_ensemble.results.store import ResultFile
 from self_ensemble.running.choice import Weights, WordingChoice
+from self_ensemble.running.logprobs import logprob_plan
 from self_ensemble.running.made_with import MAY_DIFFER, of_questions, sha256_of
 from self_ensemble.running.making import Order
 from self_ensemble.running.rows import row_plan
@@ -30,7 +32,7 @@ from self_ensemble.weighting.sources import file_suffix
 # What the manifest records by what came of it, or not at all: it changes no answer.
 NOT_IN_MANIFEST = {
     "weights", "contrast_strength", "max_new_tokens", "stop", "decode", "attribution",
-    "overwrite", "repair",
+    "save_logprobs", "overwrite", "repair",
 }  # fmt: skip
 
 
@@ -103,6 +105,8 @@ def generate(
             )
             for method in job.methods
         }
+        if options.save_logprobs is not None:
+            files[LOGPROBS] = closing.enter_context(_open_logprobs(job, made_with, choice))
         return fill_from(
             place,
             files,
@@ -129,11 +133,28 @@ def _open(
         options.num_paraphrases, options.indices, file_suffix(options.weights_of(method)),
     )  # fmt: skip
     fields = {**made_with, **_manifest_fields(job, method, weights, segment_weights)}
+    plan = row_plan(method, job.question_set, choice, options.attribution)
+    return _opened(job, path, fields, plan)
+
+
+def _open_logprobs(
+    job: Answering, made_with: Mapping[str, object], choice: WordingChoice
+) -> ResultFile:
+    """The file of the wordings' own log-probabilities, which are made as per_prompt is."""
+    path = logprobs_path(
+        job.output_dir, job.question_set.name, job.model.name, len(choice.chosen()), choice.indices
+    )
+    alone = _manifest_fields(job, resolve_method("per_prompt"), None, None)
+    fields = {**made_with, **alone, "method": None, "save_logprobs": job.options.save_logprobs}
+    return _opened(job, path, fields, logprob_plan(job.question_set, choice))
+
+
+def _opened(job: Answering, path: Path, fields: Mapping[str, object], plan: RowPlan) -> ResultFile:
     # Through JSON, so that what is compared on resume is what was written.
     manifest = Manifest(json.loads(json.dumps(fields, default=str)))
     return ResultFile.open(
-        path, manifest, row_plan(method, job.question_set, choice, options.attribution),
-        may_differ=MAY_DIFFER, overwrite=options.overwrite, repair=options.repair,
+        path, manifest, plan, may_differ=MAY_DIFFER,
+        overwrite=job.options.overwrite, repair=job.options.repair,
     )  # fmt: skip
 
 

@@ -37,6 +37,8 @@ class GenerateOptions:
         decode: "tree", "captured" or "compiled".
         attribution: Kinds of attribution that are stored beside the answers: "mass",
             "leave_one_out", "shapley", "share"; see `attribution.kinds`.
+        save_logprobs: K: the wordings' own log-probabilities are kept in one more file, of the K
+            likeliest tokens; see `running.logprobs`. None keeps none.
         batch_size: Questions at once; None lets it shrink to what fits.
         overwrite: Start anew over old results.
         repair: Set aside what is damaged, and make it again.
@@ -58,6 +60,7 @@ class GenerateOptions:
     seed: int = 0
     decode: str = "tree"
     attribution: tuple[str, ...] = ()
+    save_logprobs: int | None = None
     batch_size: int | None = None
     overwrite: bool = False
     repair: bool = False
@@ -81,6 +84,7 @@ class GenerateOptions:
         """
         at_least("--num-paraphrases", self.num_paraphrases, 1)
         at_least("--max-new-tokens", self.max_new_tokens, 1)
+        at_least("--save-logprobs", self.save_logprobs, 1)
         at_least("--batch-size", self.batch_size, 1)
         check_choice("positions", self.positions, ("aligned", "contiguous"))
         check_choice("fusion point", self.fusion_point, ("cue", "last_segment"))

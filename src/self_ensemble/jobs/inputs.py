@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError, unknown_name
 from self_ensemble.jobs.progress import Progress
 from self_ensemble.models.aliases import DEFAULT_MODEL
@@ -13,11 +14,13 @@ from self_ensemble.models.load import (
     load_model,
     load_without_weights,
 )
+from self_ensemble.models.sanity import check_prompt
 from self_ensemble.prompts.build import chat_frame, plain_frame
 from self_ensemble.prompts.frame import PromptFrame
 from self_ensemble.questions.files import questions_from_rows
 from self_ensemble.questions.load import load_questions
 from self_ensemble.questions.schema import QuestionSet
+from self_ensemble.weighting.targets import Target, chat_target, plain_target
 
 CHAT_TEMPLATE = ("auto", "on", "off")
 
@@ -194,6 +197,22 @@ def prompt_frame(
 def uses_chat_template(chat_template: str, model: LoadedModel | ModelWithoutWeights) -> bool:
     """Whether "auto", "on" or "off" means the chat template, of this model."""
     return chat_template == "on" or (chat_template == "auto" and model.has_chat_template)
+
+
+def answer_target(chat_template: str, ensemble: Ensemble, question_set: QuestionSet) -> Target:
+    """Token ids of an answer in the prompt of a data set; see `weighting.targets`.
+
+    Raises:
+        UserError: The model's chat template does not end an answer, or has tokens that the model
+            has not.
+    """
+    tokenizer, stop = ensemble.model.tokenizer, ensemble.stop
+    if uses_chat_template(chat_template, ensemble.model):
+        target = chat_target(tokenizer, stop)
+        # The end of an answer's turn may have tokens that the prompt has not.
+        check_prompt(target("Paris"), tokenizer, ensemble.model.model)
+        return target
+    return plain_target(tokenizer, question_set.framing, stop)
 
 
 def check_choice(kind: str, given: str, known: Sequence[str]) -> None:

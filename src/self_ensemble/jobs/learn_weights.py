@@ -19,8 +19,8 @@ from self_ensemble.jobs.inputs import (
     LateModel,
     Model,
     Questions,
+    answer_target,
     prompt_frame,
-    uses_chat_template,
 )
 from self_ensemble.jobs.learn_options import LearnOptions
 from self_ensemble.jobs.learned import LearnedResult, cross_validation_fields
@@ -29,7 +29,6 @@ from self_ensemble.jobs.progress import SILENT, Progress
 from self_ensemble.jobs.recipe import Place, Task
 from self_ensemble.jobs.workers.options import Workers
 from self_ensemble.models.aliases import DEFAULT_MODEL
-from self_ensemble.models.sanity import check_prompt
 from self_ensemble.questions.schema import Question, QuestionSet
 from self_ensemble.results.disk import OUTPUT_DIR, check_writable, naming_disk_errors, temp_path
 from self_ensemble.results.lock import FileLock
@@ -49,7 +48,6 @@ from self_ensemble.weighting.learned_file import (
     write_learned,
 )
 from self_ensemble.weighting.maker import CANDIDATES, CandidateMaker
-from self_ensemble.weighting.targets import Target, chat_target, plain_target
 
 STANDARD = LearnOptions()
 
@@ -145,7 +143,7 @@ class _Recipe:
             frame=prompt_frame(self.options.chat_template, loaded, question_set),
             settings=Settings(max_new_tokens=question_set.max_new_tokens, stop=question_set.stop),
         )
-        target = _target(self.options, ensemble, question_set)
+        target = answer_target(self.options.chat_template, ensemble, question_set)
         return CandidateMaker(ensemble, self.options.choice, target, question_set)
 
     def rules(self) -> dict[str, object]:
@@ -193,16 +191,6 @@ def _ask(
             progress.say("Stopped; nothing is written.")
             raise
     return rows.dev_set(questions)
-
-
-def _target(options: LearnOptions, ensemble: Ensemble, question_set: QuestionSet) -> Target:
-    tokenizer, stop = ensemble.model.tokenizer, ensemble.stop
-    if uses_chat_template(options.chat_template, ensemble.model):
-        target = chat_target(tokenizer, stop)
-        # The end of an answer's turn may have tokens that the prompt has not.
-        check_prompt(target("Paris"), tokenizer, ensemble.model.model)
-        return target
-    return plain_target(tokenizer, question_set.framing, stop)
 
 
 def _learn(

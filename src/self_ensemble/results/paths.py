@@ -7,6 +7,7 @@
                                vote-5.feather
                                origin.feather
                                per_prompt.feather
+                               logprobs-5.feather             of generate --save-logprobs
                                confidence.feather             how sure the model is (sampling)
                                confidence-logprob.feather     another estimator
                                learned_weights.json
@@ -35,6 +36,7 @@ LOGIT_METHODS = frozenset(
 )
 ESTIMATORS = ("sampling", "logprob", "margin", "entropy", "agreement", "p_true")
 ONE_WORDING_METHODS = frozenset({"origin", "per_prompt"})
+LOGPROBS = "logprobs"
 METHODS = LOGIT_METHODS | ONE_WORDING_METHODS | {"flex_attention", "vote"}
 
 
@@ -70,6 +72,27 @@ def result_path(
     folder = result_folder(output_dir, dataset_name, model_name)
     stem = _method_stem(method)
     source = "" if weights is None else f"-{weights}"
+    if indices is None and method in ONE_WORDING_METHODS:
+        return folder / f"{stem}.feather"
+    return folder / _of_wordings(stem, num_paraphrases, indices, source)
+
+
+def logprobs_path(
+    output_dir: Path,
+    dataset_name: str,
+    model_name: str,
+    num_paraphrases: int,
+    indices: tuple[int, ...] | None,
+) -> Path:
+    """Name the file of the wordings' own log-probabilities; see `result_path`."""
+    folder = result_folder(output_dir, dataset_name, model_name)
+    return folder / _of_wordings(LOGPROBS, num_paraphrases, indices)
+
+
+def _of_wordings(
+    stem: str, num_paraphrases: int, indices: tuple[int, ...] | None, source: str = ""
+) -> str:
+    """Name of a file of some wordings inside its folder."""
     if indices is not None:
         chosen = ",".join(map(str, indices))
         if len(chosen) > LONGEST_STEM:
@@ -77,10 +100,8 @@ def result_path(
                 f"Got {len(indices)} --indices, too many to name a file after. Give fewer, or "
                 "--paraphrases FILE with those wordings alone."
             )
-        return folder / "diversity" / f"{stem}-{chosen}{source}.feather"
-    if method in ONE_WORDING_METHODS:
-        return folder / f"{stem}.feather"
-    return folder / f"{stem}-{num_paraphrases}{source}.feather"
+        return f"diversity/{stem}-{chosen}{source}.feather"
+    return f"{stem}-{num_paraphrases}{source}.feather"
 
 
 def confidence_path(output_dir: Path, dataset_name: str, model_name: str, estimator: str) -> Path:
@@ -109,9 +130,11 @@ def check_name(path: Path, made_with: Mapping[str, object]) -> None:
         stem, made = _confidence_stem(estimator), f"the confidences of {estimator}"
     elif isinstance(method, str):
         stem, made = _method_stem(method), f"the answers of {method}"
+    elif made_with.get("save_logprobs") is not None:
+        stem, made = LOGPROBS, "log-probabilities"
     else:
         return
-    known = [*map(_method_stem, METHODS), *map(_confidence_stem, ESTIMATORS)]
+    known = [LOGPROBS, *map(_method_stem, METHODS), *map(_confidence_stem, ESTIMATORS)]
     meant = [name for name in known if path.stem == name or path.stem.startswith(f"{name}-")]
     if meant and max(meant, key=len) != stem:
         raise UserError(

@@ -52,6 +52,40 @@ CONFIDENCE_SCHEMA = pa.schema(
     ]
 )
 
+# `generate --save-logprobs K`: one row per question and wording, and one of the prompt without the
+# question, whose index is `PRIOR_INDEX`. C tokens of a question's first place, T tokens of the
+# wording's own greedy answer.
+PRIOR_INDEX = -1
+_IDS, _LOGPROBS = pa.list_(pa.int32()), pa.list_(pa.float32())
+LOGPROBS_SCHEMA = pa.schema(
+    [
+        pa.field("uuid", pa.string(), nullable=False),
+        pa.field("paraphrase_index", pa.int32(), nullable=False),
+        pa.field("paraphrase", pa.string(), nullable=False),
+        pa.field("answers", pa.list_(pa.string()), nullable=False),
+        # First token of each accepted answer, once each.
+        pa.field("answer_ids", _IDS, nullable=False),
+        # (C,), the same in all rows of a question and ascending: the K most probable tokens of any
+        # row, and `answer_ids`.
+        pa.field("first_ids", _IDS, nullable=False),
+        pa.field("first_texts", pa.list_(pa.string()), nullable=False),
+        pa.field("first_logprobs", _LOGPROBS, nullable=False),
+        # Of all other tokens: the largest log-probability, and that of all together.
+        pa.field("first_bound", pa.float32(), nullable=False),
+        pa.field("first_rest", pa.float32(), nullable=False),
+        # Of the whole vocabulary: the smallest log-probability, and the entropy in nats.
+        pa.field("first_floor", pa.float32(), nullable=False),
+        pa.field("first_entropy", pa.float32(), nullable=False),
+        # (T,), (T, K), (T, K), (T,): the likeliest tokens, falling, and all others together.
+        pa.field("token_ids", _IDS, nullable=False),
+        pa.field("step_ids", pa.list_(_IDS), nullable=False),
+        pa.field("step_logprobs", pa.list_(_LOGPROBS), nullable=False),
+        pa.field("step_rest", _LOGPROBS, nullable=False),
+        # Why the row has no log-probabilities; null in an ordinary row.
+        pa.field("error", pa.string()),
+    ]
+)
+
 _ROW, _TABLE = pa.list_(pa.float64()), pa.list_(pa.list_(pa.float64()))
 # Of each kind of attribution: T tokens of `token_ids`, N wordings of `paraphrases`; values are
 # (T, N), totals (N,), all else (T,). Null in a row without an answer or without attribution.

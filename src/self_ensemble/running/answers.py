@@ -12,9 +12,11 @@ from self_ensemble.asking.request import Outcome, Request, Unanswered
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError
 from self_ensemble.questions.schema import Question, QuestionSet
+from self_ensemble.results.paths import LOGPROBS
 from self_ensemble.running.attributed import NOTHING, Attributed
 from self_ensemble.running.batches import BatchProgress
 from self_ensemble.running.choice import WordingChoice, make_request, original_request
+from self_ensemble.running.logprobs import LogprobMaker
 from self_ensemble.running.made_with import about
 from self_ensemble.running.making import About, BatchRows, FileRows, Order
 from self_ensemble.running.rows import RowMaker, row_schema
@@ -29,12 +31,15 @@ class AnswerMaker:
         choice: Which wordings.
         question_set: Instruction, examples and framing; its questions are not looked at.
         attributed: What is attributed to wordings, in columns of its own.
+        logprobs: Makes the rows of the wordings' log-probabilities, a file of its own; None where
+            they are not kept.
     """
 
     ensemble: Ensemble
     choice: WordingChoice
     question_set: QuestionSet
     attributed: Attributed = NOTHING
+    logprobs: LogprobMaker | None = None
 
     @property
     def about(self) -> About:
@@ -84,25 +89,29 @@ class AnswerMaker:
                     not_finite[question.uuid] = reason
             files[method.name] = FileRows.of(rows, self._schema(method), not_finite)
             failed |= not_finite.keys()
+        if self.logprobs is not None and LOGPROBS in order.files:
+            kept = self.logprobs.rows(batch, requests, errors)
+            files[LOGPROBS] = kept
+            failed |= kept.not_finite.keys()
         done = BatchProgress(len(batch), len(failed), time.perf_counter() - started)
         return BatchRows(files, done)
 
     def give_up(self, question: Question, reason: str, order: Order) -> BatchRows:
         """Error rows for a question that is not asked any more."""
         row = RowMaker(self.ensemble, self.choice, math.nan)
-        return BatchRows(
-            {
-                method.name: FileRows.of(
-                    [
-                        one | self.attributed.columns(self.ensemble, method, None, None)
-                        for one in row.rows(method, question, None, reason)
-                    ],
-                    self._schema(method),
-                )
-                for method in self._methods(order)
-            },
-            BatchProgress(1, 1, 0.0),
-        )
+        files = {
+            method.name: FileRows.of(
+                [
+                    one | self.attributed.columns(self.ensemble, method, None, None)
+                    for one in row.rows(method, question, None, reason)
+                ],
+                self._schema(method),
+            )
+            for method in self._methods(order)
+        }
+        if self.logprobs is not None and LOGPROBS in order.files:
+            files[LOGPROBS] = self.logprobs.rows([question], {}, {question.uuid: reason})
+        return BatchRows(files, BatchProgress(1, 1, 0.0))
 
     def _schema(self, method: Method) -> pa.Schema:
         return row_schema(method, self.attributed.kinds)
@@ -120,7 +129,7 @@ def _first_error(answer: Outcome) -> str | None:
 def _answers(
     ensemble: Ensemble, requests: dict[str, Request], methods: Sequence[Method]
 ) -> dict[str, dict[str, Outcome]]:
-    if not requests:
+    if not requests or not methods:
         return {method.name: {} for method in methods}
     found = ensemble.run(list(requests.values()), methods)
     return {name: dict(zip(requests, answers, strict=True)) for name, answers in found.items()}

@@ -18,6 +18,7 @@ class ResultFolder(NamedTuple):
         unfinished: Runs that have begun and have no result file yet.
         confidences: Finished confidence files, named like `names`.
         unfinished_confidences: Begun confidence runs that have no file yet.
+        logprobs: Finished files of log-probabilities, named like `names`.
     """
 
     path: Path
@@ -25,6 +26,7 @@ class ResultFolder(NamedTuple):
     unfinished: tuple[str, ...]
     confidences: tuple[str, ...] = ()
     unfinished_confidences: tuple[str, ...] = ()
+    logprobs: tuple[str, ...] = ()
 
     @property
     def dataset(self) -> str:
@@ -102,6 +104,34 @@ def calibration_folders(
     return filled
 
 
+def logprob_file(output_dir: Path, dataset: str, model: str, name: str | None = None) -> Path:
+    """Find the log-probabilities of one model on one data set.
+
+    Args:
+        output_dir: Where the results are.
+        dataset: Name of a data set or path of the user's own file.
+        model: Name of the model's folder.
+        name: Which file, as the path inside the folder without `.feather`; None for the only one.
+
+    Raises:
+        UserError: A folder or the file is missing, or there are several.
+    """
+    (folder,) = map(_result_folder, _model_folders(output_dir, dataset, model))
+    if not folder.logprobs:
+        raise UserError(
+            f"There are no finished log-probabilities in {folder.path}. "
+            "Run `self-ensemble generate` with --save-logprobs 64."
+        )
+    if name is None and len(folder.logprobs) > 1:
+        raise UserError(
+            f"{folder.path} has {len(folder.logprobs)} files of log-probabilities. "
+            f"Choose one with --file: {', '.join(folder.logprobs)}."
+        )
+    if name is not None and name not in folder.logprobs:
+        raise unknown_name("file", name, folder.logprobs)
+    return folder.path / f"{name or folder.logprobs[0]}.feather"
+
+
 def _model_folders(output_dir: Path, dataset: str | None, model: str | None) -> list[Path]:
     if not output_dir.is_dir():
         raise UserError(f"There is no results folder {output_dir}. Give it with --output-dir.")
@@ -159,11 +189,16 @@ def _result_folder(path: Path) -> ResultFolder:
     waiting = sorted(runs - names)
     return ResultFolder(
         path,
-        names=tuple(name for name in by_depth if not _is_confidence(name)),
-        unfinished=tuple(name for name in waiting if not _is_confidence(name)),
+        names=tuple(filter(_is_result, by_depth)),
+        unfinished=tuple(filter(_is_result, waiting)),
         confidences=tuple(name for name in by_depth if _is_confidence(name)),
         unfinished_confidences=tuple(name for name in waiting if _is_confidence(name)),
+        logprobs=tuple(name for name in by_depth if _is_logprobs(name)),
     )
+
+
+def _is_result(name: str) -> bool:
+    return not _is_confidence(name) and not _is_logprobs(name)
 
 
 def _is_run(name: str) -> bool:
@@ -189,3 +224,8 @@ def _walk(path: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
 def _is_confidence(name: str) -> bool:
     """Whether `results.paths.confidence_path` makes this name."""
     return name == "confidence" or name.startswith("confidence-")
+
+
+def _is_logprobs(name: str) -> bool:
+    """Whether `results.paths.logprobs_path` makes this name."""
+    return name.rpartition("/")[2].startswith("logprobs-")

@@ -77,11 +77,8 @@ def test_replay_takes_the_runs_first_token_wherever_it_says_exact(
     assert exact > 0 if top_k == "2" else exact > 0.9 * len(rows)
 
     # Other wordings in another order are a run of their own.
-    rows = write_rows(
-        path, [row | {"trust": [0.3, 0.9, 0.2]} for row in question_rows()]
-    ) and _replayed(
-        capsys, tmp_path / "out", "--rule", RULES, "--indices", "2,0", "--weights", "0.2,0.3"
-    )
+    more = ["--indices", "2,0", "--weights", "0.3,0.2"]
+    rows = _replayed(capsys, tmp_path / "out", "--rule", RULES, *more)
     again = arguments("generate", path, tiny_folder, tmp_path / "two", *options)
     assert main([*again, "--indices", "2,0"]) == 0
     exact = _agrees(rows, tmp_path / "two", ("diversity/", "2,0"))

@@ -102,6 +102,25 @@ def test_what_was_left_out_makes_a_choice_doubtful() -> None:
     assert replay("avg", kept(close, 3, []), torch.ones(1), 0).status == "close"
 
 
+def test_what_decides_between_wordings_or_rules_may_be_close_too() -> None:
+    prior = [0.0, 0.0, 0.0]
+    # Equally certain, of different tokens; then one more so.
+    mirrored = torch.tensor([[3.0, 0.0, 0.0], [0.0, 3.0, 0.0], prior]).double()
+    sure = torch.tensor([[3.0, 0.0, 0.0], [0.0, 3.5, 0.0], prior]).double()
+    assert replay("min_entropy", kept(mirrored, 3, []), torch.ones(2), 0).status == "close"
+    assert replay("min_entropy", kept(sure, 3, []), torch.ones(2), 0)[1:4] == (1, "1", "exact")
+    # Whether two of three agree hangs on a hair, and the mixture takes another token.
+    hair = [1.0, 1.0001, 0.0]
+    split = torch.tensor([[1.0, 0.0, 0.0], hair, [0.0, 5.0, 0.0], prior]).double()
+    clear = split.clone()
+    clear[1, 1] = 1.5
+    assert replay("gated", kept(split, 3, []), torch.ones(3), 0).status == "close"
+    assert replay("gated", kept(clear, 3, []), torch.ones(3), 0)[1:4] == (1, "1", "exact")
+    # A token that was not kept, as likely as the one that the largest probability has.
+    equal = torch.tensor([[2.0, 2.0, 0.0], prior]).double()
+    assert replay("max", kept(equal, 1, []), torch.ones(1), 0).status == "rest"
+
+
 def test_every_built_in_rule_is_there_with_the_same_constants() -> None:
     assert REPLAY_RULES.keys() == fusion.RULES.keys()
     assert WEIGHTED == fusion.WEIGHTED

@@ -19,10 +19,8 @@ def kept(logits: torch.Tensor, top_k: int, answers: list[int]) -> StoredQuestion
     """What the file has of a question."""
     *rows, prior = first_columns(logits, answers, top_k)
     column = {name: np.array([row[f"first_{name}"] for row in rows]) for name in
-              ("logprobs", "bound", "rest", "entropy")}  # fmt: skip
-    first = FirstPlace(
-        **column, prior=np.array(prior["first_logprobs"]), prior_floor=prior["first_floor"]
-    )
+              ("logprobs", "bound", "rest", "gap", "entropy")}  # fmt: skip
+    first = FirstPlace(**column, prior=np.array(prior["first_logprobs"]))
     ids = tuple(prior["first_ids"])
     return StoredQuestion("q", ids, tuple(map(str, ids)), tuple(answers), first, None)
 

@@ -97,15 +97,15 @@ def min_entropy(first: FirstPlace, setting: Setting) -> Fused:
 def contrast(first: FirstPlace, setting: Setting) -> Fused:
     """What the wordings add to the prompt without the question."""
     strength, pooled = setting.strength, _pooled(first, np.ones(len(first.bound)))
-    prior, floor = first.prior.clip(MIN_LOGPROB), max(first.prior_floor, MIN_LOGPROB)
-
-    def against(score: Floats, prior: Floats | float) -> Floats:
-        return np.asarray((1 + strength) * np.maximum(score, MIN_LOGPROB) - strength * prior)
-
-    bound = float(against(np.array(pooled.bound), floor)) if pooled.bound > -np.inf else -np.inf
-    # exp((1 + b) s - b p) = exp(s) exp(b (s - p)), and the second is largest at both bounds.
-    rest = pooled.rest + strength * (pooled.bound - floor) if bound > -np.inf else -np.inf
-    return Fused(against(pooled.scores, prior), bound, rest, factor=1 + 2 * strength)
+    possible, prior = pooled.scores.clip(MIN_LOGPROB), first.prior.clip(MIN_LOGPROB)
+    # (1 + b) s - b p = s + b (s - p): at most the largest s and the mean of the gaps.
+    more = strength * float(first.gap.mean()) if pooled.bound > -np.inf else 0.0
+    return Fused(
+        (1 + strength) * possible - strength * prior,
+        pooled.bound + more,
+        pooled.rest + more,
+        factor=1 + 2 * strength,
+    )
 
 
 def gated(first: FirstPlace, setting: Setting) -> Fused:

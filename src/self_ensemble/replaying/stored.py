@@ -29,24 +29,24 @@ class FirstPlace:
         logprobs: Of the tokens that are kept, `(N, C)`.
         bound: Largest log-probability of any other token, `(N,)`.
         rest: Log-probability of all other tokens together, `(N,)`.
+        gap: How far any other token's log-probability is above its one in `prior` at most, `(N,)`.
         entropy: In nats, of the whole distribution, `(N,)`.
         prior: Log-probabilities under the prompt without the question, `(C,)`.
-        prior_floor: The smallest one there of the whole vocabulary.
     """
 
     logprobs: Floats
     bound: Floats
     rest: Floats
+    gap: Floats
     entropy: Floats
     prior: Floats
-    prior_floor: float
 
     def of(self, places: Sequence[int]) -> "FirstPlace":
         """The same of some wordings, in this order."""
         rows = list(places)
         return FirstPlace(
-            self.logprobs[rows], self.bound[rows], self.rest[rows], self.entropy[rows],
-            self.prior, self.prior_floor,
+            self.logprobs[rows], self.bound[rows], self.rest[rows], self.gap[rows],
+            self.entropy[rows], self.prior,
         )  # fmt: skip
 
 
@@ -113,15 +113,14 @@ def _question(rows: Sequence[dict[str, Any]]) -> StoredQuestion:
     *wordings, prior = rows
     kept = None
     if prior["error"] is None:
-        bound, rest, entropy = (
+        bound, rest, gap, entropy = (
             np.array([row[f"first_{name}"] for row in wordings], np.float64)
-            for name in ("bound", "rest", "entropy")
+            for name in ("bound", "rest", "gap", "entropy")
         )
         kept = FirstPlace(
             np.array([row["first_logprobs"] for row in wordings], np.float64),
-            bound, rest, entropy,
+            bound, rest, gap, entropy,
             np.array(prior["first_logprobs"], np.float64),
-            prior["first_floor"],
         )  # fmt: skip
     return StoredQuestion(
         prior["uuid"], tuple(prior["first_ids"]), tuple(prior["first_texts"]),

@@ -73,8 +73,10 @@ LOGPROBS_SCHEMA = pa.schema(
         # Of all other tokens: the largest log-probability, and that of all together.
         pa.field("first_bound", pa.float32(), nullable=False),
         pa.field("first_rest", pa.float32(), nullable=False),
-        # Of the whole vocabulary: the smallest log-probability, and the entropy in nats.
-        pa.field("first_floor", pa.float32(), nullable=False),
+        # Of all other tokens: how far a log-probability is above that of the same token behind the
+        # prompt without the question, at most.
+        pa.field("first_gap", pa.float32(), nullable=False),
+        # Of the whole vocabulary, in nats.
         pa.field("first_entropy", pa.float32(), nullable=False),
         # (T,), (T, K), (T, K), (T,): the likeliest tokens, falling, and all others together.
         pa.field("token_ids", _IDS, nullable=False),

@@ -28,13 +28,13 @@ from self_ensemble.results.schema import LOGPROBS_SCHEMA, PRIOR_INDEX
 from self_ensemble.running.choice import WordingChoice
 from self_ensemble.running.making import FileRows
 from self_ensemble.walking.choose import most_probable
-from self_ensemble.walking.fusion import entropies
+from self_ensemble.walking.fusion import MIN_LOGPROB, entropies
 from self_ensemble.walking.stopping import StopRule
 
 NOT_FINITE = f"The model gives nan or infinity for a wording or for a token of it. {REMEDY}"
 NOTHING_KEPT: dict[str, object] = {
     "answer_ids": [], "first_ids": [], "first_texts": [], "first_logprobs": [],
-    "first_bound": float("nan"), "first_rest": float("nan"), "first_floor": float("nan"),
+    "first_bound": float("nan"), "first_rest": float("nan"), "first_gap": float("nan"),
     "first_entropy": float("nan"), "token_ids": [], "step_ids": [], "step_logprobs": [],
     "step_rest": [],
 }  # fmt: skip
@@ -187,11 +187,14 @@ def first_columns(
     best = logprobs.topk(min(top_k, logprobs.shape[-1]), dim=-1).indices
     ids = torch.unique(torch.cat([best.flatten(), best.new_tensor(answer_ids)]))
     others = logprobs.index_fill(1, ids, -torch.inf)
+    # What both rule out is no gap: -inf + inf would be nan.
+    possible = logprobs.clamp_min(MIN_LOGPROB)
+    gaps = (possible - possible[-1]).index_fill(1, ids, -torch.inf)
     columns = {
         "first_logprobs": logprobs[:, ids].tolist(),
         "first_bound": others.amax(dim=-1).tolist(),
         "first_rest": others.logsumexp(dim=-1).tolist(),
-        "first_floor": logprobs.amin(dim=-1).tolist(),
+        "first_gap": gaps.amax(dim=-1).tolist(),
         "first_entropy": entropies(logprobs).tolist(),
     }
     tokens = ids.tolist()

@@ -218,3 +218,24 @@ def test_mask_check_of_a_model_that_gives_nan_fails(nan_folder, capsys) -> None:
                  "--text", "It was built by whom?"])  # fmt: skip
     assert code != 0
     assert "nan" in capsys.readouterr().out
+
+
+def test_log_probabilities_that_are_not_finite_are_error_rows_of_their_question(
+    spotted, spotted_folder, nan_folder, tiny_folder, tmp_path, capsys
+) -> None:
+    options = ["--method", "avg", "--num-shots", "0", "--save-logprobs", "4"]
+    command = arguments("generate", spotted, spotted_folder, tmp_path / "spotted", *options)
+    assert main(command) == 3
+    sound = arguments("generate", spotted, tiny_folder, tmp_path / "sound", *options)
+    assert main(sound) == 0
+    mine, whole = (
+        result(tmp_path / one, "logprobs-3").set_index("uuid") for one in ("spotted", "sound")
+    )
+    assert set(mine.index[mine["error"].notna()]) == {BAD}
+    assert "nan or infinity" in mine.loc[BAD, "error"].iloc[0]
+    kept = mine["first_ids"].drop(BAD).map(list)
+    assert kept.equals(whole["first_ids"].drop(BAD).map(list))
+    capsys.readouterr()
+    command = arguments("generate", spotted, nan_folder, tmp_path / "nan", *options)
+    assert main(command) == 2
+    assert "None of the first" in one_line(capsys)

@@ -1,6 +1,7 @@
 """`generate --save-logprobs` and `replay`: fused again, as a run would have it."""
 
 import json
+import math
 import signal
 import subprocess
 import sys
@@ -11,6 +12,8 @@ import pytest
 from pyarrow import feather
 
 from self_ensemble.cli.main import main
+from self_ensemble.errors import UserError
+from self_ensemble.jobs.replay import replay
 from self_ensemble.replaying.rules import REPLAY_RULES
 from self_ensemble.results.manifest import read_manifest
 from self_ensemble.results.schema import PRIOR_INDEX
@@ -196,6 +199,23 @@ def test_what_cannot_be_replayed_is_refused_in_a_line(
     assert "--save-logprobs" in _refused(capsys, [*plain, "--save-logprobs", "0"])
     assert main([*plain, "--save-logprobs", "3"]) == 0
     assert message in _refused(capsys, [*command, *more])
+
+
+def test_wordings_and_weights_that_fuse_nothing_are_refused_from_python(
+    questions, tiny_folder, tmp_path
+) -> None:
+    plain = arguments("generate", questions, tiny_folder, tmp_path, "--method", "avg")
+    assert main([*plain, "--save-logprobs", "3"]) == 0
+
+    def fuse(**options: object) -> None:
+        replay("bridges", "tiny", output_dir=tmp_path, rules=["weighted_avg"], **options)
+
+    for weights in ([0, 0, 0], [1, -1, 1], [1, math.nan, 1], [1, math.inf, 1]):
+        with pytest.raises(UserError, match="finite numbers from 0"):
+            fuse(weights=weights)
+    with pytest.raises(UserError, match="no wordings to fuse"):
+        fuse(weights=[], indices=[])
+    fuse(weights=[1, 0, 1])
 
 
 def test_damage_and_a_file_under_its_name_are_refused(

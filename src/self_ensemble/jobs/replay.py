@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import inf
 from pathlib import Path
 
 import numpy as np
@@ -81,9 +82,15 @@ def replay(
     stored = read_stored(path)
     chosen = stored.indices if indices is None else tuple(indices)
     stored = _of_wordings(stored, chosen, path)
+    if not chosen:
+        raise UserError("Got no wordings to fuse. Give one index or more, or leave them out.")
     if weights is not None and len(weights) != len(chosen):
         raise UserError(
             f"Got {len(weights)} weights for {len(chosen)} wordings. Give one per wording."
+        )
+    if weights is not None and not (any(weights) and all(0 <= one < inf for one in weights)):
+        raise UserError(
+            f"Got weights {list(weights)}. Give finite numbers from 0, at least one above 0."
         )
     setting = Setting(
         np.array(weights if weights is not None else [1.0] * len(chosen)),

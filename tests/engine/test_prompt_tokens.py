@@ -84,6 +84,7 @@ def num_bytes(tokenizer, ids):
 @example(prefix="Q: a?\nA: b?", wordings=["\nwhat?", "\u0301"], framing=Framing("{}\n", "A:"))
 @example(prefix="\n", wordings=["\nwhat?", "what?"], framing=Framing("{}\n", "A:"))
 @example(prefix="Is th", wordings=["is it?", "e bridge old"], framing=Framing("{}", ":"))
+@example(prefix="A", wordings=["0"], framing=Framing("{}", ":")).via("cue joined with the prefix")
 @given(prefix=TEXT, wordings=WORDINGS, framing=st.sampled_from(FRAMINGS))
 def test_a_plain_prompt_has_the_tokens_of_its_text(family, prefix, wordings, framing):
     tokenizer = tokenizer_of(family)

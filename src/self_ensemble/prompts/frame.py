@@ -144,7 +144,8 @@ def make_frame(
         UserError: The answer cue has no token of its own.
     """
     (prior,) = encoder.encode([Prompt(before, (), after)])
-    if not prior.num_behind:
+    # Its first token may begin in what stands before it.
+    if prior.num_within == len(prior.ids):
         raise UserError("The answer cue is empty. It is the token that reads every wording.")
     frame = PromptFrame(encoder, before, wording, after, strips, (), prior.ids, before, None)
     probes = encoder.encode(_probes(frame))

@@ -26,6 +26,7 @@ from transformers import (
     Qwen2Config,
     Qwen3Config,
 )
+from transformers.utils import logging
 
 from self_ensemble.models.aliases import packaged_model
 from tests.browser import Browser, chromium
@@ -76,6 +77,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for marker, skip in missing:
             if item.get_closest_marker(marker) is not None:
                 item.add_marker(skip)
+
+
+@pytest.fixture
+def quiet_transformers() -> Iterator[None]:
+    """What transformers says of models that are unlike any trained one."""
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
+    yield
+    logging.set_verbosity(verbosity)
 
 
 @pytest.fixture(scope="session")

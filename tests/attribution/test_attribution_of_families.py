@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from tests.engine.asking import QUESTIONS, ensemble, ready
 from tests.engine.families import WORKS, tiny_family
-from transformers.utils import logging
 
 from self_ensemble.asking.request import Request
 from self_ensemble.oracle.reference import attention_of_tail
@@ -13,12 +12,7 @@ from self_ensemble.oracle.reference import attention_of_tail
 SINKS_AFTERWARDS = ("granite_swa", "granitemoe_swa")
 
 
-@pytest.fixture(autouse=True)
-def _quiet():
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()
-    yield
-    logging.set_verbosity(verbosity)
+pytestmark = pytest.mark.usefixtures("quiet_transformers")
 
 
 @pytest.mark.parametrize("family", sorted(WORKS))

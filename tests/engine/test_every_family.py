@@ -20,7 +20,6 @@ from families import (
     tiny_family,
 )
 from torch import Tensor
-from transformers.utils import logging
 
 from self_ensemble.asking.layout import Streams, request_layouts
 from self_ensemble.asking.request import Answer
@@ -37,12 +36,7 @@ NUM_TOKENS = 4
 TOLERANCE = 2e-3
 
 
-@pytest.fixture(autouse=True)
-def _quiet():
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()
-    yield
-    logging.set_verbosity(verbosity)
+pytestmark = pytest.mark.usefixtures("quiet_transformers")
 
 
 def greedy(next_logits, end: int) -> tuple[list[int], list[float]]:

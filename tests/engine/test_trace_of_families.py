@@ -3,19 +3,13 @@
 import pytest
 from asking import QUESTIONS, ensemble, ready
 from families import WORKS, tiny_family
-from transformers.utils import logging
 
 from self_ensemble.asking.request import Request
 
 METHODS = ("flex_attention", "avg", "vote")
 
 
-@pytest.fixture(autouse=True)
-def _quiet():
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()
-    yield
-    logging.set_verbosity(verbosity)
+pytestmark = pytest.mark.usefixtures("quiet_transformers")
 
 
 @pytest.mark.parametrize("family", sorted(WORKS))

@@ -182,3 +182,33 @@ def test_file_that_is_no_feather_file_is_refused_by_name(tmp_path):
     path.write_text("uuid,answers\n")
     with pytest.raises(UserError, match=r"origin\.feather .*It must be an Arrow feather file"):
         read_rows(path)
+
+
+def tokens_of(tmp_path, records) -> float:
+    write_file(tmp_path / "d" / "m" / "per_prompt.feather", records)
+    (row,) = table_of(tmp_path).rows
+    return row.tokens
+
+
+def test_tokens_are_a_mean_over_questions_with_all_their_wordings(tmp_path):
+    values = {"a": (10, 5, 6), "b": (20, 7, 8), "c": (30, None, 9)}
+    records = [
+        record(uuid, None if number is None else "Rome", paraphrase_index=n, tokens=number)
+        for uuid, numbers in values.items()
+        for n, number in enumerate(numbers)
+    ]
+    # Of "c" a wording is an error row, so that nobody knows what the question takes.
+    assert tokens_of(tmp_path, records) == ((10 + 5 + 6) + (20 + 7 + 8)) / 2
+    (first, second, _) = table_of(tmp_path).wordings
+    assert (first.tokens, second.tokens) == ((10 + 20 + 30) / 3, (5 + 7) / 2)
+
+
+def test_tokens_that_some_answers_lack_are_unknown(tmp_path):
+    rows = [record("a", "Rome", tokens=10), record("b", "Rome", tokens=None)]
+    assert isnan(tokens_of(tmp_path, rows))
+
+
+def test_a_file_without_tokens_or_with_others_of_that_name_is_scored(tmp_path):
+    assert isnan(tokens_of(tmp_path, [record("a", "Rome")]))
+    assert isnan(tokens_of(tmp_path, [record("a", "Rome", tokens="It is Rome")]))
+    assert isnan(tokens_of(tmp_path, [record("a", "Rome", tokens=["It", "is"])]))

@@ -35,7 +35,8 @@ def results(tmp_path) -> Path:
     answers_file(folder / "origin.feather", "0101001101" * 4)
     answers_file(folder / "flex_attention-5.feather", "1101_111x1" * 4)
     answers_file(folder / "ensemble_weighted_max-5.feather", "xx" * 20)
-    answers_file(folder / "diversity" / "flex_attention-0,2,4.feather", "1" * 40)
+    chosen = [record(f"q{i}", "Rome", tokens=20 + i) for i in range(40)]
+    write_file(folder / "diversity" / "flex_attention-0,2,4.feather", chosen)
     write_file(
         folder / "per_prompt.feather",
         [
@@ -96,6 +97,8 @@ def test_csv_markdown_and_json_carry_the_same_numbers(results, tmp_path):
         )
         numbers = [f"{100 * float(row[key]):.1f}" for key in columns if row[key]]
         assert re.findall(r"\d+\.\d", " ".join(cells[3:7])) == numbers
+        known = row["mean_tokens"]
+        assert cells[8] == (f"{float(known):.0f}" if known else "-")
 
 
 def test_denied_answers_and_scripts_without_blanks_are_told(results, tmp_path):

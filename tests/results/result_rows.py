@@ -23,6 +23,7 @@ def result_row(uuid: str, **changes: object) -> dict[str, object]:
         "num_tokens": 3,
         "mean_logprob": -0.5,
         "seconds": 0.25,
+        "tokens": 30,
         "stop_reason": "\n",
         "backend": "sdpa",
         "error": None,

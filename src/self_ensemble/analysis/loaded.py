@@ -125,9 +125,9 @@ class Loaded:
         """Every row of a file with its scores, as a table of pandas.
 
         The columns are `uuid`, `answers`, `prediction`, `error`, `accuracy`, `exact_match`,
-        `lenient`, `token_f1`, `no_answer`, `denied`, `seconds`, `num_tokens`, `mean_logprob`,
-        `paraphrase_index`, `wordings`, and the columns of the questions. An error row has scores
-        of nan.
+        `lenient`, `token_f1`, `no_answer`, `denied`, `seconds`, `tokens`, `num_tokens`,
+        `mean_logprob`, `paraphrase_index`, `wordings`, and the columns of the questions. An error
+        row has scores of nan.
 
         Raises:
             UserError: There is no such file, or pandas is not installed.

@@ -31,6 +31,7 @@ class LoadedFile:
                 "error": row.error,
                 **_values(scores.get((row.uuid, row.paraphrase_index))),
                 "seconds": row.seconds,
+                "tokens": row.tokens,
                 "num_tokens": row.num_tokens,
                 "mean_logprob": row.mean_logprob,
                 "paraphrase_index": row.paraphrase_index,

@@ -10,6 +10,7 @@ from self_ensemble.scoring.folders import ResultFolder
 from self_ensemble.scoring.scores import (
     FileScores,
     accuracy_by_question,
+    answer_tokens_per_question,
     exact_match_of,
     lenient_of,
     seconds_per_question,
@@ -37,7 +38,9 @@ class ScoreRow:
         lenient: The lenient rung, 0 to 1; nan if nothing was scored.
         token_f1: 0 to 1; nan if nothing was scored.
         seconds: Median time of a question in seconds; nan if unknown.
-        tokens: Mean number of tokens in the answers to a question; nan if unknown.
+        tokens: Mean number of tokens that a question sends through the model by this method alone;
+            nan if unknown, as in results of earlier versions.
+        answer_tokens: Mean number of tokens in the answers to a question; nan if unknown.
         comparison: With the baseline; None for the baseline itself and where there is none.
         p_holm: The comparison's p-value, corrected for all rows of the table; nan if unknown.
     """
@@ -56,6 +59,7 @@ class ScoreRow:
     token_f1: float
     seconds: float
     tokens: float
+    answer_tokens: float
     comparison: Comparison | None
     p_holm: float = nan
 
@@ -124,6 +128,7 @@ class FileScoring:
             token_f1=token_f1_of(scores),
             seconds=seconds_per_question(scores),
             tokens=tokens_per_question(scores),
+            answer_tokens=answer_tokens_per_question(scores),
             comparison=comparison,
         )
 

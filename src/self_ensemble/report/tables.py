@@ -46,11 +46,12 @@ CSV_COLUMNS = (
     "lenient",
     "token_f1",
     "median_seconds",
+    "mean_tokens",
     "difference",
     "difference_low",
     "difference_high",
     "difference_pairs",
-    "tokens",
+    "answer_tokens",
     "mcnemar_p",
     "mcnemar_p_holm",
     "detectable_difference",
@@ -151,6 +152,7 @@ def _header(table: ScoreTable, rows: Sequence[ScoreRow]) -> list[str]:
         "lenient",
         "F1",
         "median\ns",
+        "tokens",
         f"difference\n{interval}",
         "p",
     ]
@@ -166,6 +168,7 @@ def _cells(row: ScoreRow) -> list[str]:
         percent(row.lenient),
         percent(row.token_f1),
         MISSING if isnan(row.seconds) else f"{row.seconds:.3g}",
+        MISSING if isnan(row.tokens) else f"{row.tokens:.0f}",
         MISSING if row.difference is None else percent_interval(row.difference, signed=True),
         p_cell(row.p_holm),
     ]
@@ -178,7 +181,9 @@ def _legend(table: ScoreTable) -> Iterable[str]:
         "(spelling, numbers, dates and abbreviations made one) and token F1 in percent. An empty "
         "answer counts as not correct; an error row is not scored. Intervals: bootstrap over "
         f"{resampled}. Median s: seconds of a question, all its wordings together; methods of one "
-        "command are decoded together, and each shows the time of all of them."
+        "command are decoded together, and each shows the time of all of them. Tokens: what a "
+        "question sends through the model by this method alone, prompts and answers, behind the "
+        "run's prefix; the mean."
     )
     if table.baseline:
         yield (
@@ -188,7 +193,8 @@ def _legend(table: ScoreTable) -> Iterable[str]:
     if table.wordings:
         yield (
             "per_prompt: mean over its wordings, which are numbered from 0; its errors and empty "
-            "answers are counted by wording."
+            "answers are counted by wording. A wording's tokens are those that it adds to the "
+            "wordings before it."
         )
 
 
@@ -208,8 +214,9 @@ def _values(row: ScoreRow) -> list[object]:
         row.lenient,
         row.token_f1,
         row.seconds,
-        *difference,
         row.tokens,
+        *difference,
+        row.answer_tokens,
         *_compared(row),
     ]
 

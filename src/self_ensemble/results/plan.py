@@ -5,13 +5,15 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
+from self_ensemble.results.schema import earlier
+
 
 @dataclass(frozen=True, slots=True)
 class RowPlan:
     """The rows of a finished result.
 
     Attributes:
-        schema: Its columns.
+        schema: Its columns; results of earlier versions lack some of them.
         uuids: Its questions, in the order of the rows.
         wordings: Where a question has one row a wording, the wordings' indices in the order of
             the rows; None where it has one row.
@@ -32,7 +34,7 @@ class RowPlan:
         Args:
             table: All rows of each question that it has any of.
         """
-        if not table.schema.remove_metadata().equals(self.schema):
+        if table.schema.remove_metadata() not in (self.schema, earlier(self.schema)):
             return "it has other columns than this version of self-ensemble writes"
         places = positions(table)
         strangers = places.keys() - self._known

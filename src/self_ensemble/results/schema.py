@@ -21,6 +21,9 @@ RESULT_SCHEMA = pa.schema(
         pa.field("mean_logprob", pa.float64(), nullable=False),
         # The row's share of its batch's wall-clock time.
         pa.field("seconds", pa.float64(), nullable=False),
+        # Tokens that the row by its method alone sends through the model behind the run's prefix
+        # (`asking/token_count.py`); null in an error row.
+        pa.field("tokens", pa.int32()),
         pa.field("stop_reason", pa.string(), nullable=False),
         pa.field("backend", pa.string(), nullable=False),
         # Why the row has no answer; null in an ordinary row.
@@ -31,6 +34,15 @@ RESULT_SCHEMA = pa.schema(
 PER_PROMPT_SCHEMA = RESULT_SCHEMA.append(
     pa.field("paraphrase", pa.string(), nullable=False)
 ).append(pa.field("paraphrase_index", pa.int32(), nullable=False))
+
+# Columns that results of earlier versions lack.
+LATER = frozenset({"tokens"})
+
+
+def earlier(schema: pa.Schema) -> pa.Schema:
+    """The schema as earlier versions wrote it."""
+    return pa.schema([field for field in schema if field.name not in LATER])
+
 
 # One row per question and wording; `sample_*` are empty for estimators that draw nothing.
 CONFIDENCE_SCHEMA = pa.schema(

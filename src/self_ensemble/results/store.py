@@ -13,6 +13,8 @@ A kill may come between any two steps, so each step leaves a state that `ResultF
 correctly. The manifest appears before the first shard and goes after the last, so shards always
 have one; the final file is there before the first shard goes, so where it exists it alone counts.
 
+A column that came with a later version than the one that began the run is left out of it.
+
 Every file carries its checksum, a shard its number and the digest of the manifest, and a result is
 finished when its rows, read from the disk, are exactly those that the questions ask for.
 """
@@ -186,8 +188,14 @@ class ResultFile:
         with naming_disk_errors(self.path, self._output_option):
             # From the disk, not from memory: other programs have been at it as well.
             refuse = Damage(repair=False, remedy="Run the same command again with --repair.")
-            tables = sound_shards(self._run, self._made_with, self._plan, refuse)
-            merged = pa.concat_tables([self._plan.schema.empty_table(), *tables]).combine_chunks()
+            shards = sound_shards(self._run, self._made_with, self._plan, refuse)
+            tables = [self._plan.schema.empty_table(), *shards]
+            # Columns that all rows have. A mean over one that an earlier version did not write
+            # when it began the run would look like a mean over all of them.
+            names = [
+                n for n in self._plan.schema.names if all(n in t.column_names for t in tables)
+            ]
+            merged = pa.concat_tables([t.select(names) for t in tables]).combine_chunks()
             places = positions(merged)
             lost = set(uuids) - places.keys()
             if lost:

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from self_ensemble.asking.methods import Method
 from self_ensemble.asking.request import Outcome, Request, Unanswered
+from self_ensemble.asking.token_count import TokenCount
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError
 from self_ensemble.questions.schema import Question, QuestionSet
@@ -72,6 +73,7 @@ class AnswerMaker:
         rescued = _originals(ensemble, [q for q in batch if q.uuid in errors], methods)
         seconds = (time.perf_counter() - started) / max(len(requests), 1)
         row = RowMaker(ensemble, self.choice, seconds)
+        count = TokenCount(ensemble.prefiller, ensemble.decode)
         files: dict[str, FileRows] = {}
         failed = set(errors)
         for method in methods:
@@ -82,7 +84,8 @@ class AnswerMaker:
                 uuid = question.uuid
                 answer = found.get(uuid)
                 more = self.attributed.columns(ensemble, method, requests.get(uuid), answer)
-                of_question = row.rows(method, question, answer, errors.get(uuid))
+                tokens = _tokens(count, method, question, requests.get(uuid), answer)
+                of_question = row.rows(method, question, answer, errors.get(uuid), tokens)
                 rows += [one | more for one in of_question]
                 reason = None if answer is None else _first_error(answer)
                 if reason is not None:
@@ -118,6 +121,19 @@ class AnswerMaker:
 
     def _methods(self, order: Order) -> list[Method]:
         return [method for method in self.ensemble.methods if method.name in order.files]
+
+
+def _tokens(
+    count: TokenCount,
+    method: Method,
+    question: Question,
+    request: Request | None,
+    answer: Outcome | None,
+) -> tuple[int | None, ...]:
+    """What the method alone sends through the model for each row; none where it was not asked."""
+    if answer is None:
+        return ()
+    return count.of(method, request or original_request(question), answer)
 
 
 def _first_error(answer: Outcome) -> str | None:

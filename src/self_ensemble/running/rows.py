@@ -44,8 +44,14 @@ class RowMaker:
     seconds: float
 
     def rows(
-        self, method: Method, question: Question, answer: Outcome | None, error: str | None
+        self,
+        method: Method,
+        question: Question,
+        answer: Outcome | None,
+        error: str | None,
+        tokens: Sequence[int | None] = (),
     ) -> Iterator[dict[str, object]]:
+        """The rows of a question; `tokens` as `TokenCount.of` counts them, where it is asked."""
         chosen = (0,) if method.kind == "original" else self.choice.chosen()
         wordings = [question.wordings[i] for i in chosen if i < len(question.wordings)]
         frame = self.ensemble.frame
@@ -58,13 +64,15 @@ class RowMaker:
             "backend": self.ensemble.engine.backend_name,
         }
         if method.kind != "alone":
-            yield common | outcome_columns(answer, error, self.seconds)
+            (count,) = tokens or (None,)
+            yield common | outcome_columns(answer, error, self.seconds, count)
             return
         for place, index in enumerate(chosen):
             member = None if answer is None else answer.members[place]
+            count = tokens[place] if tokens else None
             yield (
                 common
-                | outcome_columns(member, error, self.seconds / len(chosen))
+                | outcome_columns(member, error, self.seconds / len(chosen), count)
                 | {
                     "paraphrase": wordings[place] if place < len(wordings) else "",
                     "paraphrase_index": index,
@@ -72,7 +80,9 @@ class RowMaker:
             )
 
 
-def outcome_columns(found: Outcome | None, error: str | None, seconds: float) -> dict[str, object]:
+def outcome_columns(
+    found: Outcome | None, error: str | None, seconds: float, tokens: int | None
+) -> dict[str, object]:
     """What came of a question; the error is why it could not be asked."""
     if not isinstance(found, Answer):
         return {
@@ -83,6 +93,7 @@ def outcome_columns(found: Outcome | None, error: str | None, seconds: float) ->
             "num_tokens": 0,
             "mean_logprob": math.nan,
             "seconds": math.nan,
+            "tokens": None,
             "stop_reason": "error",
             "error": error if found is None else found.error,
         }
@@ -94,6 +105,7 @@ def outcome_columns(found: Outcome | None, error: str | None, seconds: float) ->
         "num_tokens": len(found.token_ids),
         "mean_logprob": found.mean_logprob,
         "seconds": seconds,
+        "tokens": tokens,
         "stop_reason": found.stop_reason,
         "error": None,
     }

@@ -13,7 +13,7 @@ from self_ensemble.errors import UserError, reading
 from self_ensemble.identity.checksum import DamagedError, claims_checksum, problem
 
 _REQUIRED = ("uuid", "answers", "prediction")
-_OPTIONAL = ("seconds", "error", "paraphrase_index", "mean_logprob", "num_tokens")
+_OPTIONAL = ("seconds", "error", "paraphrase_index", "mean_logprob", "num_tokens", "tokens")
 _WORDINGS = ("paraphrase", "paraphrases")
 # Columns of ours that say nothing of the question itself.
 _NOT_OF_THE_QUESTION = frozenset(
@@ -37,6 +37,8 @@ class ResultRow:
         paraphrase_index: Which wording was asked alone (`per_prompt`); else None.
         mean_logprob: Mean log-probability of the answer's tokens; nan if unknown or no token.
         num_tokens: Tokens of the answer; nan if unknown.
+        tokens: Tokens that go through the model for the row, by its method alone and without the
+            run's prefix; nan if unknown, as in results of earlier versions.
         wordings: The wordings that were asked; one where it was asked alone, none if unknown.
         columns: What the file says of the question beyond that: texts, numbers, true or false.
     """
@@ -49,6 +51,7 @@ class ResultRow:
     paraphrase_index: int | None = None
     mean_logprob: float = nan
     num_tokens: float = nan
+    tokens: float = nan
     wordings: tuple[str, ...] = ()
     columns: Mapping[str, object] = field(default_factory=dict)
 
@@ -81,6 +84,8 @@ def read_rows(path: Path) -> tuple[ResultRow, ...]:
     """
     table = _table(path, _REQUIRED, "result")
     own = [name for name in (*_REQUIRED, *_OPTIONAL, *_WORDINGS) if name in table.column_names]
+    # What others call so may be the tokens themselves.
+    own = [name for name in own if name != "tokens" or _is_number(table.schema.field(name).type)]
     others = [field.name for field in table.schema if _is_of_the_question(field, own)]
     rows = tuple(
         _row(path, record, others) for record in table.select([*own, *others]).to_pylist()
@@ -131,6 +136,11 @@ def _table(path: Path, required: Sequence[str], kind: str) -> pa.Table:
     return table
 
 
+def _is_number(kind: pa.DataType) -> bool:
+    found: bool = pa.types.is_integer(kind) or pa.types.is_floating(kind)
+    return found
+
+
 def _is_of_the_question(column: pa.Field, own: Sequence[str]) -> bool:
     """Whether a column may say what kind of question it is: its relation, its source."""
     kind = column.type
@@ -150,6 +160,7 @@ def _row(path: Path, record: dict[str, Any], others: Sequence[str]) -> ResultRow
         raise UserError(f"{path}: row {uuid!r} has neither a prediction nor an error.")
     _refuse_other_types(path, uuid, answers, prediction)
     seconds = record.get("seconds")
+    tokens = None if "tokens" in others else record.get("tokens")
     return ResultRow(
         uuid=uuid,
         answers=tuple(answers or ()),
@@ -159,6 +170,7 @@ def _row(path: Path, record: dict[str, Any], others: Sequence[str]) -> ResultRow
         paraphrase_index=record.get("paraphrase_index"),
         mean_logprob=nan if record.get("mean_logprob") is None else record["mean_logprob"],
         num_tokens=nan if record.get("num_tokens") is None else record["num_tokens"],
+        tokens=nan if tokens is None else tokens,
         wordings=_wordings(record),
         columns={name: record[name] for name in others},
     )

@@ -36,6 +36,7 @@ class RowScore:
         is_unspaced: Whether it is, in part, of a script without blanks between words.
         seconds: Time that the answer took; nan if unknown.
         num_tokens: Tokens of the answer; nan if unknown.
+        tokens: Tokens through the model for the answer, by its method alone; nan if unknown.
         paraphrase_index: Which wording was asked alone; else None.
     """
 
@@ -49,6 +50,7 @@ class RowScore:
     is_unspaced: bool
     seconds: float
     num_tokens: float
+    tokens: float
     paraphrase_index: int | None
 
 
@@ -152,6 +154,17 @@ def seconds_per_question(scores: FileScores) -> float:
 
 
 def tokens_per_question(scores: FileScores) -> float:
+    """Mean number of tokens through the model for a question, all its wordings together.
+
+    Over the questions whose wordings are all answered, since an error row has no number. nan where
+    one of them has none: a mean over some of the questions would look like one over all.
+    """
+    num_rows = max(1, len(scores.paraphrase_indices))
+    questions = [rows for rows in _questions(scores).values() if len(rows) == num_rows]
+    return _mean(sum(row.tokens for row in rows) for rows in questions)
+
+
+def answer_tokens_per_question(scores: FileScores) -> float:
     """Mean number of tokens in the answers to a question, over its wordings; nan if unknown."""
     sums = [sum(row.num_tokens for row in rows) for rows in _questions(scores).values()]
     return _mean(number for number in sums if not isnan(number))
@@ -172,6 +185,7 @@ def _score(
         is_unspaced=has_unspaced(prediction),
         seconds=row.seconds,
         num_tokens=row.num_tokens,
+        tokens=row.tokens,
         paraphrase_index=row.paraphrase_index,
     )
 

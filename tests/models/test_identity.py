@@ -107,4 +107,4 @@ def test_versions_of_packages_are_looked_for_only_where_the_users_own_code_impor
 ):
     # Reading what every installed package brings takes a third of a second of each start.
     monkeypatch.setattr(sources, "_distributions", lambda: pytest.fail("looked for"))
-    assert model_identity(tiny_model, tiny_tokenizer)["code"] is None
+    assert model_identity(tiny_model("llama"), tiny_tokenizer)["code"] is None

@@ -1,18 +1,18 @@
 """The main path: wordings -> prompt parts -> layout -> prefill -> decode -> answers."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
-import torch
-
+from self_ensemble.asking.beginning import Beginner
 from self_ensemble.asking.exploring import Explored, Explorer
 from self_ensemble.asking.isolation import Found, ask_apart
-from self_ensemble.asking.layout import Streams, original_only, relative_weights
 from self_ensemble.asking.methods import AnyMethod, Method, as_sequence, resolve_method
 from self_ensemble.asking.outcomes import OutcomeMaker
 from self_ensemble.asking.prefilling import Prefiller
 from self_ensemble.asking.request import Answer, Outcome, Request, Settings, Unanswered
-from self_ensemble.asking.tracks import by_method, make_tracks, passes
+from self_ensemble.asking.streaming import Stream
+from self_ensemble.asking.tracks import by_method, passes
 from self_ensemble.attribution.attribute import OrderSampling, attribute
 from self_ensemble.attribution.kinds import Attribution, check_kinds, kinds_of
 from self_ensemble.captured.decode import check_decode, check_model, decode_captured
@@ -83,14 +83,15 @@ class Ensemble:
         self.settings = settings or Settings()
         self.model = model
         backend = choose_backend(attention or model.attention, model.model.config, model.device)
-        check_decode(decode, self.settings.sampling)
+        check_decode(decode, self.settings.sampling, self.settings.num_top)
         check_model(decode, model)
         self.decode = decode
         self.engine = Engine(model, backend)
         self.steps = StepPool()
         self.stop = StopRule.of(model, self.settings.stop, self.settings.max_new_tokens)
         self.prefiller = Prefiller(self.engine, self.frame, self.settings)
-        self.outcomes = OutcomeMaker(self.stop, self.prefiller.next_is_finite)
+        self.outcomes = OutcomeMaker(self._stop_of, self.prefiller.next_is_finite)
+        self.beginner = Beginner(self.prefiller, self._stop_of)
 
     @property
     def counters(self) -> Counters:
@@ -176,6 +177,30 @@ class Ensemble:
             for name, outcomes in answers.items()
         }
 
+    def stream(
+        self, requests: Sequence[Request] = (), methods: Sequence[Method] | None = None
+    ) -> Stream:
+        """Answer questions step by step: tokens as they come, and others may join meanwhile.
+
+        What comes out is what `run` gives, token for token, whatever else is in the stream; only
+        a method whose scores are not finite is asked once more by itself, at the end. The tree is
+        walked, whatever the ensemble's way to decode.
+
+        Args:
+            requests: The first questions.
+            methods: Some of the ensemble's methods; None for all of them.
+
+        Returns:
+            What is to be iterated: at each step a list of what is new. See `Stream`.
+
+        Raises:
+            UserError: A question that cannot be asked (see `problem`).
+        """
+        asked = self.methods if methods is None else tuple(methods)
+        stream = Stream(self.beginner, self.outcomes, self._ask_alone, asked, self.settings)
+        stream.join(requests)
+        return stream
+
     def explore(
         self,
         requests: Sequence[Request],
@@ -241,9 +266,8 @@ class Ensemble:
         for kind in attribution:
             if not any(kind in kinds_of(method) for method in asked):
                 check_kinds([kind], asked[0])
-        tracer = Tracer(
-            self.run, self.prefiller, self.stop, num_top, num_ahead, tuple(attribution)
-        )
+        own, request = self._own(request)
+        tracer = Tracer(own.run, own.prefiller, own.stop, num_top, num_ahead, tuple(attribution))
         return tracer.trace(request, asked, accepted)
 
     def attribute(
@@ -279,7 +303,8 @@ class Ensemble:
                 raise UserError(found.error)
             answer = found
         sampling = sampling or OrderSampling()
-        return attribute(self.prefiller, request, asked, answer, kinds, sampling)
+        own, request = self._own(request)
+        return attribute(own.prefiller, request, asked, answer, kinds, sampling)
 
     def problem(self, request: Request, methods: Sequence[Method] | None = None) -> str | None:
         """Why a question cannot be asked, or None."""
@@ -295,6 +320,8 @@ class Ensemble:
         Raises:
             UserError: No wording or an empty one, weights that do not fit, or too long.
         """
+        if request.settings is not None:
+            check_decode(self.decode, request.settings.sampling, request.settings.num_top)
         self.prefiller.check(request, self.methods if methods is None else methods)
 
     def prefix(self) -> Prefix:
@@ -306,31 +333,45 @@ class Ensemble:
         inside = method.kind == "fused" and self.settings.segment_weights == "given"
         return inside or method.may_read_weights
 
+    def _own(self, request: Request) -> "tuple[Ensemble, Request]":
+        """For a request with a prompt or settings of its own, an ensemble that has them."""
+        if request.frame is None and request.settings is None:
+            return self, request
+        own = Ensemble(
+            self.model,
+            self.methods,
+            frame=request.frame or self.frame,
+            settings=request.settings or self.settings,
+            attention=self.engine.backend,
+            decode=self.decode,
+        )
+        return own, replace(request, frame=None, settings=None)
+
+    def _stop_of(self, request: Request) -> StopRule:
+        if request.settings is None:
+            return self.stop
+        return StopRule.of(self.model, request.settings.stop, request.settings.max_new_tokens)
+
+    def _ask_alone(self, request: Request, method: Method) -> Outcome:
+        return self.run([request], [method])[method.name][0]
+
     def _decoded(
         self, methods: Sequence[Method], requests: Sequence[Request], first_answer: int
     ) -> Found:
         """Ask questions with as many wordings each; wordings alone are numbered from the last."""
-        if all(method.kind == "original" for method in methods):
-            requests = [original_only(request) for request in requests]
-        num_wordings = len(requests[0].wordings)
-        streams = Streams.of(methods, num_wordings)
-        batch, frontier = self.prefiller.prefill(requests, methods, streams)
-        tracks = make_tracks(methods, streams, self.settings.sampling, first_answer)
-        weights = torch.tensor(
-            [relative_weights(r.weights or (1.0,) * num_wordings) for r in requests]
-        )
-        keys = [request.key for request in requests]
+        begun = self.beginner.begin(methods, requests, first_answer)
         try:
             if self.decode == "tree":
-                decoded = decode(batch, frontier, tracks, weights, keys, self.stop)
+                decoded = decode(*begun)
             else:
-                compiled = self.decode == "compiled"
                 decoded = decode_captured(
-                    batch, frontier, tracks, weights, self.stop, self.steps, compiled=compiled
-                )
+                    begun.batch, begun.frontier, begun.tracks, begun.weights_BN, begun.stops,
+                    self.steps, compiled=self.decode == "compiled",
+                )  # fmt: skip
         except RuleError as error:
+            keys = begun.keys
             batch_of = f"{keys[0]} .. {keys[-1]}" if len(keys) > 1 else keys[0]
             raise UserError(
                 f"{error} (batch of questions {batch_of}). What was done before is kept."
             ) from error
-        return by_method(methods, tracks, decoded)
+        return by_method(methods, begun.tracks, decoded)

@@ -52,9 +52,9 @@ class Explorer:
         assert all(len(request.wordings) == 1 for request in requests), "one wording each"
         if not requests:
             return []
-        tracks = [Track("greedy", (0,), Sampling())] if greedy else []
+        tracks = [Track("greedy", (0,), (Sampling(),))] if greedy else []
         if num_samples:
-            tracks.append(Track("samples", (0,) * num_samples, sampling))
+            tracks.append(Track("samples", (0,) * num_samples, (sampling,)))
         is_finite = self.prefiller.next_is_finite
         explored = explore_apart(self._continued, is_finite, tracks, requests)
         return [
@@ -67,8 +67,8 @@ class Explorer:
         first_logits = frontier.logits_MV.cpu()
         keys = [request.key for request in requests]
         weights = torch.ones(len(requests), 1)
-        stop = self.outcomes.stop
-        decoded = decode(batch, frontier, tracks, weights, keys, stop) if tracks else []
+        stops = [self.outcomes.stop_of(request) for request in requests]
+        decoded = decode(batch, frontier, tracks, weights, keys, stops) if tracks else []
         return [
             (
                 {t.name: rows[row] for t, rows in zip(tracks, decoded, strict=True)},

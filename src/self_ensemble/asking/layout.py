@@ -11,7 +11,7 @@ from self_ensemble.models.load import LoadedModel
 from self_ensemble.models.support import why_no_longer
 from self_ensemble.packing.layout import Layout, build_layout
 from self_ensemble.prompts.frame import PromptFrame
-from self_ensemble.prompts.parts import PromptParts
+from self_ensemble.prompts.parts import PromptParts, num_common_front
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +58,14 @@ def request_layouts(
 
     Raises:
         UserError: See `checked_parts`.
+
+    Frame and settings are those of requests that have none of their own.
     """
     parts = [checked_parts(one, methods, frame, settings, model) for one in requests]
-    num_prefix = min(len(one.prefix) for one in parts)
+    # Of a prompt of its own, what it has in common with the run's.
+    num_prefix = min(num_common_front(frame.prefix, one.prefix) for one in parts)
     return [
-        _layout(request, one, streams, settings, num_prefix)
+        _layout(request, one, streams, request.settings or settings, num_prefix)
         for request, one in zip(requests, parts, strict=True)
     ]
 
@@ -111,8 +114,15 @@ def checked_parts(
     """
     if not request.wordings:
         raise UserError("The question has no wording. Give at least one.")
+    frame, settings = request.frame or frame, request.settings or settings
     _check_request_weights(request, methods, settings)
     parts = frame.parts(request.wordings)
+    prior = [method.name for method in methods if method.reads_prior]
+    if prior and not parts.without_question:
+        raise UserError(
+            f"Method {prior[0]!r} compares with the prompt without the question, and these "
+            "wordings are whole prompts. Choose another method."
+        )
     spans = [len(segment) for segment in parts.segments]
     num_cues = 1
     if settings.positions == "contiguous" and any(method.kind == "fused" for method in methods):

@@ -1,6 +1,6 @@
 """From decoded tokens to what a method answers, or why it has no answer."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from self_ensemble.asking.isolation import IsFinite, reason
@@ -17,11 +17,11 @@ class OutcomeMaker:
     """Makes outcomes.
 
     Attributes:
-        stop: When an answer ends, and what its text is.
+        stop_of: When the answers of a question end, and what their text is.
         is_finite: Tells whether the model's own logits are finite.
     """
 
-    stop: StopRule
+    stop_of: Callable[[Request], StopRule]
     is_finite: IsFinite
 
     def of(self, method: Method, request: Request, found: Sequence[Decoded]) -> Outcome:
@@ -50,7 +50,7 @@ class OutcomeMaker:
         if not decoded.is_finite:
             why = reason(self.is_finite, method, request, decoded, wording)
             return Unanswered(method.name, why)
-        generation = self.stop.text(decoded.token_ids)
+        generation = self.stop_of(request).text(decoded.token_ids)
         return Answer(
             method=method.name,
             text=first_line(generation),
@@ -58,4 +58,5 @@ class OutcomeMaker:
             token_ids=tuple(decoded.token_ids),
             logprobs=tuple(decoded.logprobs),
             stop_reason=decoded.stop_reason or "length",
+            tops=tuple(decoded.tops),
         )

@@ -12,6 +12,7 @@ from self_ensemble.passes.batch import Batch, Frontier
 from self_ensemble.passes.engine import Engine
 from self_ensemble.passes.prefill import Prefix, encode_prefix, prefill
 from self_ensemble.prompts.frame import PromptFrame
+from self_ensemble.prompts.parts import num_common_front
 
 
 @dataclass(slots=True)
@@ -20,8 +21,8 @@ class Prefiller:
 
     Attributes:
         engine: The model with its attention backend.
-        frame: The prompt that questions are put into.
-        settings: How answers are made.
+        frame: The prompt that questions are put into which have none of their own.
+        settings: How answers are made of such as have none of their own.
     """
 
     engine: Engine
@@ -68,7 +69,8 @@ class Prefiller:
             behind: Which prompt: that of a wording, or what others have in common.
             token_ids: The answer's tokens so far.
         """
-        parts = self.frame.parts(request.wordings)
+        parts = (request.frame or self.frame).parts(request.wordings)
+        num_prefix = num_common_front(self.frame.prefix, parts.prefix)
         segments = (parts.segments[behind],) if isinstance(behind, int) else ()
         cue = parts.cue
         if behind == PRIOR:
@@ -81,7 +83,7 @@ class Prefiller:
                 replace(parts, segments=segments, cue=(*cue, *token_ids), prior=None),
                 fused=False,
                 alone=(0 if segments else None,),
-                num_prefix=len(parts.prefix),
+                num_prefix=num_prefix,
             )
             _, frontier = prefill(self.engine, [layout], self.prefix())
             # The largest of logits with nan among them is nan.

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from self_ensemble.packing.layout import FusionPoint, Positions
+from self_ensemble.prompts.frame import PromptFrame
 from self_ensemble.walking.choose import Sampling
 
 
@@ -22,6 +23,7 @@ class Settings:
         segment_weights: Weight of each wording inside attention: `uniform` 1/N, so that N copies
             of a wording answer as one; `none` 1; `given` the request's own, scaled to sum 1.
         sampling: Greedy by default.
+        num_top: How many of the likeliest tokens of every step an answer keeps beside its own.
     """
 
     max_new_tokens: int = 20
@@ -30,6 +32,7 @@ class Settings:
     fusion_point: FusionPoint = "cue"
     segment_weights: Literal["uniform", "none", "given"] = "uniform"
     sampling: Sampling = field(default_factory=Sampling)
+    num_top: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,8 @@ class Request:
         segment_weights: Weight of each wording inside attention, `(N,)`, where settings say
             `given`.
         readable: Pairs (i, j): wording i may read wording j < i inside attention.
+        frame: The prompt that its wordings are put into, where it is not the ensemble's.
+        settings: How its answers are made, where it is not as the ensemble's.
     """
 
     key: str
@@ -50,6 +55,8 @@ class Request:
     weights: tuple[float, ...] | None = None
     segment_weights: tuple[float, ...] | None = None
     readable: tuple[tuple[int, int], ...] = ()
+    frame: PromptFrame | None = None
+    settings: Settings | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +73,8 @@ class Answer:
         stop_reason: "eos", "stop" (a stop string) or "length".
         members: For `vote` and `per_prompt` the answer of each wording; `per_prompt` itself
             shows the answer of the original wording.
+        tops: For `Settings.num_top` the likeliest tokens at the place of each token, with their
+            log-probabilities, falling.
     """
 
     method: str
@@ -75,6 +84,7 @@ class Answer:
     logprobs: tuple[float, ...]
     stop_reason: str
     members: tuple["Answer | Unanswered", ...] = ()
+    tops: tuple[tuple[tuple[int, float], ...], ...] = ()
 
     def __str__(self) -> str:
         return self.text

@@ -23,7 +23,8 @@ def passes(
     Wordings continued alone must not notice the others, so a layout in which wordings read each
     other or count positions through serves the fused stream only.
     """
-    mixed = settings.positions == "contiguous" or any(r.readable for r in requests)
+    own = [request.settings or settings for request in requests]
+    mixed = any(one.positions == "contiguous" for one in own) or any(r.readable for r in requests)
     if not mixed:
         return [methods]
     fused = tuple(method for method in methods if method.kind == "fused")
@@ -32,17 +33,20 @@ def passes(
 
 
 def make_tracks(
-    methods: Sequence[Method], streams: Streams, sampling: Sampling, first_answer: int
+    methods: Sequence[Method],
+    streams: Streams,
+    samplings: tuple[Sampling, ...],
+    first_answer: int,
 ) -> list[Track]:
     """The tracks of some methods; answers of wordings alone are numbered from the last."""
     tracks = [
-        Track(method.name, streams.of_rule(method), sampling, method.rule)
+        Track(method.name, streams.of_rule(method), samplings, method.rule)
         for method in methods
         if method.kind == "tied"
     ]
-    tracks += [Track(m.name, (0,), sampling) for m in methods if m.kind == "fused"]
+    tracks += [Track(m.name, (0,), samplings) for m in methods if m.kind == "fused"]
     if any(method.goes_alone for method in methods):
-        tracks.append(Track(ALONE, streams.alone, sampling, first_answer=first_answer))
+        tracks.append(Track(ALONE, streams.alone, samplings, first_answer=first_answer))
     return tracks
 
 

@@ -32,11 +32,12 @@ DECODE = ("tree", "captured", "compiled")
 LAG = 4  # steps that the host is behind the device
 
 
-def check_decode(decode: str, sampling: Sampling) -> None:
-    """Refuse a way to decode that does not exist, or cannot sample.
+def check_decode(decode: str, sampling: Sampling, num_top: int = 0) -> None:
+    """Refuse a way to decode that does not exist, or cannot do what is asked.
 
     Raises:
-        UserError: It is not in `DECODE`, or is greedy and the temperature is not 0.
+        UserError: It is not in `DECODE`, or is greedy and the temperature is not 0, or does not
+            keep the likeliest tokens.
     """
     if decode not in DECODE:
         raise unknown_name("way to decode", decode, DECODE)
@@ -44,6 +45,10 @@ def check_decode(decode: str, sampling: Sampling) -> None:
         raise UserError(
             f"--decode {decode} is greedy, and the temperature is {sampling.temperature}. "
             "Use --decode tree."
+        )
+    if decode != "tree" and num_top:
+        raise UserError(
+            f"--decode {decode} keeps no likeliest tokens, and num_top is {num_top}. Use the tree."
         )
 
 
@@ -74,7 +79,7 @@ def decode_captured(
     frontier: Frontier,
     tracks: Sequence[Track],
     weights_BN: Tensor,
-    stop: StopRule,
+    stops: Sequence[StopRule],
     pool: StepPool,
     *,
     compiled: bool = False,
@@ -86,7 +91,7 @@ def decode_captured(
         frontier: Its nodes: the same number of streams for each question.
         tracks: What to decode; greedy ones.
         weights_BN: Weight of each wording, for rules that read them.
-        stop: When an answer ends.
+        stops: When the answers of each question end.
         pool: Steps that were set up before.
         compiled: Whether steps are compiled.
 
@@ -106,7 +111,7 @@ def decode_captured(
         # Streams and events are those of the current device.
         with torch.cuda.device(weights.device) if weights.is_cuda else nullcontext():
             return [
-                _decode_track(batch, frontier, track, weights, stop, pool, compiled)
+                _decode_track(batch, frontier, track, weights, stops, pool, compiled)
                 for track in tracks
             ]
     except torch.OutOfMemoryError:
@@ -120,11 +125,12 @@ def _decode_track(
     frontier: Frontier,
     track: Track,
     weights_BN: Tensor,
-    stop: StopRule,
+    stops: Sequence[StopRule],
     pool: StepPool,
     compiled: bool,
 ) -> list[list[Decoded]]:
-    assert track.sampling.temperature == 0.0, "sampled tokens are drawn on the host"
+    sampled = any(sampling.temperature > 0 for sampling in track.samplings)
+    assert not sampled, "sampled tokens are drawn on the host"
     streams = torch.tensor(track.streams)
     num_rows, vocabulary = len(weights_BN), frontier.logits_MV.shape[1]
 
@@ -133,10 +139,11 @@ def _decode_track(
 
     on_device = streams.to(frontier.logits_MV.device)
     logits_BKV = frontier.logits_MV.view(num_rows, -1, vocabulary)[:, on_device]
-    num_steps = stop.max_new_tokens - 1
-    answers = _Answers(num_rows, track, stop)
+    most = max(stop.max_new_tokens for stop in stops)
+    num_steps = most - 1
+    answers = _Answers(track, stops)
     step: Step | None = None
-    for place in range(stop.max_new_tokens):
+    for place in range(most):
         if track.rule is None:
             scores_BAV = logits_BKV
         else:
@@ -201,16 +208,13 @@ def _prompts(batch: Batch, groups_BK: Tensor, positions_BK: Tensor) -> Prompts:
 class _Answers:
     """The answers as the host knows them, and tokens that are still on their way to it."""
 
-    num_rows: int
     track: Track
-    stop: StopRule
+    stops: Sequence[StopRule]
     decoded: list[list[Decoded]] = field(init=False)
     _coming: deque[tuple[Tensor, torch.cuda.Event | None]] = field(default_factory=deque)
 
     def __post_init__(self) -> None:
-        self.decoded = [
-            [Decoded() for _ in range(self.track.num_answers)] for _ in range(self.num_rows)
-        ]
+        self.decoded = [[Decoded() for _ in range(self.track.num_answers)] for _ in self.stops]
 
     @property
     def all_ended(self) -> bool:
@@ -236,10 +240,8 @@ class _Answers:
             sent, event = self._coming.popleft()
             if event is not None:
                 event.synchronize()
-            for row, found in zip(self.decoded, sent.permute(1, 2, 0).tolist(), strict=True):
-                self._take(row, found)
-
-    def _take(self, row: list[Decoded], found: list[list[float]]) -> None:
-        for answer, (token, logprob) in zip(row, found, strict=True):
-            if answer.stop_reason is None:
-                answer.take(int(token), logprob, self.stop)
+            taken = sent.permute(1, 2, 0).tolist()
+            for row, found, stop in zip(self.decoded, taken, self.stops, strict=True):
+                for answer, (token, logprob) in zip(row, found, strict=True):
+                    if answer.stop_reason is None:
+                        answer.take(int(token), logprob, stop)

@@ -144,9 +144,9 @@ def build_layout(
 
     num_encoded = len(parts.prefix) if num_prefix is None else num_prefix
     place(parts.prefix[num_encoded:], 0, num_encoded)
-    # Of each wording (index of its last token, position behind it).
-    ends = [(0, 0)] * len(spans)
     start = len(parts.prefix)
+    # Of each wording (index of its last token, position behind it); some have no token.
+    ends = [(0, start)] * len(spans)
     for number, run in enumerate(runs, start=1):
         place(run.token_ids, number, start + run.start)
         for index in run.wordings:

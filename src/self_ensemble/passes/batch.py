@@ -5,6 +5,7 @@ B questions, T tokens of one pass, R most tokens of one question, S slots, G gro
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ from transformers import PreTrainedConfig
 from self_ensemble.errors import UserError
 from self_ensemble.packing.visibility import NEVER, dense_bias
 from self_ensemble.passes.cache import RowCache, rank_within
-from self_ensemble.passes.current_pass import going_on
+from self_ensemble.passes.current_pass import Pass, going_on, one_at_a_time
 from self_ensemble.passes.engine import Engine
 from self_ensemble.passes.flat_row import flat_row
 from self_ensemble.passes.kept_logits import KeptLogits
@@ -99,7 +100,22 @@ class Batch:
         Returns:
             Logits, float32, `(len(logits_at), V)`.
         """
-        counters = self.engine.counters
+        fed = self.prepare(token_ids, rows, groups, positions, flat=flat)
+        if not flat:
+            fed.pad()
+        self._check_memory(fed.packed, len(fed.token_ids), logits_at)
+        logits = self._forward(fed, logits_at)
+        if logits_at is None:
+            logits = logits[: len(rows)]
+        self.count(fed, len(logits))
+        self.engine.counters.forwards += 1
+        return logits
+
+    def prepare(
+        self, token_ids: Tensor, rows: Tensor, groups: Tensor, positions: Tensor, *,
+        flat: bool = False,
+    ) -> "Fed":  # fmt: skip
+        """Take T tokens in, as `feed` does, for a pass that is still to be made."""
         columns = rank_within(rows)
         slots = self.used_B[rows] + columns
         counts = torch.bincount(rows, minlength=len(self.used_B))
@@ -115,17 +131,14 @@ class Batch:
             token_ids, positions = self._flat_pass(packed, token_ids, groups, positions)
         else:
             self._row_pass(packed, groups, positions, slots, int(counts.max()))
-            token_ids, positions = self._padded(packed, token_ids, positions)
             packed.query_positions_T = positions
         self.cache.begin(rows, slots, int(self.used_B.max()), flat=flat)
-        self._check_memory(packed, len(token_ids), logits_at)
-        logits = self._forward(packed, token_ids, positions, logits_at)
-        if logits_at is None:
-            logits = logits[: len(rows)]
-        counters.forwards += 1
-        counters.masks += packed.num_masks
-        counters.logit_rows += len(logits)
-        return logits
+        return Fed(self, packed, token_ids, positions)
+
+    def count(self, fed: "Fed", num_logits: int) -> None:
+        """Count what a pass took, the pass itself aside."""
+        self.engine.counters.masks += fed.packed.num_masks
+        self.engine.counters.logit_rows += num_logits
 
     def fork(self, rows: Tensor, groups: Tensor) -> Tensor:
         """A new group for each of `groups`, reading the parent and all that the parent reads.
@@ -176,18 +189,6 @@ class Batch:
         packed.query_positions_BR = position_BR
         packed.key_positions_BS = self.key_position_BS
 
-    def _padded(
-        self, packed: PackedPass, token_ids: Tensor, positions: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Tokens and positions, on a CPU up to a rounded length."""
-        if self.engine.model.device.type != "cpu":
-            return token_ids, positions
-        more = rounded_length(len(token_ids)) - len(token_ids)
-        packed.num_padding = more
-        self.engine.counters.padding_tokens += more
-        pad = torch.nn.functional.pad
-        return pad(token_ids, (0, more)), pad(positions, (0, more))
-
     def _flat_pass(
         self, packed: PackedPass, token_ids: Tensor, groups: Tensor, positions: Tensor
     ) -> tuple[Tensor, Tensor]:
@@ -203,26 +204,9 @@ class Batch:
         filler = int(token_ids[0])
         return torch.nn.functional.pad(token_ids, (0, more), value=filler), positions
 
-    def _forward(
-        self,
-        packed: PackedPass,
-        token_ids: Tensor,
-        positions: Tensor,
-        logits_at: Sequence[int] | None,
-    ) -> Tensor:
-        loaded = self.engine.model
-        self.engine.attach()
-        position_ids = positions + self.engine.first_position
-        with going_on(packed):
-            output = loaded.model(
-                input_ids=token_ids[None].to(loaded.device),
-                position_ids=position_ids[None].to(loaded.device),
-                past_key_values=self.cache,
-                use_cache=True,
-                # A list, not a tensor: the last layer may lie on another device than the input.
-                logits_to_keep=0 if logits_at is None else list(logits_at),
-                packed=packed,
-            )
+    def _forward(self, fed: "Fed", logits_at: Sequence[int] | None) -> Tensor:
+        loaded, packed = self.engine.model, fed.packed
+        logits = forward(self.engine, packed, self.cache, fed.token_ids, fed.positions, logits_at)
         num_layers = loaded.model.config.num_hidden_layers
         if len(packed.layers) != num_layers:
             raise UserError(
@@ -235,7 +219,6 @@ class Batch:
                 "attention function; this architecture is not supported."
             )
         self.reads_rows &= packed.reads_rows
-        logits: Tensor = output.logits[0].float()
         return logits
 
     def _grow_slots(self, num_slots: int) -> None:
@@ -246,12 +229,106 @@ class Batch:
             self.key_position_BS = pad(self.key_position_BS, (0, more))
 
 
+@dataclass(slots=True)
+class Fed:
+    """Tokens that a batch has taken in, and the pass that they are to go through.
+
+    Attributes:
+        batch: The batch.
+        packed: The pass as attention sees it.
+        token_ids: The tokens, and padding behind them, `(T,)`.
+        positions: Position id of each, `(T,)`.
+    """
+
+    batch: Batch
+    packed: PackedPass
+    token_ids: Tensor
+    positions: Tensor
+
+    def pad(self) -> None:
+        """On a CPU, go up to a rounded length."""
+        more = num_padding(self.batch.engine, len(self.token_ids))
+        self.packed.num_padding = more
+        pad = torch.nn.functional.pad
+        self.token_ids, self.positions = (
+            pad(self.token_ids, (0, more)),
+            pad(self.positions, (0, more)),
+        )
+        self.packed.query_positions_T = self.positions
+
+
+def num_padding(engine: Engine, num_tokens: int) -> int:
+    """How many tokens a pass has beside the real ones; they are counted."""
+    if engine.model.device.type != "cpu":
+        return 0
+    more = rounded_length(num_tokens) - num_tokens
+    engine.counters.padding_tokens += more
+    return more
+
+
+def forward(
+    engine: Engine,
+    packed: Pass,
+    cache: object,
+    token_ids: Tensor,
+    positions: Tensor,
+    logits_at: Sequence[int] | None,
+) -> Tensor:
+    """One forward pass of the model; logits, float32, `(len(logits_at), V)`, of all for None."""
+    loaded = engine.model
+    position_ids = positions + engine.first_position
+    # Several threads may ask one model: pass by pass they take turns.
+    with one_at_a_time(loaded.model), going_on(packed):
+        engine.attach()
+        output = loaded.model(
+            input_ids=token_ids[None].to(loaded.device),
+            position_ids=position_ids[None].to(loaded.device),
+            past_key_values=cache,
+            use_cache=True,
+            # A list, not a tensor: the last layer may lie on another device than the input.
+            logits_to_keep=0 if logits_at is None else list(logits_at),
+            packed=packed,
+        )
+    logits: Tensor = output.logits[0].float()
+    return logits
+
+
 def _has_window(config: PreTrainedConfig) -> bool:
     # Families without windows may carry the setting as a stray; theirs is in no class.
     declared = hasattr(type(config), "sliding_window") and bool(config.sliding_window)
     return declared and "sliding_attention" in (
         getattr(config, "layer_types", None) or ["sliding_attention"]
     )
+
+
+class Move(NamedTuple):
+    """Walkers of a batch that go on.
+
+    Attributes:
+        batch: The batch, which gets the new tokens.
+        frontier: The present nodes.
+        nodes: Node that each of W walkers stands on, `(W,)`.
+        token_ids: Token that each walker takes, `(W,)`.
+    """
+
+    batch: Batch
+    frontier: Frontier
+    nodes: Tensor
+    token_ids: Tensor
+
+
+class Children(NamedTuple):
+    """Tokens behind nodes, each once, and which of them each walker takes."""
+
+    tokens: Tensor
+    rows: Tensor
+    groups: Tensor
+    positions: Tensor
+    of_walker: Tensor
+
+    def frontier(self, logits_MV: Tensor) -> Frontier:
+        """The frontier that they are."""
+        return Frontier(self.rows, self.groups, self.positions + 1, logits_MV)
 
 
 def advance(
@@ -268,18 +345,25 @@ def advance(
     Returns:
         The new frontier, and the node of each walker in it, `(W,)`.
     """
+    new = children(Move(batch, frontier, nodes, token_ids))
+    logits = batch.kept_logits.of_step(
+        batch.engine.model,
+        len(new.tokens),
+        lambda: batch.feed(new.tokens, new.rows, new.groups, new.positions, None),
+    )
+    batch.engine.counters.decode_tokens += len(new.tokens)
+    return new.frontier(logits), new.of_walker
+
+
+def children(move: Move) -> Children:
+    """The tokens that walkers take, each once behind its node; parents of two are forked."""
+    batch, frontier, nodes, token_ids = move
     vocabulary = frontier.logits_MV.shape[1]
-    children, walker_child = torch.unique(nodes * vocabulary + token_ids, return_inverse=True)
-    parents, tokens = children // vocabulary, children % vocabulary
+    found, of_walker = torch.unique(nodes * vocabulary + token_ids, return_inverse=True)
+    parents, tokens = found // vocabulary, found % vocabulary
     rows, groups = frontier.rows_M[parents], frontier.groups_M[parents].clone()
     positions = frontier.positions_M[parents]
     split = torch.bincount(parents, minlength=len(frontier.rows_M))[parents] > 1
     if split.any():
         groups[split] = batch.fork(rows[split], groups[split])
-    logits = batch.kept_logits.of_step(
-        batch.engine.model,
-        len(children),
-        lambda: batch.feed(tokens, rows, groups, positions, None),
-    )
-    batch.engine.counters.decode_tokens += len(children)
-    return Frontier(rows, groups, positions + 1, logits), walker_child
+    return Children(tokens, rows, groups, positions, of_walker)

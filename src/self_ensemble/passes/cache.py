@@ -74,9 +74,7 @@ class RowCache:
         self, keys: Tensor, values: Tensor, layer_idx: int, *_: object, **__: object
     ) -> tuple[Tensor, Tensor]:
         """Store one layer's keys and values `(1, Hkv, T, D)`; return what attention reads."""
-        if keys.device.type == "cpu" and keys.dtype.itemsize < torch.float32.itemsize:
-            # One query per question, bfloat16: ten times slower than float32, and less exact.
-            keys, values = keys.float(), values.float()
+        keys, values = kept_as(keys), kept_as(values)
         new = keys[0].transpose(0, 1), values[0].transpose(0, 1)
         if layer_idx == len(self.keys):
             for buffers, index in ((self.keys, 0), (self.values, 1)):
@@ -143,6 +141,14 @@ class RowCache:
     def _flat(self, new_THD: Tensor, layer_idx: int, index: int) -> Tensor:
         parts = [self.prefix[layer_idx][index], new_THD] if self.prefix else [new_THD]
         return torch.cat(parts).transpose(0, 1)[None]
+
+
+def kept_as(values: Tensor) -> Tensor:
+    """Keys or values in the type that they are kept in."""
+    if values.device.type == "cpu" and values.dtype.itemsize < torch.float32.itemsize:
+        # One query per question, bfloat16: ten times slower than float32, and less exact.
+        return values.float()
+    return values
 
 
 def _grown_size(old: int, num_slots: int) -> int:

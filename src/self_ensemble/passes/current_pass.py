@@ -4,12 +4,14 @@ A pass travels to the attention function as a keyword argument of `model.forward
 architectures do not hand such arguments down (StableLM, Nemotron), so it is also kept here.
 """
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Protocol
+from weakref import WeakKeyDictionary
 
-from torch import Tensor
+from torch import Tensor, nn
 
 # Attention over packed questions, as the model's layers ask for it; see `passes.attention`.
 Backend = Callable[..., Tensor]
@@ -25,6 +27,10 @@ class Pass(Protocol):
         """What the queries of a layer read, `(1, T, Hq, D)`; queries are `(1, Hq, T, D)`."""
 
 
+# Of each model: whose pass it is. A pass sets the model's attention and writes into buffers of its
+# layers, so two at once would be in each other's way, besides sharing its processors.
+_TURNS: WeakKeyDictionary[nn.Module, threading.Lock] = WeakKeyDictionary()
+_TURNS_LOCK = threading.Lock()
 _CURRENT: ContextVar[Pass | None] = ContextVar("pass", default=None)
 
 
@@ -41,3 +47,9 @@ def going_on(packed: Pass) -> Iterator[None]:
 def current_pass() -> Pass | None:
     """The pass that is going on in this thread, or None."""
     return _CURRENT.get()
+
+
+def one_at_a_time(model: nn.Module) -> threading.Lock:
+    """What a pass of a model holds, where several threads ask it."""
+    with _TURNS_LOCK:
+        return _TURNS.setdefault(model, threading.Lock())

@@ -11,6 +11,7 @@ the assistant's header is the cue.
 
 from collections.abc import Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from jinja2 import TemplateError
 
@@ -24,6 +25,11 @@ SLOT = "\ue000"  # a private-use character, which no template holds
 # What some templates do to a turn's text, and what none may do.
 SPACES = ("\n ", " \n")
 WRITTEN = "<&'\"\\ {{ x }}\n#"
+# Of each tokenizer: what its template writes around turns of some roles.
+NUM_SHAPES = 64
+_PIECES: WeakKeyDictionary[
+    Any, dict[tuple[str, tuple[str, ...]], tuple[list[str], list[tuple[bool, bool]]]]
+] = WeakKeyDictionary()
 
 
 def plain_frame(
@@ -48,12 +54,26 @@ def chat_frame(tokenizer: Any, instruction: str, shots: Sequence[Shot]) -> Promp
     Raises:
         UserError: The tokenizer has no chat template, or one that changes a turn's text.
     """
-    if not tokenizer.chat_template:
-        raise UserError("This model has no chat template. Use --chat-template off.")
     turns = [turn for shot in shots for turn in _turns(shot.wording, shot.answer)]
     if instruction.strip():
         turns.insert(0, {"role": "system", "content": instruction.strip()})
-    template, strips = _template_pieces(tokenizer, [*(turn["role"] for turn in turns), "user"])
+    return conversation_frame(tokenizer, turns)
+
+
+def conversation_frame(tokenizer: Any, turns: Sequence[dict[str, str]]) -> PromptFrame:
+    """A conversation in the model's chat template; a wording is what the user says next.
+
+    Args:
+        tokenizer: The model's tokenizer.
+        turns: What was said before: `role` (system, user, assistant) and `content` of each.
+
+    Raises:
+        UserError: The tokenizer has no chat template, or one that changes a turn's text or
+            refuses the conversation.
+    """
+    if not tokenizer.chat_template:
+        raise UserError("This model has no chat template. Use --chat-template off.")
+    template, strips = _known_pieces(tokenizer, (*(turn["role"] for turn in turns), "user"))
     before = [Piece(template[0], is_template=True)]
     for turn, (left, right), text in zip(turns, strips, template[1:], strict=False):
         content = turn["content"].lstrip() if left else turn["content"]
@@ -73,6 +93,19 @@ def chat_frame(tokenizer: Any, instruction: str, shots: Sequence[Shot]) -> Promp
 
 def _turns(wording: str, answer: str) -> tuple[dict[str, str], dict[str, str]]:
     return {"role": "user", "content": wording}, {"role": "assistant", "content": answer}
+
+
+def _known_pieces(
+    tokenizer: Any, roles: tuple[str, ...]
+) -> tuple[list[str], list[tuple[bool, bool]]]:
+    """`_template_pieces`; found once, since rendering takes processes."""
+    known = _PIECES.setdefault(tokenizer, {})
+    key = (str(tokenizer.chat_template), roles)
+    if key not in known:
+        if len(known) >= NUM_SHAPES:
+            known.clear()
+        known[key] = _template_pieces(tokenizer, roles)
+    return known[key]
 
 
 def _template_pieces(

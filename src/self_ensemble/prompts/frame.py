@@ -37,6 +37,8 @@ class PromptFrame:
         prior: Token ids of the whole prompt without the question.
         end: The end of `before`, behind a border that no wording moves.
         given: Token ids of what stands before that border.
+        whole: Whether a wording is a whole prompt by itself. The cue is then what all wordings of
+            a question end with, token by token.
     """
 
     encoder: TextEncoder
@@ -48,6 +50,7 @@ class PromptFrame:
     prior: tuple[int, ...]
     end: Pieces
     given: tuple[int, ...] | None
+    whole: bool = False
     _kept: dict[tuple[str, ...], PromptParts] = field(
         default_factory=dict, repr=False, compare=False
     )
@@ -77,6 +80,10 @@ class PromptFrame:
                 self._kept.clear()
             self._kept[key] = self._cut(key)
         return self._kept[key]
+
+    def fresh(self) -> "PromptFrame":
+        """The same frame, which has kept no question's parts yet: for one that is kept long."""
+        return replace(self, _kept={})
 
     def prompt(self, wording: str) -> Prompt:
         """The text of one wording's prompt."""
@@ -118,11 +125,12 @@ class PromptFrame:
         prompts = [one.ids for one in found]
         shortest = min(map(len, prompts))
         # The cue has a token, even one that begins in the wording, and a segment has one.
-        most = max(min(one.num_behind for one in found), 1)
-        cue = min(num_common_tail(*(prompt[-most:] for prompt in prompts)), shortest - 1)
+        most = shortest if self.whole else max(min(one.num_behind for one in found), 1)
+        fewest = 0 if self.whole else 1
+        cue = min(num_common_tail(*(prompt[-most:] for prompt in prompts)), shortest - fewest)
         if cue < 1:
             raise UserError(_no_cue(self.tokenizer, wordings, prompts))
-        front = min(num_common_front(self.prefix, *prompts), shortest - cue - 1)
+        front = min(num_common_front(self.prefix, *prompts), shortest - cue - fewest)
         return PromptParts(
             self.prefix[:front],
             tuple(prompt[front : len(prompt) - cue] for prompt in prompts),
@@ -161,6 +169,17 @@ def make_frame(
     # Sure by the making of tokenizers; it is seen here on the prompts at hand, too.
     holds = given + tail.ids == prior.ids and _ids(shorter.encode(PROBES)) == _ids(probes)
     return shorter if holds else frame
+
+
+def whole_frame(tokenizer: Any) -> PromptFrame:
+    """The frame of wordings that are whole prompts: nothing is put around them.
+
+    For completions. One wording is `generate` on its text. Of several, `flex_attention` reads
+    them up to where all go on alike, and their common end reads all of them.
+    """
+    encoder = TextEncoder(tokenizer)
+    front = encoder.front
+    return PromptFrame(encoder, (), "{}", (), (False, False), front, front, (), None, whole=True)
 
 
 def _probes(frame: PromptFrame) -> list[Prompt]:

@@ -92,6 +92,11 @@ class TextEncoder:
         self._apart: dict[Pieces, tuple[int, ...]] = {}
         self._meant: dict[tuple[str, ...], int] = {}
 
+    @property
+    def front(self) -> tuple[int, ...]:
+        """What the tokenizer puts in front of every text, such as BOS."""
+        return self._front
+
     def encode(
         self, prompts: Sequence[Prompt], given: tuple[int, ...] | None = None
     ) -> list[Encoded]:

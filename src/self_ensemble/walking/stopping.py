@@ -58,6 +58,13 @@ class StopRule:
         cut = self._cut(text)
         return text if cut is None else text[:cut]
 
+    def settled(self, token_ids: Sequence[int]) -> str:
+        """The text so far, without what further tokens may change, or may make a stop string."""
+        # Bytes of a character whose others are still to come are shown as this.
+        text = self.text(token_ids).rstrip("\ufffd")
+        held = max((_begun(text, string) for string in self.stop), default=0)
+        return text[: len(text) - held]
+
     def _cut(self, text: str) -> int | None:
         places = [text.find(string) for string in self.stop if string in text]
         return min(places) if places else None
@@ -77,3 +84,9 @@ class StopRule:
             last = {string[-1] for string in self.stop}
             self._may_end[token_id] = "\ufffd" in piece or any(char in piece for char in last)
         return self._may_end[token_id]
+
+
+def _begun(text: str, string: str) -> int:
+    """How many characters at the end of a text may be the beginning of a longer string."""
+    most = min(len(string) - 1, len(text))
+    return next((n for n in range(most, 0, -1) if text.endswith(string[:n])), 0)

@@ -7,6 +7,8 @@ if TYPE_CHECKING:
     from self_ensemble.asking.request import Answer as Answer
     from self_ensemble.asking.request import Request as Request
     from self_ensemble.asking.request import Settings as Settings
+    from self_ensemble.asking.streaming import Step as Step
+    from self_ensemble.asking.streaming import Stream as Stream
     from self_ensemble.attribution.attribute import OrderSampling as OrderSampling
     from self_ensemble.attribution.kinds import Attribution as Attribution
     from self_ensemble.ensemble import Ensemble as Ensemble
@@ -38,6 +40,8 @@ _WHERE = {
     "Answer": "asking.request",
     "Request": "asking.request",
     "Settings": "asking.request",
+    "Step": "asking.streaming",
+    "Stream": "asking.streaming",
     "OrderSampling": "attribution.attribute",
     "Attribution": "attribution.kinds",
     "Ensemble": "ensemble",

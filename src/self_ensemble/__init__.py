@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from self_ensemble.jobs.paraphrase import ParaphraseOptions as ParaphraseOptions
     from self_ensemble.jobs.paraphrase import paraphrase as paraphrase
     from self_ensemble.jobs.progress import Progress as Progress
+    from self_ensemble.jobs.replay import replay as replay
     from self_ensemble.jobs.results import Results as Results
     from self_ensemble.jobs.workers.options import Workers as Workers
     from self_ensemble.models.load import LoadedModel as LoadedModel
@@ -59,6 +60,7 @@ _WHERE = {
     "ParaphraseOptions": "jobs.paraphrase",
     "paraphrase": "jobs.paraphrase",
     "Progress": "jobs.progress",
+    "replay": "jobs.replay",
     "Results": "jobs.results",
     "Workers": "jobs.workers.options",
     "LoadedModel": "models.load",

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 from pyarrow import feather
 
+from self_ensemble.analysis.first_token import RULES as FIRST_TOKEN_RULES
 from self_ensemble.cli.main import main
 from self_ensemble.errors import UserError
 from self_ensemble.jobs.replay import replay
 from self_ensemble.replaying.rules import REPLAY_RULES
+from self_ensemble.results import load
 from self_ensemble.results.manifest import read_manifest
 from self_ensemble.results.schema import PRIOR_INDEX
 from tests.cli.commands import (
@@ -78,6 +80,24 @@ def test_replay_takes_the_runs_first_token_wherever_it_says_exact(
     rows = _replayed(capsys, tmp_path / "out", "--rule", RULES, *WEIGHTS)
     exact = _agrees(rows, tmp_path / "out", ("", 3))
     assert exact > 0 if top_k == "2" else exact > 0.9 * len(rows)
+
+    # The curve ends where all wordings are fused, and is shown beside the others.
+    loaded = load(tmp_path / "out" / "bridges" / "tiny")
+    curve = loaded.first_token_curve()
+    for rule in FIRST_TOKEN_RULES:
+        table = replay("bridges", "tiny", output_dir=tmp_path / "out", rules=[rule])
+        point = curve.series(rule)[-1]
+        asked = table.num_replayed(rule)
+        assert (point.num_wordings, point.num_subsets, point.right.n) == (3, 1, asked)
+        assert point.right.value == table.num_right(rule) / asked
+        assert point.exact == table.counts(rule)["exact"] / asked
+    analyze = ["analyze", "--dataset", "bridges", "--model", "tiny", "--show", "curve"]
+    assert main([*analyze, "--output-dir", str(tmp_path / "out")]) == 0
+    assert "first token by number of wordings" in capsys.readouterr().out
+    with pytest.raises(UserError, match="Unknown file of log-probabilities 'logprobs-2'"):
+        loaded.first_token_curve(file="logprobs-2")
+    with pytest.raises(UserError, match="Unknown fusion rule without weights 'weighted_avg'"):
+        loaded.first_token_curve(["weighted_avg"])
 
     # Other wordings in another order are a run of their own.
     more = ["--indices", "2,0", "--weights", "0.3,0.2"]

@@ -94,13 +94,15 @@ def curve(
     )
 
 
-def subsets(num_wordings: int, size: int, seed: int = 0) -> list[tuple[int, ...]]:
-    """Subsets of a size, in order: all, or `MAX_SUBSETS` different ones drawn at random."""
-    if comb(num_wordings, size) <= MAX_SUBSETS:
+def subsets(
+    num_wordings: int, size: int, seed: int = 0, most: int = MAX_SUBSETS
+) -> list[tuple[int, ...]]:
+    """Subsets of a size, in order: all, or `most` different ones drawn at random."""
+    if comb(num_wordings, size) <= most:
         return list(combinations(range(num_wordings), size))
     rng = np.random.default_rng([seed, num_wordings, size])
     drawn: set[tuple[int, ...]] = set()
-    while len(drawn) < MAX_SUBSETS:
+    while len(drawn) < most:
         drawn.add(tuple(sorted(rng.choice(num_wordings, size, replace=False).tolist())))
     return sorted(drawn)
 

@@ -5,13 +5,14 @@
                                      .compare(a, b)      one file beside another
                                      .changed(kind, a)   the answers behind that
                                      .curve()            accuracy over the number of wordings
+                                     .first_token_curve()   the same of rules fused again
                                      .robustness()       what hangs on the wording
                                      .groups(kind)       scores of each kind of question
 
 Nothing here needs the model, torch or the network.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,12 +27,15 @@ from self_ensemble.analysis.changed import (
 from self_ensemble.analysis.columns import values_of
 from self_ensemble.analysis.comparison import Comparison, compare
 from self_ensemble.analysis.curve import Curve
+from self_ensemble.analysis.first_token import RULES, FirstTokenCurve, first_token_curve
 from self_ensemble.analysis.groups import MADE, GroupRow, group_rows, made_groups
 from self_ensemble.analysis.loaded_file import LoadedFile
 from self_ensemble.analysis.robustness import Correlation, Robustness, correlations, robustness
 from self_ensemble.analysis.score_rows import FileScoring, ScoreRow, with_holm
 from self_ensemble.analysis.wording_matrix import PER_PROMPT, WordingMatrix, wording_matrix
 from self_ensemble.errors import UserError, unknown_name
+from self_ensemble.replaying.rules import REPLAY_RULES, WEIGHTED
+from self_ensemble.replaying.stored import read_stored
 from self_ensemble.scoring.folders import ResultFolder
 from self_ensemble.scoring.scores import accuracy_by_question
 
@@ -238,6 +242,55 @@ class Loaded:
             seed=seed,
         )
 
+    def first_token_curve(
+        self,
+        rules: Sequence[str] = RULES,
+        file: str | None = None,
+        cluster: str | None = None,
+        seed: int = 0,
+    ) -> FirstTokenCurve | None:
+        """The first answer token over the number of wordings, fused again by any rule.
+
+        It needs what `generate --save-logprobs` kept, and no run of the rules. It says how often
+        the first token begins an accepted answer, which is not how often the answer is right.
+
+        Args:
+            rules: Built-in fusion rules that read no weights.
+            file: File of log-probabilities, without `.feather`; None for the one with most
+                wordings, the first of equals.
+            cluster: Column whose values are resampled whole; None resamples questions.
+            seed: Seed of the subsets, where there are too many to count all.
+
+        Returns:
+            The curve; None where nothing was kept and no file is named.
+
+        Raises:
+            UserError: There is no such rule, file or column, or the file is damaged.
+        """
+        without_weights = [name for name in REPLAY_RULES if name not in WEIGHTED]
+        for rule in rules:
+            if rule not in without_weights:
+                raise unknown_name("fusion rule without weights", rule, without_weights)
+        names = self.folder.logprobs
+        if file is not None and file not in names:
+            raise unknown_name("file of log-probabilities", file, names)
+        kept = {
+            name: read_stored(self.folder.path / f"{name}.feather")
+            for name in (names if file is None else [file])
+        }
+        if not kept:
+            return None
+        name = max(kept, key=lambda one: len(kept[one].indices))
+        return first_token_curve(
+            name,
+            kept[name],
+            self._wordings_alone(),
+            rules,
+            confidence=self.judging.confidence,
+            clusters=self.clusters(cluster),
+            seed=seed,
+        )
+
     def robustness(self, cluster: str | None = None) -> Robustness | None:
         """What hangs on the wording; None where there is no `per_prompt` file.
 
@@ -288,6 +341,10 @@ class Loaded:
             self.file(wanted)
             return wanted
         return DEFAULT_BASELINE if DEFAULT_BASELINE in self.files else None
+
+    def _wordings_alone(self) -> dict[tuple[str, int | None], float]:
+        file = self.files.get(PER_PROMPT)
+        return {} if file is None else {key: one.accuracy for key, one in file.score_of().items()}
 
     def _scoring(self, baseline: str | None, cluster: str | None) -> FileScoring:
         name = self.baseline(baseline)

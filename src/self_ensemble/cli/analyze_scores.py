@@ -23,6 +23,7 @@ from self_ensemble.report.analysis_sheets import (
     across_sheets,
     comparison_sheet,
     curve_sheet,
+    first_token_sheets,
     group_sheet,
     robustness_sheets,
 )
@@ -136,6 +137,7 @@ def _sheets(loaded: Sequence[Loaded], table: ScoreTable, shown: Shown) -> list[S
             sheets.append(comparison_sheet(folder, rows_of[folder.place]))
         if "curve" in shown.sections:
             sheets.append(curve_sheet(folder, shown.cluster))
+            sheets += first_token_sheets(folder, shown.cluster)
         if "robustness" in shown.sections:
             sheets += robustness_sheets(folder, shown.cluster)
         sheets += [group_sheet(folder, kind, here) for kind in shown.kinds]

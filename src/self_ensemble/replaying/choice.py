@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from self_ensemble.replaying.rules import Fused, ReplayRule, Setting
-from self_ensemble.replaying.stored import StoredQuestion
+from self_ensemble.replaying.stored import FirstPlace, StoredQuestion
 
 Status = Literal["exact", "rest", "close", "error"]
 # How far log-probabilities of two runs in another order or batch may be apart.
@@ -52,23 +52,26 @@ def replayed(question: StoredQuestion, rule: ReplayRule, setting: Setting) -> Re
     """Fuse the wordings of a question; `question.first` has those that are asked."""
     if question.first is None:
         return Replayed(question.uuid, None, "", "error", False, (), question.error)
+    fused, place, status = taken(question.first, rule, setting)
+    token = question.token_ids[place]
     # log-probabilities of -inf on both sides of a difference are compared as equal.
     with np.errstate(invalid="ignore"):
-        fused = rule(question.first, setting)
+        answers = _answers(question, fused)
+    is_right = token in question.answer_ids
+    return Replayed(question.uuid, token, question.texts[place], status, is_right, answers, None)
+
+
+def taken(
+    first: FirstPlace, rule: ReplayRule, setting: Setting
+) -> tuple[Fused, int, Literal["exact", "rest", "close"]]:
+    """What a rule makes of some wordings, which of the kept tokens it takes, and how surely."""
+    with np.errstate(invalid="ignore"):
+        fused = rule(first, setting)
         place = int(np.argmax(fused.scores))
-        token = question.token_ids[place]
-        return Replayed(
-            question.uuid,
-            token,
-            question.texts[place],
-            _status(fused, place, setting.tolerance),
-            token in question.answer_ids,
-            _answers(question, fused),
-            None,
-        )
+        return fused, place, _status(fused, place, setting.tolerance)
 
 
-def _status(fused: Fused, place: int, tolerance: float) -> Status:
+def _status(fused: Fused, place: int, tolerance: float) -> Literal["exact", "rest", "close"]:
     best, margin = fused.scores[place], fused.factor * tolerance
     if not best - fused.bound > margin:
         return "rest"

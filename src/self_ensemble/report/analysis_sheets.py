@@ -85,6 +85,52 @@ def curve_sheet(loaded: Loaded, cluster: str | None = None) -> Sheet:
     )
 
 
+def first_token_sheets(loaded: Loaded, cluster: str | None = None) -> list[Sheet]:
+    """The first token over the number of wordings; none where nothing was kept to fuse again."""
+    curve = loaded.first_token_curve(cluster=cluster)
+    if curve is None:
+        return []
+    left_out = f", {curve.num_left_out} error rows left out" if curve.num_left_out else ""
+    alike = (
+        ""
+        if isnan(curve.alike)
+        else f" Of the wordings' own answers {100 * curve.alike:.1f} % are right where their "
+        "first token is, and wrong where it is not."
+    )
+    return [
+        Sheet(
+            "first_token",
+            f"{loaded.title}, first token by number of wordings",
+            (
+                Column("rule", "rule", "text"),
+                Column("num_wordings", "N"),
+                Column("first_token_right", "first token\nright", "percent", interval=True),
+                Column("lowest", "worst\nsubset", "percent"),
+                Column("highest", "best\nsubset", "percent"),
+                Column("num_subsets", "subsets"),
+                Column("exact", "exact", "percent"),
+            ),
+            tuple(
+                (
+                    point.rule,
+                    point.num_wordings,
+                    point.right,
+                    point.lowest,
+                    point.highest,
+                    point.num_subsets,
+                    point.exact,
+                )
+                for point in curve.points
+            ),
+            f"From {curve.file}, {curve.num_questions} questions{left_out}: how often an accepted "
+            "answer begins with the first token, in percent, mean over subsets of N wordings. "
+            f"This is not accuracy: later tokens are not fused again.{alike} Exact: a run over "
+            "the whole vocabulary takes the same token.",
+            where=loaded.place,
+        )
+    ]
+
+
 def robustness_sheets(loaded: Loaded, cluster: str | None = None) -> list[Sheet]:
     """What hangs on the wording, and where fusing helps; none where there is no `per_prompt`."""
     found = loaded.robustness(cluster)

@@ -8,24 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-import typer
-from typer.testing import CliRunner
 
-from self_ensemble.cli.analyze import analyze
 from self_ensemble.errors import UserError
-
-sys.path.append(str(Path(__file__).resolve().parents[1] / "scoring"))
-from result_files import answers_file, record, write_file
-
-app = typer.Typer()
-app.command()(analyze)
-
-
-def run(*arguments: object) -> str:
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    if result.exception is not None:
-        raise result.exception
-    return result.stdout
+from tests.cli.analyzing import answers_file, record, run, write_file
 
 
 @pytest.fixture

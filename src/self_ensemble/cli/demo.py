@@ -41,7 +41,7 @@ def demo(
         options=GenerateOptions(overwrite=overwrite, repair=repair),
         progress=progress,
     )
-    report(results, progress, as_json=False)
+    exit_code = report(results, progress, as_json=False)
     console = page_console()
     rows = {method: results.rows(method) for method in ("per_prompt", *SHOWN)}
     lemmatiser = lemmatiser_named("simplemma")
@@ -51,4 +51,4 @@ def demo(
         console.print(example_view(example))
     console.print()
     console.print(score_view(score_table([load(results.folder)])))
-    return 3 if results.failed else 0
+    return exit_code

@@ -165,13 +165,14 @@ def generate(
         workers=on_workers,
         progress=progress,
     )
-    report(results, progress, as_json=as_json)
-    return 3 if results.failed else 0
+    return report(results, progress, as_json=as_json)
 
 
-def report(results: "Results", progress: "ConsoleProgress", *, as_json: bool) -> None:
-    """Say where the results are, and what was done."""
+def report(results: "Results", progress: "ConsoleProgress", *, as_json: bool) -> int:
+    """Say where the results are and what was done; the exit code, 3 where some rows are errors."""
+    # Every file is read for it.
     num_errors, per_question = len(results.failed), results.seconds_per_question
+    exit_code = 3 if num_errors else 0
     if as_json:
         summary = {
             "files": {name: str(path) for name, path in results.files.items()},
@@ -182,7 +183,7 @@ def report(results: "Results", progress: "ConsoleProgress", *, as_json: bool) ->
             "counters": dict(results.counters),
         }
         typer.echo(json.dumps(summary))
-        return
+        return exit_code
     from self_ensemble.cli.console import count
     from self_ensemble.results.paths import LOGPROBS
 
@@ -198,3 +199,4 @@ def report(results: "Results", progress: "ConsoleProgress", *, as_json: bool) ->
     if num_errors:
         failed = count(num_errors, "question")
         progress.say(f"{failed} could not be asked or answered; see the column 'error'.")
+    return exit_code

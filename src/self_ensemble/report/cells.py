@@ -19,7 +19,14 @@ _LATEX = {letter: f"\\{letter}" for letter in "&%$#_{}"} | {
     ">": "$>$",
     "[": "{[}",
     "]": "{]}",
+    # Behind the end of a line it would belong to that.
+    "*": "{*}",
+    # In LaTeX's default font encoding it is a dash.
+    "|": r"\textbar{}",
 }
+# As a table is as wide as its numbers, one that is wider than the page is made smaller.
+_FIT = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
+LATEX_NEEDS = r"% In the preamble: \usepackage{booktabs,graphicx}"
 
 
 def percent(fraction: float, *, signed: bool = False) -> str:
@@ -109,20 +116,26 @@ def number_table_latex(
     num_names: int = 1,
     note: str = "",
 ) -> list[str]:
-    """Write the same table for LaTeX with booktabs, with an empty line behind it."""
+    """Write the same table for LaTeX, with an empty line behind it.
+
+    It needs booktabs, and graphicx, by which a table wider than the page is made smaller.
+    """
     columns = "l" * num_names + "r" * (len(header) - num_names)
-    note_line = [f"  {{\\footnotesize {latex_text(note)}\\par}}"] if note else []
+    note_line = [rf"  \par\smallskip\raggedright {latex_text(note)}"] if note else []
     return [
         "\\begin{table}",
         "  \\centering",
         f"  \\caption{{{latex_text(title)}}}",
+        "  \\footnotesize",
+        "  \\setlength{\\tabcolsep}{4pt}",
+        f"  {_FIT}",
         f"  \\begin{{tabular}}{{{columns}}}",
         "    \\toprule",
-        f"    {_latex_line(header)}",
+        "    " + " & ".join(map(_latex_header, header)) + r" \\",
         "    \\midrule",
         *(f"    {_latex_line(row)}" for row in rows),
         "    \\bottomrule",
-        "  \\end{tabular}",
+        "  \\end{tabular}}",
         *note_line,
         "\\end{table}",
         "",
@@ -132,8 +145,14 @@ def number_table_latex(
 def latex_text(text: str) -> str:
     """A text as LaTeX prints it: what LaTeX reads as a command, escaped."""
     escaped = "".join(_LATEX.get(letter, letter) for letter in text.replace("\n", " "))
-    # A minus, not a hyphen, before a number.
-    return re.sub(r"(?<!\w)-(?=\d)", "$-$", escaped)
+    # Two hyphens would become a dash; one before a number is a minus.
+    escaped = re.sub(r"-(?=-)", "-{}", escaped)
+    return re.sub(r"(?<![^\s}])-(?=\d)", "$-$", escaped)
+
+
+def _latex_header(title: str) -> str:
+    lines = r"\\".join(map(latex_text, title.split("\n")))
+    return rf"\shortstack[r]{{{lines}}}" if "\n" in title else lines
 
 
 def _latex_line(cells: Iterable[str]) -> str:

@@ -19,6 +19,7 @@ from self_ensemble.analysis.score_rows import ScoreRow
 from self_ensemble.analysis.score_table import ScoreTable
 from self_ensemble.errors import UserError
 from self_ensemble.report.cells import (
+    LATEX_NEEDS,
     MISSING,
     empty_if_unknown,
     none_if_unknown,
@@ -81,7 +82,7 @@ def markdown_text(table: ScoreTable) -> str:
 
 def latex_text(table: ScoreTable) -> str:
     """Write the tables for LaTeX with booktabs, one per data set and model."""
-    lines: list[str] = []
+    lines = [LATEX_NEEDS, ""]
     notes = " ".join((*_legend(table), *table.notes))
     for rows in _blocks(table):
         lines += number_table_latex(_title(rows), _header(table, rows), map(_cells, rows))

@@ -13,14 +13,9 @@ from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 
-# First: PyTorch reads it when it is imported, and `self-ensemble` runs with it.
-from self_ensemble.cli.main import wait_briefly
-
-wait_briefly()
-
-from benchmarks.job import BenchJob, print_document, run_bench  # noqa: E402
-from benchmarks.line_up import RIVALS  # noqa: E402
-from self_ensemble.errors import UserError  # noqa: E402
+from benchmarks.job import BenchJob, print_document, run_bench
+from benchmarks.line_up import RIVALS
+from self_ensemble.errors import UserError
 
 HELP = {
     "model": "alias, hub id, folder or .gguf file",

@@ -17,28 +17,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 
-# First: PyTorch reads it when it is imported, and `self-ensemble` runs with it.
-from self_ensemble.cli.main import wait_briefly
+import torch
 
-wait_briefly()
-
-import torch  # noqa: E402
-
-from benchmarks.facts import commit, hardware, versions  # noqa: E402
-from benchmarks.scale import ray_here  # noqa: E402
-from self_ensemble.asking.request import Settings  # noqa: E402
-from self_ensemble.ensemble import Ensemble  # noqa: E402
-from self_ensemble.jobs.inputs import LateModel, ModelOptions, prompt_frame  # noqa: E402
-from self_ensemble.jobs.places import Here  # noqa: E402
-from self_ensemble.jobs.progress import SILENT, Progress  # noqa: E402
-from self_ensemble.jobs.recipe import Place, Task  # noqa: E402
-from self_ensemble.jobs.workers.options import Workers  # noqa: E402
-from self_ensemble.jobs.workers.place import on_workers  # noqa: E402
-from self_ensemble.questions.load import load_questions  # noqa: E402
-from self_ensemble.questions.schema import Question, QuestionSet  # noqa: E402
-from self_ensemble.running.answers import AnswerMaker  # noqa: E402
-from self_ensemble.running.choice import WordingChoice  # noqa: E402
-from self_ensemble.running.making import Order  # noqa: E402
+from benchmarks.facts import commit, hardware, versions
+from benchmarks.scale import ray_here
+from self_ensemble.asking.request import Settings
+from self_ensemble.ensemble import Ensemble
+from self_ensemble.jobs.inputs import LateModel, ModelOptions, prompt_frame
+from self_ensemble.jobs.places import Here
+from self_ensemble.jobs.progress import SILENT, Progress
+from self_ensemble.jobs.recipe import Place, Task
+from self_ensemble.jobs.workers.options import Workers
+from self_ensemble.jobs.workers.place import on_workers
+from self_ensemble.questions.load import load_questions
+from self_ensemble.questions.schema import Question, QuestionSet
+from self_ensemble.running.answers import AnswerMaker
+from self_ensemble.running.choice import WordingChoice
+from self_ensemble.running.making import Order
 
 METHODS = ("flex_attention", "avg")
 WORKERS = 2

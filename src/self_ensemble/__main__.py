@@ -41,9 +41,8 @@ def run() -> None:
 
 
 def _run() -> int:
-    from self_ensemble.cli.main import main, wait_briefly
+    from self_ensemble.cli.main import main
 
-    wait_briefly()
     # A name that no encoding has (a file's bytes, a terminal's control characters) is no error.
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]

@@ -1,10 +1,9 @@
-import os
 import subprocess
 import sys
 
 import pytest
 
-from self_ensemble.cli.main import main, wait_briefly
+from self_ensemble.cli.main import main
 from self_ensemble.passes import memory
 
 COMMANDS = ["demo", "generate", "analyze", "mask", "doctor"]
@@ -31,27 +30,6 @@ def test_an_unknown_command_names_the_nearest(capsys) -> None:
     assert (
         capsys.readouterr().err == "Error: No such command 'genrate'. Did you mean 'generate'?\n"
     )
-
-
-@pytest.mark.parametrize(
-    ("given", "spin"),
-    [
-        ({}, "5000"),
-        ({"GOMP_SPINCOUNT": "7"}, "7"),
-        ({"OMP_WAIT_POLICY": "ACTIVE"}, None),
-    ],
-)
-def test_the_users_own_thread_settings_win(monkeypatch, given, spin) -> None:
-    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in given.items():
-        monkeypatch.setenv(name, value)
-    # Recorded first, so that what the function sets is undone after the test.
-    monkeypatch.setenv("GOMP_SPINCOUNT", os.environ.get("GOMP_SPINCOUNT", ""))
-    if not os.environ["GOMP_SPINCOUNT"]:
-        del os.environ["GOMP_SPINCOUNT"]
-    wait_briefly()
-    assert os.environ.get("GOMP_SPINCOUNT") == spin
 
 
 def test_a_command_that_does_not_fit_into_memory_says_so_in_a_line(

@@ -61,16 +61,6 @@ def _root(
         typer.echo(context.get_help())
 
 
-def wait_briefly() -> None:
-    """Let threads that wait for each other give the core up soon, unless the user set it.
-
-    GNU OpenMP reads this when torch is imported. Its default spins so long that two runs on two
-    cores took 2.5 s a question each instead of 0.4 s; a run by itself takes the same either way.
-    """
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", "5000")
-
-
 def main(arguments: list[str]) -> int:
     """Run one command line; returns the exit code.
 

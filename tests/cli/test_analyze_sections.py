@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from self_ensemble.errors import UserError
+from self_ensemble.results import load
 from tests.cli.analyzing import answers_file, record, run, wording_rows, write_file
 
 
@@ -109,12 +110,36 @@ def test_figures_are_png_and_svg(results, tmp_path, several):
     pytest.importorskip("matplotlib", reason="the extra plots is not installed")
     if several:
         make_results(results, "rivers", 8)
-    shown = run("--compare-all", "--output-dir", results, "--plot", tmp_path / "figures")
+    kinds = ("--by", "answer_type,question_length")
+    shown = run("--compare-all", "--output-dir", results, *kinds, "--plot", tmp_path / "figures")
     place = tmp_path / "figures" / ("rivers/tiny" if several else "")
-    for name in ("accuracy", "difference", "curve", "cost"):
+    figures = ("accuracy", "difference", "curve", "cost", "by_answer_type", "by_question_length")
+    for name in figures:
         assert (place / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         assert b"<svg" in (place / f"{name}.svg").read_bytes()[:1000]
         assert str(place / f"{name}.png") in shown.replace("\n", "")
+
+
+def test_a_figure_takes_names_as_they_are(tmp_path):
+    pytest.importorskip("matplotlib", reason="the extra plots is not installed")
+    folder = tmp_path / "figures"
+    kinds = ("$_{", "a very long kind " * 9, "two\nlines")
+    rows = [record(f"q{n}", "Rome", kind=kinds[n % 3]) for n in range(6)]
+    write_file(tmp_path / "results" / "cities" / "$_{ $^" / "origin.feather", rows)
+    write_file(tmp_path / "results" / "cities" / "$_{ $^" / "ensemble_$_{-3.feather", rows)
+    run("--compare-all", "--output-dir", tmp_path / "results", "--by", "kind", "--plot", folder)
+    assert (folder / "by_kind.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_every_number_of_a_group_is_in_its_figure(results):
+    pytest.importorskip("matplotlib", reason="the extra plots is not installed")
+    from self_ensemble.report.matrix_plots import group_figure
+
+    rows = load(results / "cities" / "tiny").groups("question_length")
+    (axes,) = group_figure("t", "question_length", rows).axes
+    written = [text.get_text() for text in axes.texts]
+    assert written == [f"{100 * row.accuracy.value:.0f}" for row in rows]
+    assert {text.get_text() for text in axes.get_xticklabels()} == {row.file for row in rows}
 
 
 ODD = {

@@ -98,7 +98,7 @@ def analyze_scores(choice: Choice, shown: Shown, outputs: Outputs) -> None:
     if shown.plot is not None:
         from self_ensemble.report.analysis_plots import write_plots
 
-        lines += [f"Plot: {path}" for path in write_plots(shown.plot, loaded, table)]
+        lines += [f"Plot: {path}" for path in write_plots(shown.plot, loaded, table, shown.kinds)]
     document = json_document(table)
     if sheets:
         document["sections"] = [

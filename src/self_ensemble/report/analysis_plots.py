@@ -3,7 +3,9 @@
     accuracy     every file with its interval
     difference   every file minus the baseline, with its interval (a forest plot)
     curve        accuracy over the number of wordings, with bands
+    first_token  the first token of rules that were fused again over the number of wordings
     cost         seconds of a question against accuracy
+    by_KIND      every file on every kind of question
 
 Figures are made without pyplot, so nothing global is set and no window system is asked for.
 """
@@ -14,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from self_ensemble.analysis.curve import ALL, ANY, VOTE, Curve
@@ -23,23 +25,28 @@ from self_ensemble.analysis.loaded import Loaded
 from self_ensemble.analysis.score_rows import ScoreRow
 from self_ensemble.analysis.score_table import ScoreTable
 from self_ensemble.errors import UserError
+from self_ensemble.report.figure import LETTERS, column_figure
+from self_ensemble.report.first_token_plot import first_token_figure
+from self_ensemble.report.matrix_plots import group_figure
 from self_ensemble.report.plot_style import COLOURS, FAINT, INK, STRIP, plain
 from self_ensemble.scoring.statistics import Estimate
 
 _DPI = 200
-# In inches: a column of a paper is 3.3 wide.
-_WIDTH, _LINE, _FRAME = 4.2, 0.2, 1.1
+# In inches.
+_LINE, _FRAME = 0.2, 1.1
 _CURVE_HEIGHT = 3.6
-_SIZE = 8
 
 
-def write_plots(folder: Path, loaded: Sequence[Loaded], table: ScoreTable) -> list[Path]:
+def write_plots(
+    folder: Path, loaded: Sequence[Loaded], table: ScoreTable, kinds: Sequence[str] = ()
+) -> list[Path]:
     """Draw every figure of every data set and model.
 
     Args:
         folder: Where they go; with several data sets or models a folder for each is in it.
         loaded: The results.
         table: Their scores.
+        kinds: Kinds of questions to draw apart.
 
     Returns:
         The PNG files; beside each is an SVG of the same name.
@@ -51,7 +58,7 @@ def write_plots(folder: Path, loaded: Sequence[Loaded], table: ScoreTable) -> li
     for results in loaded:
         place = folder if len(loaded) == 1 else folder.joinpath(*results.place)
         rows = [row for row in table.rows if (row.dataset, row.model) == results.place]
-        for name, figure in _figures(results, rows, table).items():
+        for name, figure in _figures(results, rows, table, kinds).items():
             written.append(_write(figure, place / f"{name}.png"))
     return written
 
@@ -59,9 +66,9 @@ def write_plots(folder: Path, loaded: Sequence[Loaded], table: ScoreTable) -> li
 def accuracy_figure(title: str, rows: Sequence[ScoreRow], confidence: float) -> Figure:
     """Draw the accuracy of every file, the best on top."""
     shown = sorted(rows, key=lambda row: row.accuracy.value)
-    figure, axes = _figure(_FRAME + _LINE * len(shown), f"Accuracy: {title}")
+    figure, axes = column_figure(_FRAME + _LINE * len(shown), f"Accuracy: {title}")
     _draw_estimates(axes, [row.file for row in shown], [row.accuracy for row in shown])
-    axes.set_xlabel(f"accuracy, {100 * confidence:g} % interval", fontsize=_SIZE, color=FAINT)
+    axes.set_xlabel(f"accuracy, {100 * confidence:g} % interval", fontsize=LETTERS, color=FAINT)
     return figure
 
 
@@ -71,7 +78,7 @@ def difference_figure(title: str, rows: Sequence[ScoreRow], confidence: float) -
         (row for row in rows if row.difference is not None),
         key=lambda row: row.difference.value if row.difference else 0.0,
     )
-    figure, axes = _figure(_FRAME + _LINE * len(shown), f"Difference: {title}")
+    figure, axes = column_figure(_FRAME + _LINE * len(shown), f"Difference: {title}")
     axes.axvline(0, color=INK, linewidth=1)
     _draw_estimates(
         axes,
@@ -84,7 +91,7 @@ def difference_figure(title: str, rows: Sequence[ScoreRow], confidence: float) -
     axes.set_xlabel(
         f"points of accuracy more than {baseline}, {100 * confidence:g} % interval\n"
         f"filled: p < {1 - confidence:.2g} (McNemar, Holm)",
-        fontsize=_SIZE,
+        fontsize=LETTERS,
         color=FAINT,
     )
     return figure
@@ -92,7 +99,7 @@ def difference_figure(title: str, rows: Sequence[ScoreRow], confidence: float) -
 
 def curve_figure(title: str, curve: Curve, confidence: float) -> Figure:
     """Draw accuracy over the number of wordings: bands around votes and oracles, bars on runs."""
-    figure, axes = _figure(_CURVE_HEIGHT, f"Number of wordings: {title}")
+    figure, axes = column_figure(_CURVE_HEIGHT, f"Number of wordings: {title}")
     lines = {ANY: "--", VOTE: "-", ALL: ":"}
     runs = [name for name in dict.fromkeys(p.series for p in curve.points) if name not in lines]
     # As many runs as there are colours left; the attention-level method first.
@@ -129,9 +136,9 @@ def curve_figure(title: str, curve: Curve, confidence: float) -> Figure:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.set_xlabel(
-        f"N, number of wordings; {100 * confidence:g} % intervals", fontsize=_SIZE, color=FAINT
+        f"N, number of wordings; {100 * confidence:g} % intervals", fontsize=LETTERS, color=FAINT
     )
-    axes.set_ylabel("accuracy", fontsize=_SIZE, color=FAINT)
+    axes.set_ylabel("accuracy", fontsize=LETTERS, color=FAINT)
     figure.legend(loc="outside lower center", ncols=3, fontsize=7.5, frameon=False, labelcolor=INK)
     return figure
 
@@ -142,7 +149,7 @@ def cost_figure(title: str, loaded: Loaded, rows: Sequence[ScoreRow], confidence
         (row for row in rows if not isnan(row.seconds) and not isnan(row.accuracy.value)),
         key=lambda row: row.accuracy.value,
     )
-    figure, axes = _figure(max(_CURVE_HEIGHT, _FRAME + 0.17 * len(shown)), f"Cost: {title}")
+    figure, axes = column_figure(max(_CURVE_HEIGHT, _FRAME + 0.17 * len(shown)), f"Cost: {title}")
     plain(axes)
     ends = np.array([row.accuracy[:3] for row in shown])
     lowest, highest = float(np.nanmin(ends)), float(np.nanmax(ends))
@@ -175,14 +182,16 @@ def cost_figure(title: str, loaded: Loaded, rows: Sequence[ScoreRow], confidence
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.set_xlabel(
         "seconds of a question, median and middle half;\nmethods of one command share their time",
-        fontsize=_SIZE,
+        fontsize=LETTERS,
         color=FAINT,
     )
-    axes.set_ylabel(f"accuracy, {100 * confidence:g} % interval", fontsize=_SIZE, color=FAINT)
+    axes.set_ylabel(f"accuracy, {100 * confidence:g} % interval", fontsize=LETTERS, color=FAINT)
     return figure
 
 
-def _figures(loaded: Loaded, rows: Sequence[ScoreRow], table: ScoreTable) -> dict[str, Figure]:
+def _figures(
+    loaded: Loaded, rows: Sequence[ScoreRow], table: ScoreTable, kinds: Sequence[str]
+) -> dict[str, Figure]:
     """The figures that there is something to draw in."""
     title, confidence = loaded.title, table.confidence
     scored = [row for row in rows if not isnan(row.accuracy.value)]
@@ -197,17 +206,15 @@ def _figures(loaded: Loaded, rows: Sequence[ScoreRow], table: ScoreTable) -> dic
             lambda: cost_figure(title, loaded, scored, confidence),
         ),
     }
-    return {name: make() for name, (is_any, make) in made.items() if is_any}
-
-
-def _figure(height: float, title: str) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(_WIDTH, height), facecolor="white")
-    FigureCanvasAgg(figure)
-    figure.set_layout_engine("constrained")
-    axes = figure.subplots()
-    plain(axes)
-    figure.suptitle(title, fontsize=9.5, color=INK, fontweight="bold", x=0.02, ha="left")
-    return figure, axes
+    figures = {name: make() for name, (is_any, make) in made.items() if is_any}
+    first_token = loaded.first_token_curve(cluster=table.cluster)
+    if first_token is not None and first_token.points:
+        figures["first_token"] = first_token_figure(title, first_token, confidence)
+    for kind in kinds:
+        of_kind = loaded.groups(kind, loaded.baseline(None))
+        if of_kind:
+            figures[f"by_{kind}"] = group_figure(title, kind, of_kind)
+    return figures
 
 
 def _draw_estimates(
@@ -244,6 +251,10 @@ def _seconds(loaded: Loaded, name: str) -> list[float]:
 
 
 def _write(figure: Figure, path: Path) -> Path:
+    for text in figure.findobj(Text):
+        assert isinstance(text, Text)
+        # A name with dollars in it is no formula.
+        text.set_parse_math(False)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=_DPI, format="png")

@@ -1,0 +1,72 @@
+"""Tables of shares as pictures: accuracy by kind of question, and which methods answer alike."""
+
+from collections.abc import Sequence
+from math import isnan
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from self_ensemble.analysis.groups import GroupRow
+from self_ensemble.report.figure import COLUMN_WIDTH, LETTERS, column_figure
+from self_ensemble.report.plot_style import FAINT, INK
+
+_CELL, _FRAME = 0.34, 1.5  # inches
+_LONGEST = 36
+_DARK = 0.6  # of the scale, from where letters in a cell are white
+
+
+def group_figure(title: str, kind: str, rows: Sequence[GroupRow]) -> Figure:
+    """Draw the accuracy of every file on every kind of question.
+
+    Args:
+        title: Data set and model.
+        kind: What the questions are grouped by.
+        rows: Of one table, by kind and file.
+    """
+    groups = list(dict.fromkeys(row.group for row in rows))
+    files = list(dict.fromkeys(row.file for row in rows))
+    found = {(row.group, row.file): row.accuracy for row in rows}
+    sizes = [max(found[group, file].n for file in files) for group in groups]
+    return _matrix(
+        f"By {kind}: {title}",
+        [f"{group} ({size})" for group, size in zip(groups, sizes, strict=True)],
+        files,
+        [[found[group, file].value for file in files] for group in groups],
+        "accuracy in percent; in brackets how many questions;\nintervals stand in the table",
+    )
+
+
+def _short(name: str) -> str:
+    """A name on one line that leaves room for the picture."""
+    text = " ".join(name.split())
+    return (
+        text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]}\u2026{text[-_LONGEST // 2 :]}"
+    )
+
+
+def _matrix(
+    title: str,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    values: Sequence[Sequence[float]],
+    legend: str,
+) -> Figure:
+    """Draw shares, 0 to 1, as shades with their percentages; nan stays empty."""
+    width = max(COLUMN_WIDTH, _FRAME + _CELL * len(columns))
+    figure, axes = column_figure(_FRAME + 0.8 * _CELL * len(rows), title, width)
+    axes.grid(visible=False)
+    axes.spines["bottom"].set_visible(False)
+    shares = np.array(values, dtype=float)
+    axes.imshow(np.ma.masked_invalid(shares), cmap="Blues", vmin=0, vmax=1.25, aspect="auto")
+    for (row, column), share in np.ndenumerate(shares):
+        if not isnan(share):
+            colour = "white" if share > _DARK else INK
+            axes.text(column, row, f"{100 * share:.0f}", fontsize=7, color=colour,
+                      ha="center", va="center")  # fmt: skip
+    axes.set_yticks(range(len(rows)), map(_short, rows), fontsize=7.5, color=INK)
+    axes.set_xticks(
+        range(len(columns)), map(_short, columns), fontsize=7, color=INK, rotation=40, ha="right",
+        rotation_mode="anchor",
+    )  # fmt: skip
+    axes.set_xlabel(legend, fontsize=LETTERS, color=FAINT)
+    return figure

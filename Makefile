@@ -1,6 +1,7 @@
 # make demo: set everything up and run the main job on a real model.
 # make bench: speed beside rivals, appended to benchmarks/RESULTS.md; needs a quiet machine.
 # make scale: how many GPUs one driver can feed, by GPUs that sleep; draws docs/scale.png.
+# make axe: the checker of pages, by npm, for the tests that look for it beside the environment.
 # make faults: inject thousands of faults (half an hour), and write docs/reliability.md's table.
 # make test: set up and run the tests; one thread each, or two workers' threads wait on each other.
 # make slow: the tests that take a quarter of a minute or more each, most of them with Ray.
@@ -10,7 +11,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 STAMP := $(VENV)/.installed
 
-.PHONY: demo bench scale faults test slow check format install clean
+.PHONY: demo bench scale axe faults test slow check format install clean
 
 demo: $(STAMP)
 	$(BIN)/self-ensemble demo
@@ -26,6 +27,9 @@ test: $(STAMP)
 
 slow: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal -m slow
+
+axe: $(STAMP)
+	npm install --prefix $(VENV)/axe --no-save --no-audit --no-fund --ignore-scripts axe-core@4.14.1
 
 faults: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults --write docs/reliability.md

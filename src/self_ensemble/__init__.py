@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from self_ensemble.models.load import load_model as load_model
     from self_ensemble.questions.files import questions_from_rows as questions_from_rows
     from self_ensemble.questions.load import load_questions as load_questions
+    from self_ensemble.report.results_page.job import write_report as write_report
     from self_ensemble.tracing.trace import Trace as Trace
 
 __version__ = "0.1.0"
@@ -74,6 +75,7 @@ _WHERE = {
     "load_model": "models.load",
     "questions_from_rows": "questions.files",
     "load_questions": "questions.load",
+    "write_report": "report.results_page.job",
     "Trace": "tracing.trace",
 }
 __all__ = ["__version__", *sorted(_WHERE)]

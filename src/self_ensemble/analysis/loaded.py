@@ -8,6 +8,10 @@
                                      .first_token_curve()   the same of rules fused again
                                      .robustness()       what hangs on the wording
                                      .groups(kind)       scores of each kind of question
+                                     .agreement()        which methods answer alike
+                                     .examples(rows)     questions with all that was said
+                                     .calibration()      how far confidences can be trusted
+                                     .made_with()        manifest and digest of every file
 
 Nothing here needs the model, torch or the network.
 """
@@ -17,6 +21,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from self_ensemble.analysis import curve as curves
+from self_ensemble.analysis import provenance
+from self_ensemble.analysis.agreement import (
+    Agreement,
+    agreement_of_files,
+    agreement_of_wordings,
+)
+from self_ensemble.analysis.answered import AnsweredQuestion, answered, choose_examples
+from self_ensemble.analysis.calibrated import Calibration, calibration_of
 from self_ensemble.analysis.changed import (
     KINDS,
     ChangedAnswer,
@@ -36,13 +48,18 @@ from self_ensemble.analysis.wording_matrix import PER_PROMPT, WordingMatrix, wor
 from self_ensemble.errors import UserError, unknown_name
 from self_ensemble.replaying.rules import REPLAY_RULES, WEIGHTED
 from self_ensemble.replaying.stored import read_stored
+from self_ensemble.scoring.calibration import NUM_RESAMPLES
 from self_ensemble.scoring.folders import ResultFolder
-from self_ensemble.scoring.scores import accuracy_by_question
+from self_ensemble.scoring.lemmas import lemmatiser_named
+from self_ensemble.scoring.scores import accuracy_by_question, values_by_question
+from self_ensemble.scoring.statistics import Estimate, share_interval
+from self_ensemble.scoring.words import borders_named
 
 if TYPE_CHECKING:
     import pandas as pd
 
 DEFAULT_BASELINE = "origin"
+MEASURES = ("accuracy", "exact_match", "lenient", "token_f1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,6 +346,77 @@ class Loaded:
             groups = self.clusters(kind) or {}
         accuracies = {name: self.accuracies(name) for name in self.files}
         return group_rows(groups, accuracies, self.baseline(baseline), self.judging.confidence)
+
+    def estimate(self, name: str, measure: str, cluster: str | None = None) -> Estimate:
+        """The mean of a score over the questions of a file, with its interval.
+
+        Args:
+            name: The file.
+            measure: "accuracy", "exact_match", "lenient" or "token_f1".
+            cluster: Column whose values are resampled whole; None resamples questions.
+
+        Raises:
+            UserError: There is no such file, score or column.
+        """
+        if measure not in MEASURES:
+            raise unknown_name("score", measure, MEASURES)
+        values = values_by_question(self.file(name).scores, measure)
+        clusters = self.clusters(cluster)
+        return share_interval(
+            list(values.values()),
+            self.judging.confidence,
+            clusters=None if clusters is None else [clusters[uuid] for uuid in values],
+        )
+
+    def agreement(self) -> Agreement:
+        """How often two files that have one answer to a question say the same."""
+        fused = {name: self.files[name] for name in self.fused}
+        return agreement_of_files(fused, self.judging.confidence)
+
+    def wording_agreement(self) -> Agreement | None:
+        """How often two wordings alone say the same; None where there is no `per_prompt` file."""
+        matrix = self.matrix()
+        return None if matrix is None else agreement_of_wordings(matrix, self.judging.confidence)
+
+    def examples(self, rows: Sequence[ScoreRow], number: int = 20) -> tuple[AnsweredQuestion, ...]:
+        """Questions of every kind with all that was said to them; see `choose_examples`.
+
+        Args:
+            rows: What `scores` gives: they say what was gained and lost.
+            number: How many at most.
+        """
+        compared = [
+            row.comparison for row in rows if row.comparison is not None and row.file in self.fused
+        ]
+        return answered(choose_examples(self.files, compared, number), self.files, compared)
+
+    def calibration(self, num_resamples: int = NUM_RESAMPLES) -> Calibration:
+        """How far the confidences of every file can be trusted.
+
+        Args:
+            num_resamples: Resamples that the intervals are made of.
+
+        Raises:
+            UserError: A confidence file cannot be read.
+        """
+        return calibration_of(
+            self.folder,
+            self.files,
+            lemmatiser_named(self.judging.lemmatiser),
+            borders_named(self.judging.words),
+            confidence=self.judging.confidence,
+            num_resamples=num_resamples,
+        )
+
+    def made_with(self) -> tuple[provenance.MadeWith, ...]:
+        """The manifest and digest of every result and confidence file.
+
+        Raises:
+            UserError: A file cannot be read.
+        """
+        return provenance.made_with(
+            self.folder.path, (*self.folder.names, *self.folder.confidences)
+        )
 
     def matrix(self) -> WordingMatrix | None:
         """Every wording's own answers, side by side; None where there is no `per_prompt` file."""

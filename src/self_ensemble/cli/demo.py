@@ -19,7 +19,10 @@ def demo(
     ] = False,
     repair: options.Repair = False,
 ) -> int:
-    """Answer the bundled questions with every method and compare the methods."""
+    """Answer the bundled questions with every method and compare the methods.
+
+    Where matplotlib is installed all of it is also written as a page, report.html.
+    """
     # Here, not above: torch would make every `--help` wait.
     from self_ensemble.analysis.score_table import score_table
     from self_ensemble.cli.console import ConsoleProgress, page_console
@@ -28,6 +31,7 @@ def demo(
     from self_ensemble.jobs.generate_options import GenerateOptions
     from self_ensemble.jobs.inputs import DataOptions
     from self_ensemble.report.examples import choose_examples, example_view, make_examples
+    from self_ensemble.report.results_page.job import can_draw, write_report
     from self_ensemble.report.tables import score_view
     from self_ensemble.results import load
     from self_ensemble.scoring.lemmas import lemmatiser_named
@@ -51,4 +55,11 @@ def demo(
         console.print(example_view(example))
     console.print()
     console.print(score_view(score_table([load(results.folder)])))
+    if can_draw():
+        page = write_report(
+            "demo", model, output_dir=output_dir, output=results.folder / "report.html"
+        )
+        typer.echo(f"Report: {page}")
+    else:
+        typer.echo('No report: it needs matplotlib. Run: pip install "self-ensemble[plots]"')
     return exit_code

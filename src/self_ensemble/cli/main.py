@@ -20,6 +20,7 @@ from self_ensemble.cli.learn_weights import learn_weights
 from self_ensemble.cli.mask import mask
 from self_ensemble.cli.paraphrase import paraphrase
 from self_ensemble.cli.replay import replay
+from self_ensemble.cli.report import report
 from self_ensemble.errors import Stopped, UserError, is_out_of_memory
 
 # Options of published scripts are written with underscores; both forms work.
@@ -40,6 +41,7 @@ app.command("confidence")(confidence)
 app.command("learn-weights")(learn_weights)
 app.command("generate")(generate)
 app.command("analyze")(analyze)
+app.command("report")(report)
 app.command("replay")(replay)
 app.command("inspect")(inspect)
 app.command("mask")(mask)

@@ -4,15 +4,16 @@
     difference   every file minus the baseline, with its interval (a forest plot)
     curve        accuracy over the number of wordings, with bands
     first_token  the first token of rules that were fused again over the number of wordings
-    cost         seconds of a question against accuracy
+    cost         what a question costs against accuracy
     by_KIND      every file on every kind of question
 
 Figures are made without pyplot, so nothing global is set and no window system is asked for.
 """
 
 from collections.abc import Callable, Sequence
-from math import isnan
+from math import isfinite, isnan
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -28,13 +29,19 @@ from self_ensemble.errors import UserError
 from self_ensemble.report.figure import LETTERS, column_figure
 from self_ensemble.report.first_token_plot import first_token_figure
 from self_ensemble.report.matrix_plots import group_figure
-from self_ensemble.report.plot_style import COLOURS, FAINT, INK, STRIP, plain
+from self_ensemble.report.plot_style import COLOURS, FAINT, INK, STRIP, label, plain
 from self_ensemble.scoring.statistics import Estimate
 
 _DPI = 200
 # In inches.
 _LINE, _FRAME = 0.2, 1.1
 _CURVE_HEIGHT = 3.6
+Cost = Literal["seconds", "tokens"]
+_COST_AXIS = {
+    "seconds": "seconds of a question, median and middle half;\n"
+    "methods of one command share their time",
+    "tokens": "tokens through the model for a question,\nmean and middle half of questions",
+}
 
 
 def write_plots(
@@ -89,10 +96,11 @@ def difference_figure(title: str, rows: Sequence[ScoreRow], confidence: float) -
     axes.xaxis.set_major_formatter(PercentFormatter(1, symbol=""))
     baseline = shown[0].comparison.baseline if shown and shown[0].comparison else ""
     axes.set_xlabel(
-        f"points of accuracy more than {baseline}, {100 * confidence:g} % interval\n"
+        f"points of accuracy more than {label(baseline)}\n{100 * confidence:g} % intervals; "
         f"filled: p < {1 - confidence:.2g} (McNemar, Holm)",
         fontsize=LETTERS,
         color=FAINT,
+        loc="right",
     )
     return figure
 
@@ -143,10 +151,20 @@ def curve_figure(title: str, curve: Curve, confidence: float) -> Figure:
     return figure
 
 
-def cost_figure(title: str, loaded: Loaded, rows: Sequence[ScoreRow], confidence: float) -> Figure:
-    """Draw accuracy against the seconds of a question, each file named beside the axes."""
+def cost_figure(
+    title: str, loaded: Loaded, rows: Sequence[ScoreRow], confidence: float, cost: Cost = "seconds"
+) -> Figure:
+    """Draw accuracy against what a question costs, each file named beside the axes.
+
+    Args:
+        title: Of the data set and model.
+        loaded: Their results.
+        rows: Scores of files; those whose cost is not known are left out.
+        confidence: Coverage of the intervals.
+        cost: "seconds", the median, or "tokens", the mean.
+    """
     shown = sorted(
-        (row for row in rows if not isnan(row.seconds) and not isnan(row.accuracy.value)),
+        (row for row in rows if isfinite(getattr(row, cost)) and isfinite(row.accuracy.value)),
         key=lambda row: row.accuracy.value,
     )
     figure, axes = column_figure(max(_CURVE_HEIGHT, _FRAME + 0.17 * len(shown)), f"Cost: {title}")
@@ -155,12 +173,13 @@ def cost_figure(title: str, loaded: Loaded, rows: Sequence[ScoreRow], confidence
     lowest, highest = float(np.nanmin(ends)), float(np.nanmax(ends))
     places = np.linspace(lowest, highest, len(shown)) if len(shown) > 1 else [lowest]
     for row, place in zip(shown, places, strict=True):
-        quarter, three_quarters = np.quantile(_seconds(loaded, row.file), [0.25, 0.75])
+        quarter, three_quarters = np.quantile(_costs(loaded, row.file, cost), [0.25, 0.75])
         value, low, high, _ = row.accuracy
+        middle = getattr(row, cost)
         axes.errorbar(
-            row.seconds,
+            middle,
             value,
-            xerr=[[max(0.0, row.seconds - quarter)], [max(0.0, three_quarters - row.seconds)]],
+            xerr=[[max(0.0, middle - quarter)], [max(0.0, three_quarters - middle)]],
             yerr=np.nan_to_num([[value - low], [high - value]]),
             fmt="o",
             color=COLOURS[0],
@@ -169,8 +188,8 @@ def cost_figure(title: str, loaded: Loaded, rows: Sequence[ScoreRow], confidence
             linewidth=0.8,
         )
         axes.annotate(
-            row.file,
-            (row.seconds, value),
+            label(row.file),
+            (middle, value),
             (1.03, place),
             textcoords=("axes fraction", "data"),
             fontsize=6.5,
@@ -180,11 +199,7 @@ def cost_figure(title: str, loaded: Loaded, rows: Sequence[ScoreRow], confidence
         )
     axes.set_xlim(left=0)
     axes.yaxis.set_major_formatter(PercentFormatter(1))
-    axes.set_xlabel(
-        "seconds of a question, median and middle half;\nmethods of one command share their time",
-        fontsize=LETTERS,
-        color=FAINT,
-    )
+    axes.set_xlabel(_COST_AXIS[cost], fontsize=LETTERS, color=FAINT)
     axes.set_ylabel(f"accuracy, {100 * confidence:g} % interval", fontsize=LETTERS, color=FAINT)
     return figure
 
@@ -202,7 +217,7 @@ def _figures(
         "difference": (bool(compared), lambda: difference_figure(title, compared, confidence)),
         "curve": (bool(curve.points), lambda: curve_figure(title, curve, confidence)),
         "cost": (
-            any(not isnan(row.seconds) for row in scored),
+            any(isfinite(row.seconds) for row in scored),
             lambda: cost_figure(title, loaded, scored, confidence),
         ),
     }
@@ -237,17 +252,17 @@ def _draw_estimates(
             linewidth=1.3,
             capsize=2.5,
         )
-    axes.set_yticks(range(len(names)), names, fontsize=7.5, color=INK)
+    axes.set_yticks(range(len(names)), map(label, names), fontsize=7.5, color=INK)
     axes.set_ylim(-0.6, len(names) - 0.4)
     axes.xaxis.set_major_formatter(PercentFormatter(1))
 
 
-def _seconds(loaded: Loaded, name: str) -> list[float]:
-    """The time of each question, all its wordings together."""
-    times: dict[str, float] = {}
+def _costs(loaded: Loaded, name: str, cost: Cost) -> list[float]:
+    """What each question costs, all its wordings together."""
+    found: dict[str, float] = {}
     for row in loaded.file(name).scores.rows:
-        times[row.uuid] = times.get(row.uuid, 0.0) + row.seconds
-    return [time for time in times.values() if not isnan(time)]
+        found[row.uuid] = found.get(row.uuid, 0.0) + getattr(row, cost)
+    return [number for number in found.values() if isfinite(number)]
 
 
 def _write(figure: Figure, path: Path) -> Path:

@@ -2,9 +2,13 @@
 
 from matplotlib.axes import Axes
 
+from self_ensemble.report.page.page import shown
+
 INK, FAINT, GRID, STRIP = "#22303c", "#6b7a87", "#e3e8ec", "#a9b8c4"
 # Okabe and Ito's colours without yellow; a chart has as many curves at most.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#4d4d4d")
+
+_LONGEST = 40
 
 
 def plain(axes: Axes) -> None:
@@ -15,3 +19,9 @@ def plain(axes: Axes) -> None:
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     axes.spines["bottom"].set_color(STRIP)
+
+
+def label(name: str) -> str:
+    """A file's name as it stands in a figure: on one line, and not too long."""
+    text = " ".join(shown(name).split())
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}\u2026"

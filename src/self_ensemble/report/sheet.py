@@ -8,7 +8,7 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import isnan, nan
+from math import isfinite, nan
 from typing import Any, Literal
 
 from rich.console import Group, RenderableType
@@ -126,6 +126,26 @@ def sheet_records(sheet: Sheet) -> list[dict[str, object]]:
     ]
 
 
+def cell_texts(sheet: Sheet) -> list[list[str]]:
+    """What people read in every cell."""
+    return _cells(sheet)
+
+
+def sort_values(sheet: Sheet) -> list[list[float | str | None]]:
+    """What every cell is sorted by: a number, or a text; None if it is not known."""
+    return [
+        [_sorted_by(column, value) for column, value in zip(sheet.columns, row, strict=True)]
+        for row in sheet.rows
+    ]
+
+
+def _sorted_by(column: Column, value: Any) -> float | str | None:
+    if column.kind == "text":
+        return str(value)
+    number = value.value if isinstance(value, Estimate) else value
+    return None if number is None or not isfinite(number) else float(number)
+
+
 def _num_names(sheet: Sheet) -> int:
     return sum(column.kind == "text" for column in sheet.columns)
 
@@ -142,7 +162,7 @@ def _cells(sheet: Sheet) -> list[list[str]]:
 
 
 def _cell(column: Column, value: Any) -> str:
-    if value is None or (isinstance(value, float) and isnan(value)):
+    if value is None or (isinstance(value, float) and not isfinite(value)):
         return MISSING
     signed = column.kind == "points"
     if column.kind in ("percent", "points"):

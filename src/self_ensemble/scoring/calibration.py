@@ -200,6 +200,7 @@ def bootstrap_measures(
     questions: Sequence[str],
     measures: Mapping[str, Callable[[Levels], Floats]],
     seed: int = 0,
+    num_resamples: int = NUM_RESAMPLES,
 ) -> dict[str, Floats]:
     """Measure resamples of whole questions, because wordings of one question are not independent.
 
@@ -211,19 +212,24 @@ def bootstrap_measures(
         questions: The question of each answer, `(n,)`.
         measures: Functions of levels with a leading axis.
         seed: Seed of the resampling.
+        num_resamples: R.
 
     Returns:
         The values of every measure, `(R,)`; nan where a resample does not define it.
     """
     values: dict[str, list[Floats]] = {name: [] for name in measures}
-    for levels in _resamples(confidences, rights, questions, seed):
+    for levels in _resamples(confidences, rights, questions, seed, num_resamples):
         for name, measure in measures.items():
             values[name].append(measure(levels))
     return {name: np.concatenate(parts) for name, parts in values.items()}
 
 
 def _resamples(
-    confidences: Sequence[float], rights: Sequence[bool], questions: Sequence[str], seed: int
+    confidences: Sequence[float],
+    rights: Sequence[bool],
+    questions: Sequence[str],
+    seed: int,
+    num_resamples: int,
 ) -> Iterator[Levels]:
     level, values = _levels(confidences)
     # Sorted by name, so that the order of rows does not change what is drawn.
@@ -233,8 +239,8 @@ def _resamples(
     right = csr_array((np.asarray(rights, dtype=np.float64), (level, question)), shape=shape)
     rng = np.random.default_rng(seed)
     at_once = max(1, _COUNTED_AT_ONCE // max(shape))
-    for start in range(0, NUM_RESAMPLES, at_once):
-        num_drawn = min(at_once, NUM_RESAMPLES - start)
+    for start in range(0, num_resamples, at_once):
+        num_drawn = min(at_once, num_resamples - start)
         times = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=num_drawn)
         yield Levels(values, _counted(answers, times), _counted(right, times))
 

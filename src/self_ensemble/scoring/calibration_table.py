@@ -30,7 +30,7 @@ from self_ensemble.scoring.statistics import Estimate
 
 COVERAGES = (0.5, 0.8)
 # A mean of log-probabilities in float32 may come out this far above 0.
-_ROUNDING = 1e-5
+ROUNDING = 1e-5
 
 
 class JudgedAnswer(NamedTuple):
@@ -132,7 +132,7 @@ def calibration_table(
     notes: list[str] = []
     for folder in folders:
         of_folder = [
-            _row(folder, name, judged, num_bins, confidence)
+            calibration_row(folder, name, judged, num_bins=num_bins, confidence=confidence)
             for name, judged in _judged_files(folder, lemmatiser)
         ]
         rows += [row for row in of_folder if row.num_answers]
@@ -164,7 +164,7 @@ def _judge(
 
 def _likelihood(path: Path, row: ResultRow) -> float:
     """Length-normalised likelihood of the answer; nan where no token was generated."""
-    if row.mean_logprob > _ROUNDING:
+    if row.mean_logprob > ROUNDING:
         raise UserError(
             f"{path}: row {row.uuid!r} has mean_logprob {row.mean_logprob}, which is above 0 and "
             "no log-probability. Generate it again."
@@ -172,18 +172,30 @@ def _likelihood(path: Path, row: ResultRow) -> float:
     return nan if isnan(row.mean_logprob) else exp(min(row.mean_logprob, 0.0))
 
 
-def _row(
+def calibration_row(
     folder: ResultFolder,
     name: str,
     rows: Sequence[JudgedAnswer | None],
-    num_bins: int,
-    confidence: float,
+    *,
+    num_bins: int = calibration.DEFAULT_NUM_BINS,
+    confidence: float = 0.95,
+    num_resamples: int = calibration.NUM_RESAMPLES,
 ) -> CalibrationRow:
+    """Measure one file.
+
+    Args:
+        folder: Where it lies.
+        name: Its name without `.feather`.
+        rows: Its rows judged; None for a row that is left out.
+        num_bins: Bins of the calibration error, at least 1.
+        confidence: Coverage of the intervals, between 0 and 1.
+        num_resamples: Resamples that the intervals are made of.
+    """
     judged = [row for row in rows if row is not None]
     levels = calibration.count_levels(
         [row.confidence for row in judged], [row.right for row in judged]
     )
-    estimates = _estimates(judged, levels, num_bins, confidence)
+    estimates = _estimates(judged, levels, num_bins, confidence, num_resamples)
     estimator = None
     if name in folder.confidences:
         estimator = name.removeprefix("confidence").removeprefix("-") or "sampling"
@@ -207,7 +219,11 @@ def _row(
 
 
 def _estimates(
-    judged: Sequence[JudgedAnswer], levels: Levels, num_bins: int, confidence: float
+    judged: Sequence[JudgedAnswer],
+    levels: Levels,
+    num_bins: int,
+    confidence: float,
+    num_resamples: int,
 ) -> dict[str, Estimate]:
     measures: dict[str, Callable[[Levels], Floats]] = {
         "accuracy": calibration.accuracy,
@@ -225,7 +241,11 @@ def _estimates(
     if len(set(questions)) < 2:
         return {name: Estimate(value, nan, nan, len(judged)) for name, value in values.items()}
     drawn = calibration.bootstrap_measures(
-        [row.confidence for row in judged], [row.right for row in judged], questions, measures
+        [row.confidence for row in judged],
+        [row.right for row in judged],
+        questions,
+        measures,
+        num_resamples=num_resamples,
     )
     return {
         name: Estimate(value, *_interval(value, drawn[name], confidence), len(judged))

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import isnan, nan
+from operator import attrgetter
 from statistics import fmean, median
 from typing import NamedTuple
 
@@ -125,7 +126,18 @@ def score_rows(
 
 def accuracy_by_question(scores: FileScores) -> dict[str, float]:
     """Accuracy of each question, the mean over its wordings where it has several."""
-    return {uuid: fmean(row.accuracy for row in rows) for uuid, rows in _questions(scores).items()}
+    return values_by_question(scores, "accuracy")
+
+
+def values_by_question(scores: FileScores, measure: str) -> dict[str, float]:
+    """A score of each question, the mean over its wordings where it has several.
+
+    Args:
+        scores: The file.
+        measure: Name of a score of `RowScore`, such as "token_f1".
+    """
+    value = attrgetter(measure)
+    return {uuid: fmean(map(value, rows)) for uuid, rows in _questions(scores).items()}
 
 
 def exact_match_of(scores: FileScores) -> float:

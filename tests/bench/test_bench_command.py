@@ -105,6 +105,7 @@ def test_one_thing_grows_and_the_rest_stays(capsys, what, values, tokens, num_ba
     ("arguments", "message"),
     [
         (["--rivals", "flex_atention"], "Did you mean 'flex_attention'"),
+        (["--rivals", "openvino"], "Use: python -m benchmarks.engines --only openvino"),
         (["--repeats", "0"], "Got --repeats 0. Give 1 or more"),
         (["--shape", "1,2"], "Give four whole numbers"),
         (["--shape", "9,2,4,3", "--num-shots", "2"], "--num-shots is for the bundled questions"),

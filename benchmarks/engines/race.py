@@ -13,9 +13,11 @@ from benchmarks.engines.lines import LINES, REFERENCE, Line
 from benchmarks.engines.process import Asked, Running
 from self_ensemble.errors import UserError
 
-# A column that took so many times what the fastest took when it warmed up takes part in fewer
-# turns: nobody waits for it, and all others would.
-SLOW = 4.0
+# A rival's column that took so many times what the fastest took when it warmed up takes part in
+# fewer turns, as all methods in one go do: nobody waits for it, and all others would.
+SLOW = 2.0
+# Questions of the warm-up.
+FEW = 4
 
 Report = Callable[[str], None]
 Asks = list[dict[str, Ask]]
@@ -117,10 +119,12 @@ def busy_core() -> Iterator[None]:
 
 def _asks(tokenizer: Any, turns: int, num_questions: int, new_tokens: int) -> Asks:
     """What each turn asks, and last what warms up."""
-    return [
+    asked = [
         turn(tokenizer, number, num_questions=num_questions, new_tokens=new_tokens)
-        for number in (*range(turns), WARM_UP)
+        for number in range(turns)
     ]
+    few = min(FEW, num_questions)
+    return [*asked, turn(tokenizer, WARM_UP, num_questions=few, new_tokens=new_tokens)]
 
 
 @contextmanager
@@ -167,9 +171,10 @@ def _warm_up(
             raced.laps.setdefault(part, {})[name] = {}
     fastest = {c: min((s[c] for s in seconds.values()), default=0.0) for c in ALONE}
     return {
-        name: {c for c, taken in each.items() if c in fastest and taken > SLOW * fastest[c]}
+        name: {"all"}
+        if LINES[name].is_ours
+        else {column for column, taken in each.items() if taken > SLOW * fastest[column]}
         for name, each in seconds.items()
-        if not LINES[name].is_ours
     }
 
 

@@ -52,7 +52,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     add("--questions", type=int, default=8, help="bundled questions, one batch (default 8)")
     add("--turns", type=int, default=5, help="turns of each part (default 5)")
     add("--slow-turns", type=int, default=1,
-        help="turns of what takes over twice the fastest, and of all methods (default 1)")  # fmt: skip
+        help="turns of what is over twice the fastest and of all methods (default 1)")  # fmt: skip
     add("--beside-load", action="store_true",
         help="instead: wall time alone and beside a busy loop on one core")  # fmt: skip
     add("--from", dest="source", type=Path, help="a JSON document instead of measuring")

@@ -113,7 +113,8 @@ def test_figures_are_png_and_svg(results, tmp_path, several):
     kinds = ("--by", "answer_type,question_length")
     shown = run("--compare-all", "--output-dir", results, *kinds, "--plot", tmp_path / "figures")
     place = tmp_path / "figures" / ("rivers/tiny" if several else "")
-    figures = ("accuracy", "difference", "curve", "cost", "by_answer_type", "by_question_length")
+    figures = ("accuracy", "difference", "curve", "cost", "by_answer_type", "by_question_length",
+               "agreement")  # fmt: skip
     for name in figures:
         assert (place / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         assert b"<svg" in (place / f"{name}.svg").read_bytes()[:1000]
@@ -129,6 +130,29 @@ def test_a_figure_takes_names_as_they_are(tmp_path):
     write_file(tmp_path / "results" / "cities" / "$_{ $^" / "ensemble_$_{-3.feather", rows)
     run("--compare-all", "--output-dir", tmp_path / "results", "--by", "kind", "--plot", folder)
     assert (folder / "by_kind.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_cost_is_drawn_in_tokens_where_they_are_known_and_agreement_of_two_files(tmp_path):
+    pytest.importorskip("matplotlib", reason="the extra plots is not installed")
+    folder = tmp_path / "results" / "cities" / "tiny"
+    write_file(folder / "vote-3.feather", [record(f"q{n}", "Rome", tokens=30) for n in range(4)])
+    answers_file(folder / "origin.feather", "0101")
+    run(*ONE, tmp_path / "results", "--plot", tmp_path / "two")
+    (folder / "vote-3.feather").unlink()
+    run(*ONE, tmp_path / "results", "--plot", tmp_path / "one")
+    two, one = ({p.stem for p in (tmp_path / name).glob("*.png")} for name in ("two", "one"))
+    assert two - one == {"cost_tokens", "agreement", "difference"}
+
+
+def test_agreement_is_drawn_as_it_is_counted(results):
+    pytest.importorskip("matplotlib", reason="the extra plots is not installed")
+    from self_ensemble.report.matrix_plots import agreement_figure
+
+    found = load(results / "cities" / "tiny").agreement()
+    (axes,) = agreement_figure("t", found).axes
+    written = [text.get_text() for text in axes.texts]
+    assert written == [f"{100 * one.value:.0f}" for row in found.shares for one in row]
+    assert f"up to {100 * found.widest:.0f} points" in axes.get_xlabel()
 
 
 def test_every_number_of_a_group_is_in_its_figure(results):

@@ -4,7 +4,9 @@
     difference   every file minus the baseline, with its interval (a forest plot)
     curve        accuracy over the number of wordings, with bands
     first_token  the first token of rules that were fused again over the number of wordings
-    cost         what a question costs against accuracy
+    cost         seconds of a question against accuracy
+    cost_tokens  tokens that a question sends through the model against accuracy
+    agreement    which files answer alike
     by_KIND      every file on every kind of question
 
 Figures are made without pyplot, so nothing global is set and no window system is asked for.
@@ -28,7 +30,7 @@ from self_ensemble.analysis.score_table import ScoreTable
 from self_ensemble.errors import UserError
 from self_ensemble.report.figure import LETTERS, column_figure
 from self_ensemble.report.first_token_plot import first_token_figure
-from self_ensemble.report.matrix_plots import group_figure
+from self_ensemble.report.matrix_plots import agreement_figure, group_figure
 from self_ensemble.report.plot_style import COLOURS, FAINT, INK, STRIP, label, plain
 from self_ensemble.scoring.statistics import Estimate
 
@@ -220,11 +222,17 @@ def _figures(
             any(isfinite(row.seconds) for row in scored),
             lambda: cost_figure(title, loaded, scored, confidence),
         ),
+        "cost_tokens": (
+            any(not isnan(row.tokens) for row in scored),
+            lambda: cost_figure(title, loaded, scored, confidence, "tokens"),
+        ),
     }
     figures = {name: make() for name, (is_any, make) in made.items() if is_any}
     first_token = loaded.first_token_curve(cluster=table.cluster)
     if first_token is not None and first_token.points:
         figures["first_token"] = first_token_figure(title, first_token, confidence)
+    if len(loaded.fused) > 1:
+        figures["agreement"] = agreement_figure(title, loaded.agreement())
     for kind in kinds:
         of_kind = loaded.groups(kind, loaded.baseline(None))
         if of_kind:

@@ -6,12 +6,12 @@ from math import isnan
 import numpy as np
 from matplotlib.figure import Figure
 
+from self_ensemble.analysis.agreement import Agreement
 from self_ensemble.analysis.groups import GroupRow
 from self_ensemble.report.figure import COLUMN_WIDTH, LETTERS, column_figure
-from self_ensemble.report.plot_style import FAINT, INK
+from self_ensemble.report.plot_style import FAINT, INK, label
 
 _CELL, _FRAME = 0.34, 1.5  # inches
-_LONGEST = 36
 _DARK = 0.6  # of the scale, from where letters in a cell are white
 
 
@@ -36,12 +36,14 @@ def group_figure(title: str, kind: str, rows: Sequence[GroupRow]) -> Figure:
     )
 
 
-def _short(name: str) -> str:
-    """A name on one line that leaves room for the picture."""
-    text = " ".join(name.split())
-    return (
-        text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]}\u2026{text[-_LONGEST // 2 :]}"
-    )
+def agreement_figure(title: str, found: Agreement) -> Figure:
+    """Draw how often every two files give the same answer, right or wrong."""
+    names = found.names
+    shares = [[share.value for share in row] for row in found.shares]
+    legend = "questions that both answer with the same words, in percent"
+    if not isnan(found.widest):
+        legend += f";\nintervals up to {100 * found.widest:.0f} points to either side"
+    return _matrix(f"Agreement: {title}", names, names, shares, legend)
 
 
 def _matrix(
@@ -63,9 +65,9 @@ def _matrix(
             colour = "white" if share > _DARK else INK
             axes.text(column, row, f"{100 * share:.0f}", fontsize=7, color=colour,
                       ha="center", va="center")  # fmt: skip
-    axes.set_yticks(range(len(rows)), map(_short, rows), fontsize=7.5, color=INK)
+    axes.set_yticks(range(len(rows)), map(label, rows), fontsize=7.5, color=INK)
     axes.set_xticks(
-        range(len(columns)), map(_short, columns), fontsize=7, color=INK, rotation=40, ha="right",
+        range(len(columns)), map(label, columns), fontsize=7, color=INK, rotation=40, ha="right",
         rotation_mode="anchor",
     )  # fmt: skip
     axes.set_xlabel(legend, fontsize=LETTERS, color=FAINT)

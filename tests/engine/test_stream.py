@@ -5,7 +5,16 @@ from dataclasses import replace
 
 import pytest
 import torch
-from asking import METHODS, QUESTIONS, WEIGHTS, ensemble, plain_generate, requests, tokens
+from asking import (
+    METHODS,
+    QUESTIONS,
+    WEIGHTS,
+    ensemble,
+    greedy_tied_slowly,
+    plain_generate,
+    requests,
+    tokens,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -194,10 +203,25 @@ def test_whole_prompts_without_a_common_end_or_a_question_are_refused(loaded):
     asked = ensemble(model, ["flex_attention", "contrast"], prefix="")
     frame = whole_frame(model.tokenizer)
     fused, contrast = asked.methods
-    with pytest.raises(UserError, match="end in different tokens"):
+    with pytest.raises(UserError, match="have no end in common"):
         asked.check(Request("q", ("Is it?", "It is"), frame=frame), [fused])
     with pytest.raises(UserError, match="these wordings are whole prompts"):
         asked.check(Request("q", ("Is it?", "It is?"), frame=frame), [contrast])
+
+
+def test_whole_prompts_without_a_common_end_are_fused_at_the_logits(loaded, tiny_model):
+    model = loaded()
+    texts = ("The river is", "What is the river", "One")
+    asked = ensemble(model, ["avg", "vote", "per_prompt", "origin"], prefix="")
+    found = asked.run([Request("q", texts, frame=whole_frame(model.tokenizer))])
+    for text, member in zip(texts, found["per_prompt"][0].members, strict=True):
+        wanted = plain_generate(tiny_model("llama"), model.tokenizer(text)["input_ids"], 8)
+        assert list(member.token_ids) == wanted
+    first = [member.token_ids[0] for member in found["per_prompt"][0].members]
+    assert len(set(first)) > 1, "they differ, so avg has something to fuse"
+    parts = whole_frame(model.tokenizer).parts(texts)
+    wanted = greedy_tied_slowly(model, parts, "avg", (1, 1, 1), 8)
+    assert list(found["avg"][0].token_ids) == wanted
 
 
 def test_a_rule_that_fails_fails_its_own_questions_alone(loaded):

@@ -33,10 +33,13 @@ def test_the_example_of_loading_results_runs_as_it_stands(tmp_path, monkeypatch)
 def test_the_readme_s_examples_run_and_print_what_they_say(tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
-    assert len(blocks) == 3
+    # The one for a server is run in tests/serving.
+    blocks = [block for block in blocks if "import OpenAI" not in block]
+    assert len(blocks) == 4
     for block in blocks:
         exec(block, {})
         printed = capsys.readouterr().out
         said = re.findall(r"^print\(.*\)  # (.+)$", block, flags=re.MULTILINE)
         assert said
-        assert printed.splitlines()[: len(said)] == said
+        shown = printed.splitlines()
+        assert said in (shown[: len(said)], shown[-len(said) :])

@@ -123,6 +123,11 @@ def checked_parts(
             f"Method {prior[0]!r} compares with the prompt without the question, and these "
             "wordings are whole prompts. Choose another method."
         )
+    if not parts.cue and any(method.kind == "fused" for method in methods):
+        raise UserError(
+            "The wordings have no end in common that could read all of them. End all of them "
+            "alike, for example with '\\nA:', or choose a method that fuses logits or answers."
+        )
     spans = [len(segment) for segment in parts.segments]
     num_cues = 1
     if settings.positions == "contiguous" and any(method.kind == "fused" for method in methods):

@@ -7,7 +7,7 @@ from self_ensemble.asking.isolation import EVERY, PRIOR, Behind
 from self_ensemble.asking.layout import Streams, checked_parts, request_layouts
 from self_ensemble.asking.methods import Method
 from self_ensemble.asking.request import Request, Settings
-from self_ensemble.packing.layout import build_layout
+from self_ensemble.packing.layout import Layout, build_layout
 from self_ensemble.passes.batch import Batch, Frontier
 from self_ensemble.passes.engine import Engine
 from self_ensemble.passes.prefill import Prefix, encode_prefix, prefill
@@ -85,7 +85,11 @@ class Prefiller:
                 alone=(0 if segments else None,),
                 num_prefix=num_prefix,
             )
-            _, frontier = prefill(self.engine, [layout], self.prefix())
-            # The largest of logits with nan among them is nan.
-            self._finite[key] = bool(frontier.logits_MV.amax().isfinite())
+            # Wordings that are whole prompts may have nothing in common.
+            self._finite[key] = not layout.token_ids or self._is_finite(layout)
         return self._finite[key]
+
+    def _is_finite(self, layout: Layout) -> bool:
+        _, frontier = prefill(self.engine, [layout], self.prefix())
+        # The largest of logits with nan among them is nan.
+        return bool(frontier.logits_MV.amax().isfinite())

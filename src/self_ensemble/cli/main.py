@@ -21,6 +21,7 @@ from self_ensemble.cli.mask import mask
 from self_ensemble.cli.paraphrase import paraphrase
 from self_ensemble.cli.replay import replay
 from self_ensemble.cli.report import report
+from self_ensemble.cli.serve import serve
 from self_ensemble.errors import Stopped, UserError, is_out_of_memory
 
 # Options of published scripts are written with underscores; both forms work.
@@ -45,6 +46,7 @@ app.command("report")(report)
 app.command("replay")(replay)
 app.command("inspect")(inspect)
 app.command("mask")(mask)
+app.command("serve")(serve)
 app.command("bench")(bench)
 app.command("doctor")(doctor)
 

@@ -127,7 +127,8 @@ def build_layout(
     """
     assert positions == "aligned" or not alone, "a wording continued alone needs aligned positions"
     assert not share or (positions == "aligned" and not readable), "nothing to share"
-    cue_in_segment = fusion_point == "last_segment"
+    # Wordings that are whole prompts may have no end in common.
+    cue_in_segment = fusion_point == "last_segment" or not parts.cue
     spans = [segment + parts.cue if cue_in_segment else segment for segment in parts.segments]
     runs = shared_runs(spans) if share else separate_runs(spans)
     weights = [1.0] * len(spans) if segment_weights is None else segment_weights

@@ -14,7 +14,7 @@ from transformers import PreTrainedConfig
 from self_ensemble.errors import UserError
 from self_ensemble.packing.visibility import NEVER, dense_bias
 from self_ensemble.passes.cache import RowCache, rank_within
-from self_ensemble.passes.current_pass import Pass, going_on, one_at_a_time
+from self_ensemble.passes.current_pass import Pass, check_wanted, going_on, one_at_a_time
 from self_ensemble.passes.engine import Engine
 from self_ensemble.passes.flat_row import flat_row
 from self_ensemble.passes.kept_logits import KeptLogits
@@ -275,6 +275,7 @@ def forward(
     logits_at: Sequence[int] | None,
 ) -> Tensor:
     """One forward pass of the model; logits, float32, `(len(logits_at), V)`, of all for None."""
+    check_wanted()
     loaded = engine.model
     position_ids = positions + engine.first_position
     # Several threads may ask one model: pass by pass they take turns.

@@ -31,6 +31,8 @@ class Pass(Protocol):
 # layers, so two at once would be in each other's way, besides sharing its processors.
 _TURNS: WeakKeyDictionary[nn.Module, threading.Lock] = WeakKeyDictionary()
 _TURNS_LOCK = threading.Lock()
+# Whether anybody still waits for what this thread computes.
+_WANTED: ContextVar[Callable[[], bool] | None] = ContextVar("wanted", default=None)
 _CURRENT: ContextVar[Pass | None] = ContextVar("pass", default=None)
 
 
@@ -53,3 +55,35 @@ def one_at_a_time(model: nn.Module) -> threading.Lock:
     """What a pass of a model holds, where several threads ask it."""
     with _TURNS_LOCK:
         return _TURNS.setdefault(model, threading.Lock())
+
+
+class GivenUp(Exception):  # noqa: N818 - nothing is wrong
+    """Nobody waits for the result any more."""
+
+
+@contextmanager
+def while_wanted(is_wanted: Callable[[], bool]) -> Iterator[None]:
+    """End whatever is computed in here before the pass at which nobody waits for it any more.
+
+    Args:
+        is_wanted: Is asked before every pass, and may change its mind in another thread.
+
+    Raises:
+        GivenUp: It said no.
+    """
+    token = _WANTED.set(is_wanted)
+    try:
+        yield
+    finally:
+        _WANTED.reset(token)
+
+
+def check_wanted() -> None:
+    """Go on only if somebody waits.
+
+    Raises:
+        GivenUp: Nobody does.
+    """
+    is_wanted = _WANTED.get()
+    if is_wanted is not None and not is_wanted():
+        raise GivenUp

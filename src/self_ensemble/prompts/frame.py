@@ -38,7 +38,7 @@ class PromptFrame:
         end: The end of `before`, behind a border that no wording moves.
         given: Token ids of what stands before that border.
         whole: Whether a wording is a whole prompt by itself. The cue is then what all wordings of
-            a question end with, token by token.
+            a question end with, token by token; it may be empty.
     """
 
     encoder: TextEncoder
@@ -128,13 +128,13 @@ class PromptFrame:
         most = shortest if self.whole else max(min(one.num_behind for one in found), 1)
         fewest = 0 if self.whole else 1
         cue = min(num_common_tail(*(prompt[-most:] for prompt in prompts)), shortest - fewest)
-        if cue < 1:
+        if cue < 1 and not self.whole:
             raise UserError(_no_cue(self.tokenizer, wordings, prompts))
         front = min(num_common_front(self.prefix, *prompts), shortest - cue - fewest)
         return PromptParts(
             self.prefix[:front],
             tuple(prompt[front : len(prompt) - cue] for prompt in prompts),
-            prompts[0][-cue:],
+            prompts[0][len(prompts[0]) - cue :],
             self.prior[front:],
         )
 
@@ -174,8 +174,8 @@ def make_frame(
 def whole_frame(tokenizer: Any) -> PromptFrame:
     """The frame of wordings that are whole prompts: nothing is put around them.
 
-    For completions. One wording is `generate` on its text. Of several, `flex_attention` reads
-    them up to where all go on alike, and their common end reads all of them.
+    For completions. One wording is `generate` on its text. Of several, the end that all of them
+    have in common reads all of them (`flex_attention`, which needs such an end).
     """
     encoder = TextEncoder(tokenizer)
     front = encoder.front

@@ -58,6 +58,10 @@ class StopRule:
         cut = self._cut(text)
         return text if cut is None else text[:cut]
 
+    def plain(self, token_ids: Sequence[int]) -> str:
+        """The text of tokens, without special ones, and not cut."""
+        return self._decode(token_ids)
+
     def settled(self, token_ids: Sequence[int]) -> str:
         """The text so far, without what further tokens may change, or may make a stop string."""
         # Bytes of a character whose others are still to come are shown as this.

@@ -1,0 +1,57 @@
+"""The examples of README and docs/serve.md, as they stand, with the real model behind them."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from self_ensemble import Ensemble, load_model
+from self_ensemble.asking.methods import resolve_methods
+
+ROOT = Path(__file__).parents[2]
+pytestmark = [pytest.mark.model, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def smollm2(start_once):
+    model = load_model("smollm2_135m_it")
+    with start_once(Ensemble(model, resolve_methods(["all"], has_weights=True))) as found:
+        yield found
+
+
+def blocks(file, word):
+    found = re.findall(r"```python\n(.*?)```", (ROOT / file).read_text(), flags=re.DOTALL)
+    return [block for block in found if word in block]
+
+
+@pytest.mark.parametrize("file", ["README.md", "docs/serve.md"])
+def test_the_examples_with_openais_client_run(smollm2, file, capsys):
+    (block,) = blocks(file, "import OpenAI")
+    exec(block.replace("http://127.0.0.1:8000", smollm2.url), {})
+    assert "Paris" in capsys.readouterr().out
+
+
+def test_the_example_of_an_own_application_runs():
+    (block,) = blocks("docs/serve.md", "create_app")
+    names = {}
+    exec(block, names)
+    try:
+        assert {route.path for route in names["app"].routes} >= {"/v1/models", "/healthz"}
+    finally:
+        names["app"].state.service.close()
+
+
+def test_wordings_are_made_where_they_are_asked_for(smollm2):
+    asked = {
+        "model": "smollm2_135m_it",
+        "messages": [{"role": "user", "content": "What is the capital of France?"}],
+        "max_tokens": 12,
+        "seed": 1,
+        "extra_body": {"paraphrase": 2, "method": "vote"},
+    }
+    one, two = (smollm2.client().chat.completions.create(**asked) for _ in range(2))
+    assert one.choices[0].ensemble == two.choices[0].ensemble
+    wordings = [member["wording"] for member in one.choices[0].ensemble["members"]]
+    assert wordings[0] == "What is the capital of France?"
+    assert len(set(wordings)) == 3
+    assert "Paris" in one.choices[0].message.content

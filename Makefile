@@ -17,8 +17,8 @@ demo: $(STAMP)
 	$(BIN)/self-ensemble demo
 
 bench: $(STAMP)
-	$(BIN)/python -m benchmarks.engines --plot benchmarks/bench.png \
-		--write-results benchmarks/RESULTS.md --write-readme README.md
+	$(BIN)/python -m benchmarks.engines --write-json benchmarks/engines.json \
+		--plot benchmarks/bench.png --write-results benchmarks/RESULTS.md --write-readme README.md
 
 scale: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.scale --plot docs/scale.png

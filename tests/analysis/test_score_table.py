@@ -212,3 +212,4 @@ def test_a_file_without_tokens_or_with_others_of_that_name_is_scored(tmp_path):
     assert isnan(tokens_of(tmp_path, [record("a", "Rome")]))
     assert isnan(tokens_of(tmp_path, [record("a", "Rome", tokens="It is Rome")]))
     assert isnan(tokens_of(tmp_path, [record("a", "Rome", tokens=["It", "is"])]))
+    assert isnan(tokens_of(tmp_path, [record("a", "Rome", tokens=float("inf"))]))

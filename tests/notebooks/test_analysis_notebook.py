@@ -46,6 +46,10 @@ def shown(outputs: list[dict], kind: str) -> str:
     return found
 
 
+def drawn(outputs: list[dict]) -> str:
+    return "".join(one["data"].get("image/svg+xml", "") for one in outputs if "data" in one)
+
+
 def table(outputs: list[dict]) -> dict[str, list[str]]:
     """The rows of a table with their name in front."""
     rows = re.findall(r"<tr>(.*?)</tr>", shown(outputs, "text/html"), flags=re.DOTALL)
@@ -72,6 +76,7 @@ def test_it_says_what_analyze_says(tmp_path, monkeypatch):
         se.DataOptions("demo", max_samples=12),
         methods=["origin", "avg", "flex_attention", "per_prompt"],
         output_dir=tmp_path,
+        options=se.GenerateOptions(save_logprobs=16),
     )
     found = run(tmp_path, monkeypatch)
 
@@ -94,8 +99,11 @@ def test_it_says_what_analyze_says(tmp_path, monkeypatch):
     robustness = loaded.robustness()
     assert robustness is not None
     assert f"answer alike: {robustness.consistency.value:.1%}" in printed(found["robustness"])
-    for name in ("accuracy-figure", "curve"):
-        assert "<svg" in shown(found[name], "image/svg+xml")
+    for name in ("accuracy-figure", "curve", "cost", "first-token"):
+        assert "<svg" in drawn(found[name])
+    first_token = loaded.first_token_curve()
+    assert first_token is not None
+    assert f"together: {first_token.alike:.1%}" in printed(found["first-token"])
     changed = shown(found["errors"], "text/html")
     for uuid in (*fused.gained, *fused.lost):
         (answer,) = [row for row in made.rows("flex_attention") if row["uuid"] == uuid]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import isnan, nan
+from math import isfinite, isnan, nan
 from pathlib import Path
 from typing import Any
 
@@ -170,7 +170,7 @@ def _row(path: Path, record: dict[str, Any], others: Sequence[str]) -> ResultRow
         paraphrase_index=record.get("paraphrase_index"),
         mean_logprob=nan if record.get("mean_logprob") is None else record["mean_logprob"],
         num_tokens=nan if record.get("num_tokens") is None else record["num_tokens"],
-        tokens=nan if tokens is None else tokens,
+        tokens=tokens if tokens is not None and isfinite(tokens) else nan,
         wordings=_wordings(record),
         columns={name: record[name] for name in others},
     )

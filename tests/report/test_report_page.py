@@ -188,6 +188,16 @@ def test_what_a_user_typed_cannot_run(tmp_path, change):
     assert ">$&lt;b&gt;&amp;'#0072b2</text>" in page
 
 
+@pytest.mark.parametrize("name", ["x" * 200, "\u4f60\u597d" * 30, "$\\frac{a}{b}$", "a b\tc"])
+def test_names_of_any_length_leave_room_for_the_figures(tmp_path, name):
+    folder = tmp_path / "d" / "m"
+    for file, marks in (("origin", "01" * 20), (name, "11" * 20), (f"{name}-2", "01" * 20),
+                        (f"{name}-3", "11" * 20)):  # fmt: skip
+        write_file(folder / f"{file}.feather", fused_rows(marks))
+    # matplotlib warns where a figure has no room, and a warning is an error here.
+    assert page_of(folder).count("<svg") >= 6
+
+
 def test_missing_files_leave_sections_out_with_a_reason(tmp_path):
     folder = tmp_path / "d" / "m"
     write_file(folder / "vote-3.feather", [record(f"q{i}", "Rome") for i in range(4)])

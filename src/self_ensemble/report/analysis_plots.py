@@ -38,6 +38,7 @@ _DPI = 200
 # In inches.
 _LINE, _FRAME = 0.2, 1.1
 _CURVE_HEIGHT = 3.6
+_LONG = 17  # letters
 Cost = Literal["seconds", "tokens"]
 _COST_AXIS = {
     "seconds": "seconds of a question, median and middle half;\n"
@@ -126,7 +127,13 @@ def curve_figure(title: str, curve: Curve, confidence: float) -> Figure:
             # Dashes over the line, so that both are seen where they are one.
             above = 3 if name == ANY else 2
             axes.plot(
-                number, value, lines[name], color=colour, linewidth=1.6, zorder=above, label=name
+                number,
+                value,
+                lines[name],
+                color=colour,
+                linewidth=1.6,
+                zorder=above,
+                label=label(name),
             )
             axes.fill_between(number, low, high, color=colour, alpha=0.15, linewidth=0)
             continue
@@ -141,7 +148,7 @@ def curve_figure(title: str, curve: Curve, confidence: float) -> Figure:
             markersize=4,
             linewidth=1,
             capsize=2,
-            label=name,
+            label=label(name),
         )
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.yaxis.set_major_formatter(PercentFormatter(1))
@@ -149,7 +156,11 @@ def curve_figure(title: str, curve: Curve, confidence: float) -> Figure:
         f"N, number of wordings; {100 * confidence:g} % intervals", fontsize=LETTERS, color=FAINT
     )
     axes.set_ylabel("accuracy", fontsize=LETTERS, color=FAINT)
-    figure.legend(loc="outside lower center", ncols=3, fontsize=7.5, frameon=False, labelcolor=INK)
+    # Three names beside one another, as long as they are not longer than ours.
+    num_columns = 3 if max(map(len, runs), default=0) < _LONG else 1
+    figure.legend(
+        loc="outside lower center", ncols=num_columns, fontsize=7.5, frameon=False, labelcolor=INK
+    )
     return figure
 
 

@@ -1,5 +1,8 @@
 """What all figures have in common: colours for the colour-blind, and quiet axes."""
 
+from itertools import accumulate
+from unicodedata import east_asian_width
+
 from matplotlib.axes import Axes
 
 from self_ensemble.report.page.page import shown
@@ -8,7 +11,7 @@ INK, FAINT, GRID, STRIP = "#22303c", "#6b7a87", "#e3e8ec", "#a9b8c4"
 # Okabe and Ito's colours without yellow; a chart has as many curves at most.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#4d4d4d")
 
-_LONGEST = 40
+_LONGEST = 30  # letters
 
 
 def plain(axes: Axes) -> None:
@@ -22,6 +25,10 @@ def plain(axes: Axes) -> None:
 
 
 def label(name: str) -> str:
-    """A file's name as it stands in a figure: on one line, and not too long."""
+    """A file's name as it stands in a figure: on one line, and so that it leaves room for it."""
     text = " ".join(shown(name).split())
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}\u2026"
+    # Chinese, Japanese and Korean letters are twice as wide.
+    widths = list(accumulate(1 + (east_asian_width(letter) in "WF") for letter in text))
+    if not widths or widths[-1] <= _LONGEST:
+        return text
+    return text[: sum(width < _LONGEST for width in widths)] + "\u2026"

@@ -13,6 +13,7 @@ from self_ensemble.scoring.calibration_table import CalibrationRow
 from self_ensemble.scoring.statistics import Estimate
 
 _FILE = Column("file", "file", "text")
+_LONG = 40  # letters of a column's title
 
 
 def summary_sheet(loaded: Loaded, rows: Sequence[ScoreRow], cluster: str | None) -> Sheet:
@@ -108,7 +109,14 @@ def agreement_sheet(key: str, title: str, found: Agreement) -> Sheet:
         title,
         (
             Column("name", "", "text"),
-            *(Column(f"with_{place}", name, "percent") for place, name in enumerate(found.names)),
+            *(
+                Column(
+                    f"with_{place}",
+                    name if len(name) <= _LONG else f"{name[:_LONG]}\u2026",
+                    "percent",
+                )
+                for place, name in enumerate(found.names)
+            ),
         ),
         tuple(
             (name, *(share.value for share in row))

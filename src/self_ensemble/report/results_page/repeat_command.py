@@ -12,7 +12,7 @@ _IN_MEMORY = re.compile(r"\d+ rows in memory")
 _NAMED = ("webqa", "myriadlama", "demo")
 # What the source of a set's own folder says, and no other.
 _FOLDERS = {" (sha256 facts ": "myriadlama", " (sha256 train ": "webqa"}
-# Options by the field of the manifest; what is null there does not matter to the method.
+# Options by the field of the manifest.
 _OPTIONS = (
     "paraphrases", "max_samples", "num_shots", "num_manual", "num_auto", "num_paraphrases",
     "segment_weights", "contrast_strength", "positions", "fusion_point", "chat_template",
@@ -30,6 +30,14 @@ _COMPARED = (
     *_OPTIONS, *_FLAGS, *_LISTS, "dataset", "data_source", "model", "stop", "weights_sha256",
     "questions_sha256",
 )  # fmt: skip
+# Null where a method does not read them: `origin` no number of wordings, only `flex_attention`
+# its positions. Elsewhere null is a value: no --indices, no --max-samples.
+_OF_SOME_METHODS = frozenset(
+    {
+        "num_paraphrases", "segment_weights", "positions", "fusion_point", "contrast_strength",
+        "manual_read_each_other", "weights_sha256",
+    }
+)  # fmt: skip
 _WEIGHTS = re.compile(r".*-(confidence|sampling|logprob|margin|entropy|agreement|p_true|learned)")
 
 
@@ -44,16 +52,11 @@ class _Run:
     def takes(self, fields: Mapping[str, object], weights: str | None) -> bool:
         if None not in (self.weights, weights) and self.weights != weights:
             return False
-        # `origin` takes no --indices, so that there null does matter.
-        if "origin" in (*self.methods, fields["method"]):
-            indices = (self.fields.get("indices"), fields.get("indices"))
-            if indices != (None, None):
+        for name in _COMPARED:
+            ours, theirs = self.fields.get(name), fields.get(name)
+            if ours != theirs and not (name in _OF_SOME_METHODS and None in (ours, theirs)):
                 return False
-        return all(
-            self.fields.get(name) == fields.get(name)
-            or None in (self.fields.get(name), fields.get(name))
-            for name in _COMPARED
-        )
+        return True
 
 
 def repeat_commands(made: Sequence[MadeWith]) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 # make scale: how many GPUs one driver can feed, by GPUs that sleep; draws docs/scale.png.
 # make axe: the checker of pages, by npm, for the tests that look for it beside the environment.
 # make faults: inject thousands of faults (half an hour), and write docs/reliability.md's table.
+# make docs: build the documentation site into site/, strictly; what is viewed fetches nothing.
 # make test: set up and run the tests; one thread each, or two workers' threads wait on each other.
 # make slow: the tests that take a quarter of a minute or more each, most of them with Ray.
 PYTHON ?= python3
@@ -11,7 +12,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 STAMP := $(VENV)/.installed
 
-.PHONY: demo bench scale axe faults test slow check format install clean
+.PHONY: demo docs bench scale axe faults test slow check format install clean
 
 demo: $(STAMP)
 	$(BIN)/self-ensemble demo
@@ -19,6 +20,9 @@ demo: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.engines --write-json benchmarks/engines.json \
 		--plot benchmarks/bench.png --write-results benchmarks/RESULTS.md --write-readme README.md
+
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m docs_site
 
 scale: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.scale --plot docs/scale.png
@@ -38,7 +42,7 @@ faults: $(STAMP)
 check: $(STAMP)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/mypy src benchmarks
+	$(BIN)/mypy src benchmarks docs_site
 	$(BIN)/lint-imports
 
 format: $(STAMP)
@@ -57,4 +61,4 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis

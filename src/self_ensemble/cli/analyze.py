@@ -36,7 +36,7 @@ def analyze(
         str,
         typer.Option(
             help="Chinese, Japanese, Thai and their like: characters, or icu for whole words "
-            '(pip install "self-ensemble[words]").'
+            r'(pip install "self-ensemble\[words]").'
         ),
     ] = "characters",
     confidence: Annotated[

@@ -15,7 +15,7 @@ NumWorkers = Annotated[
     int | None,
     typer.Option(
         help="Work with so many workers, each with a model of its own, by Ray "
-        '(pip install "self-ensemble[ray]").',
+        r'(pip install "self-ensemble\[ray]").',
         rich_help_panel=WORKERS,
     ),
 ]

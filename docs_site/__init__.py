@@ -1,0 +1,1 @@
+"""The documentation site: what is generated for it, and its checks. Not shipped."""

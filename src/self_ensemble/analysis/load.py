@@ -7,7 +7,7 @@ from self_ensemble.analysis.columns import question_columns
 from self_ensemble.analysis.loaded import Judging, Loaded
 from self_ensemble.analysis.loaded_file import LoadedFile
 from self_ensemble.errors import UserError
-from self_ensemble.scoring.files import read_rows
+from self_ensemble.scoring.files import ResultRow, read_rows
 from self_ensemble.scoring.folders import ResultFolder, result_folder_at
 from self_ensemble.scoring.lemmas import lemmatiser_named
 from self_ensemble.scoring.scores import score_rows
@@ -60,13 +60,30 @@ def load_folders(
             f"Got confidence {judging.confidence}. Give a number between 0 and 1, as 0.95."
         )
     lemmatiser, borders = lemmatiser_named(judging.lemmatiser), borders_named(judging.words)
+    read = _read_all(folders)
     found = []
     for folder in folders:
         files = {}
         for name in folder.names:
-            rows = read_rows(folder.path / f"{name}.feather")
+            rows = read[folder.path / f"{name}.feather"]
             files[name] = LoadedFile(rows, score_rows(rows, lemmatiser, borders))
         found.append(
             Loaded(folder, files, judging, question_columns(files.values(), columns or {}))
         )
     return tuple(found)
+
+
+def _read_all(folders: Sequence[ResultFolder]) -> dict[Path, tuple[ResultRow, ...]]:
+    """Read every file, and say of all that cannot be used what they lack."""
+    read, refused = {}, []
+    for path in (folder.path / f"{name}.feather" for folder in folders for name in folder.names):
+        try:
+            read[path] = read_rows(path)
+        except UserError as error:
+            refused.append(error)
+    if len(refused) == 1:
+        raise refused[0]
+    if refused:
+        reasons = " ".join(f"({n}) {error}" for n, error in enumerate(refused, start=1))
+        raise UserError(f"{len(refused)} result files cannot be used. {reasons}") from refused[0]
+    return read

@@ -87,9 +87,10 @@ def read_rows(path: Path) -> tuple[ResultRow, ...]:
     # What others call so may be the tokens themselves.
     own = [name for name in own if name != "tokens" or _is_number(table.schema.field(name).type)]
     others = [field.name for field in table.schema if _is_of_the_question(field, own)]
-    rows = tuple(
-        _row(path, record, others) for record in table.select([*own, *others]).to_pylist()
-    )
+    records = table.select([*own, *others]).to_pylist()
+    if "paraphrase_index" not in own and "paraphrase" in own:
+        _number_wordings(path, records)
+    rows = tuple(_row(path, record, others) for record in records)
     _refuse_repeated(path, ((row.uuid, row.paraphrase_index) for row in rows))
     return rows
 
@@ -132,8 +133,29 @@ def _table(path: Path, required: Sequence[str], kind: str) -> pa.Table:
         table = feather.read_table(pa.BufferReader(content))
     missing = [name for name in required if name not in table.column_names]
     if missing:
-        raise UserError(f"{path} has no column {', '.join(missing)}: it is no {kind} file.")
+        raise UserError(
+            f"{path} has no column {', '.join(missing)}: it is no {kind} file. Give it the column "
+            "or move it to another folder."
+        )
     return table
+
+
+def _number_wordings(path: Path, records: Sequence[dict[str, Any]]) -> None:
+    """Number the wordings of a question as they stand, where a file has their texts only.
+
+    Raises:
+        UserError: A question has a wording twice.
+    """
+    seen: dict[object, list[object]] = {}
+    for record in records:
+        wordings = seen.setdefault(record["uuid"], [])
+        if record["paraphrase"] in wordings:
+            raise UserError(
+                f"{path} has row {record['uuid']!r} with wording {record['paraphrase']!r} twice. "
+                "Drop one of the rows."
+            )
+        record["paraphrase_index"] = len(wordings)
+        wordings.append(record["paraphrase"])
 
 
 def _is_number(kind: pa.DataType) -> bool:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from self_ensemble import results
+from self_ensemble.report.results_page.whole import report_page
 from tests.browser import Browser
 from tests.report.report_folders import city_folder, page_of
 
@@ -19,6 +21,23 @@ def page(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("report")
     path = folder / "report.html"
     path.write_text(page_of(city_folder(folder / "cities" / "tiny")), "utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def hostile_page(tmp_path_factory) -> Path:
+    """Two folders, one of them with texts as they should not be."""
+    folder = tmp_path_factory.mktemp("report")
+    text = "\u05de\u05d9 \u05db\u05ea\u05d1 <img src=x onerror=document.title='ran'> " + "x" * 500
+
+    def hostile(row):
+        return dict(row) | {"prediction": text, "answers": [text], "paraphrases": [text] * 3,
+                            **({"paraphrase": text} if "paraphrase" in row else {})}  # fmt: skip
+
+    places = [city_folder(folder / "cities" / "tiny"),
+              city_folder(folder / ("x" * 60) / ("y" * 90), hostile)]  # fmt: skip
+    path = folder / "report.html"
+    path.write_text(report_page([results.load(place) for place in places]), "utf-8")
     return path
 
 
@@ -65,6 +84,15 @@ def test_the_page_never_scrolls_sideways(browser, page, width, dark):
         ".map((text) => text.getBoundingClientRect().height)"
     )
     assert min(sizes) > 8
+
+
+def test_hostile_texts_stay_texts_and_inside_the_page(browser, hostile_page):
+    browser.open(hostile_page, width=400)
+    browser.run("for (const one of document.querySelectorAll('details')) one.open = true")
+    assert browser.run("return document.documentElement.scrollWidth") <= 400
+    assert browser.run("return document.title") == "Report of 2 data sets and models"
+    assert browser.run("return document.images.length") == 0
+    assert browser.errors() == []
 
 
 @pytest.mark.parametrize("dark", [False, True])
@@ -180,9 +208,10 @@ def axe() -> str:
 
 
 @pytest.mark.parametrize(("width", "dark"), SIZES)
-def test_axe_finds_no_serious_fault(browser, page, width, dark):
+@pytest.mark.parametrize("name", ["page", "hostile_page"])
+def test_axe_finds_no_serious_fault(browser, request, name, width, dark):
     script = axe()
-    browser.open(page, width=width, dark=dark)
+    browser.open(request.getfixturevalue(name), width=width, dark=dark)
     browser.run("for (const one of document.querySelectorAll('details')) one.open = true")
     browser.devtools("Runtime.evaluate", expression=script)
     found = browser.devtools(

@@ -8,14 +8,18 @@ from pathlib import Path
 import pytest
 
 README = Path(__file__).parents[2] / "README.md"
-JOBS = ("analyze", "confidence", "generate", "learn_weights", "paraphrase")
+JOBS = (
+    *(f"jobs.{name}" for name in ("analyze", "confidence", "generate", "learn_weights")),
+    "jobs.paraphrase",
+    "report.results_page.job",
+)
 
 
 @pytest.mark.model
 @pytest.mark.parametrize("name", JOBS)
 def test_the_example_of_a_job_runs_as_it_stands(name, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
-    module = import_module(f"self_ensemble.jobs.{name}")
+    module = import_module(f"self_ensemble.{name}")
     found = doctest.testmod(module, extraglobs={"folder": tmp_path})
     assert found.failed == 0
     assert found.attempted >= 3

@@ -3,6 +3,7 @@
 # make scale: how many GPUs one driver can feed, by GPUs that sleep; draws docs/scale.png.
 # make axe: the checker of pages, by npm, for the tests that look for it beside the environment.
 # make faults: inject thousands of faults (half an hour), and write docs/reliability.md's table.
+# make dist: build the source archive and the wheel from it; docs/releasing.md has the steps.
 # make docs: build the documentation site into site/, strictly; what is viewed fetches nothing.
 # make test: set up and run the tests; one thread each, or two workers' threads wait on each other.
 # make slow: the tests that take a quarter of a minute or more each, most of them with Ray.
@@ -12,7 +13,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 STAMP := $(VENV)/.installed
 
-.PHONY: demo docs bench scale axe faults test slow check format install clean
+.PHONY: demo docs dist bench scale axe faults test slow check format install clean
 
 demo: $(STAMP)
 	$(BIN)/self-ensemble demo
@@ -23,6 +24,9 @@ bench: $(STAMP)
 
 docs: $(STAMP)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m docs_site
+
+dist: $(STAMP)
+	$(BIN)/python -m build
 
 scale: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.scale --plot docs/scale.png

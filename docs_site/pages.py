@@ -16,6 +16,8 @@ OUTSIDE = {
     "DESIGN.md": "design.md",
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
+    "SECURITY.md": "security.md",
+    "examples/README.md": "examples.md",
     "benchmarks/RESULTS.md": "measurements.md",
 }
 COPIES = "files"

@@ -5,6 +5,7 @@ was translated from. Once that page changes, the translation has to be looked at
 digest recorded: `python -m docs_site.translations --record NAME.zh.md`.
 """
 
+import os
 import re
 import sys
 from collections import Counter
@@ -38,7 +39,7 @@ def page_faults(page: Path) -> list[str]:
     if first[2] != digest(english):
         return [
             f"{first[1]} has changed since {name} was translated. Bring {name} up to date, "
-            f"then run: python -m docs_site.translations --record {page.relative_to(ROOT)}"
+            f"then run: python -m docs_site.translations --record {os.path.relpath(page, ROOT)}"
         ]
     said, here = facts(english), facts(text[first.end() :])
     return [

@@ -88,9 +88,10 @@ def test_the_wheel_answers_outside_the_checkout(built, tmp_path, extra):
     python = _environment(tmp_path / "environment", built[0], extra)
     work = tmp_path / "work"
     work.mkdir()
-    _run(python, TWO, work)
-    assert (work / "results/demo/smollm2_135m_it/ensemble_avg-5.feather").is_file()
     command, said = WORKS[extra]
+    if not extra or command.startswith(ANALYZE):
+        _run(python, TWO, work)
+        assert (work / "results/demo/smollm2_135m_it/ensemble_avg-5.feather").is_file()
     assert said in _run(python, command, work)
 
 

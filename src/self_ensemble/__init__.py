@@ -5,6 +5,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from self_ensemble.asking.items import ItemPrompts as ItemPrompts
+    from self_ensemble.asking.likelihood import LogLikelihood as LogLikelihood
     from self_ensemble.asking.request import Answer as Answer
     from self_ensemble.asking.request import Request as Request
     from self_ensemble.asking.request import Settings as Settings
@@ -29,13 +31,20 @@ if TYPE_CHECKING:
     from self_ensemble.jobs.progress import Progress as Progress
     from self_ensemble.jobs.replay import replay as replay
     from self_ensemble.jobs.results import Results as Results
+    from self_ensemble.jobs.reword import reword as reword
     from self_ensemble.jobs.workers.options import Workers as Workers
     from self_ensemble.models.load import LoadedModel as LoadedModel
     from self_ensemble.models.load import load_model as load_model
+    from self_ensemble.prompts.frame import whole_frame as whole_frame
+    from self_ensemble.questions.by_text import KnownWordings as KnownWordings
+    from self_ensemble.questions.by_text import field_text as field_text
+    from self_ensemble.questions.by_text import load_templates as load_templates
+    from self_ensemble.questions.by_text import load_wordings as load_wordings
     from self_ensemble.questions.files import questions_from_rows as questions_from_rows
     from self_ensemble.questions.load import load_questions as load_questions
     from self_ensemble.report.results_page.job import write_report as write_report
     from self_ensemble.tracing.trace import Trace as Trace
+    from self_ensemble.walking.choose import Sampling as Sampling
 
 __version__ = "0.1.0"
 
@@ -46,6 +55,15 @@ if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 
 _WHERE = {
+    "load_templates": "questions.by_text",
+    "ItemPrompts": "asking.items",
+    "whole_frame": "prompts.frame",
+    "Sampling": "walking.choose",
+    "reword": "jobs.reword",
+    "load_wordings": "questions.by_text",
+    "field_text": "questions.by_text",
+    "KnownWordings": "questions.by_text",
+    "LogLikelihood": "asking.likelihood",
     "Answer": "asking.request",
     "Request": "asking.request",
     "Settings": "asking.request",

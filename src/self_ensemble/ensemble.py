@@ -7,6 +7,7 @@ from functools import partial
 from self_ensemble.asking.beginning import Beginner
 from self_ensemble.asking.exploring import Explored, Explorer
 from self_ensemble.asking.isolation import Found, ask_apart
+from self_ensemble.asking.likelihood import LogLikelihood, log_likelihoods
 from self_ensemble.asking.methods import AnyMethod, Method, as_sequence, resolve_method
 from self_ensemble.asking.outcomes import OutcomeMaker
 from self_ensemble.asking.prefilling import Prefiller
@@ -226,6 +227,41 @@ class Ensemble:
         """
         explorer = Explorer(self.prefiller, self.outcomes)
         return explorer.explore(requests, num_samples, sampling, greedy=greedy)
+
+    def log_likelihoods(
+        self,
+        asked: Sequence[tuple[Request, str | Sequence[int]]],
+        method: AnyMethod | None = None,
+    ) -> list[LogLikelihood]:
+        """Tell how likely given continuations are, token by token (teacher forcing).
+
+        Of `flex_attention` it is the fused stream's distribution, of a logit-level rule its
+        normalised scores at each step, of `origin` the original wording's, of `per_prompt` each
+        wording's. With one wording all of them are the model's own log-probability of the
+        continuation. Several continuations of one request share its prefill, and what they begin
+        with alike.
+
+        Args:
+            asked: A batch of questions, each with a continuation of its prompts: a text, which is
+                read as behind the cue, or token ids.
+            method: A method; None for the ensemble's first.
+
+        Returns:
+            One for each, in order.
+
+        Raises:
+            UserError: A question that cannot be asked (see `problem`), a continuation without a
+                token or that cannot be read apart from the cue, a method without a distribution
+                (`vote`), or scores that are nan or infinite.
+        """
+        chosen = self.methods[0] if method is None else resolve_method(method)
+        with_ids = []
+        for request, given in asked:
+            if isinstance(given, str):
+                first = request.wordings[0] if request.wordings else ""
+                given = (request.frame or self.frame).behind(given, first) if given else ()
+            with_ids.append((request, tuple(given)))
+        return log_likelihoods(self.prefiller, chosen, with_ids)
 
     def trace(
         self,

@@ -17,6 +17,7 @@ from self_ensemble.cli.doctor import doctor
 from self_ensemble.cli.generate import generate
 from self_ensemble.cli.inspect import inspect
 from self_ensemble.cli.learn_weights import learn_weights
+from self_ensemble.cli.lm_eval import CONTEXT, lm_eval
 from self_ensemble.cli.mask import mask
 from self_ensemble.cli.paraphrase import paraphrase
 from self_ensemble.cli.replay import replay
@@ -47,6 +48,7 @@ app.command("replay")(replay)
 app.command("inspect")(inspect)
 app.command("mask")(mask)
 app.command("serve")(serve)
+app.command("lm-eval", context_settings=CONTEXT)(lm_eval)
 app.command("bench")(bench)
 app.command("doctor")(doctor)
 

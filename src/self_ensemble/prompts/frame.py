@@ -39,6 +39,7 @@ class PromptFrame:
         given: Token ids of what stands before that border.
         whole: Whether a wording is a whole prompt by itself. The cue is then what all wordings of
             a question end with, token by token; it may be empty.
+        is_template: Whether a wording is text of a chat template, whose special tokens are meant.
     """
 
     encoder: TextEncoder
@@ -51,6 +52,7 @@ class PromptFrame:
     end: Pieces
     given: tuple[int, ...] | None
     whole: bool = False
+    is_template: bool = False
     _kept: dict[tuple[str, ...], PromptParts] = field(
         default_factory=dict, repr=False, compare=False
     )
@@ -90,21 +92,37 @@ class PromptFrame:
         left, right = self.strips
         text = wording.lstrip() if left else wording
         text = text.rstrip() if right else text
-        return Prompt(self.before, (Piece(self.wording.format(text)),), self.after)
+        piece = Piece(self.wording.format(text), self.is_template)
+        return Prompt(self.before, (piece,), self.after)
 
     def encode(self, wordings: Sequence[str]) -> list[Encoded]:
         """The prompts of some wordings, of which only the ends are encoded anew."""
         prompts = [self.prompt(wording)._replace(before=self.end) for wording in wordings]
         return self.encoder.encode(prompts, self.given)
 
-    def behind(self, text: str) -> tuple[int, ...]:
-        """Token ids of a text that goes on behind the cue.
+    def behind(self, text: str, wording: str = PROBES[0]) -> tuple[int, ...]:
+        """Token ids of a text that goes on behind the cue, of some wording's prompt.
 
         Raises:
             UserError: The tokenizer joins it with whatever stands before it.
         """
-        _, wording, after = self.prompt(PROBES[0])
-        return self.encoder.behind(wording + after, (Piece(text),))
+        _, before, after = self.prompt(wording)
+        return self.encoder.behind(before + after, (Piece(text),))
+
+    def around(self, before: str, wording: str, cue: str) -> "PromptFrame":
+        """The frame of a prompt that is there as text, with a place for a wording in it.
+
+        Args:
+            before: What stands before.
+            wording: Format of one wording, with `{}` for its text.
+            cue: The end, which reads every wording. What looks like a special token is one in the
+                prompts of a chat template (`is_template`), but never in a wording.
+
+        Raises:
+            UserError: The cue is empty.
+        """
+        texts = [(Piece(text, self.is_template),) if text else () for text in (before, cue)]
+        return make_frame(self.encoder, texts[0], wording, texts[1])
 
     def identity(self) -> list[object]:
         """What the tokens of every prompt depend on, with the tokens of some: JSON-able."""
@@ -171,15 +189,23 @@ def make_frame(
     return shorter if holds else frame
 
 
-def whole_frame(tokenizer: Any) -> PromptFrame:
+def whole_frame(tokenizer: Any, *, is_template: bool = False) -> PromptFrame:
     """The frame of wordings that are whole prompts: nothing is put around them.
 
     For completions. One wording is `generate` on its text. Of several, the end that all of them
     have in common reads all of them (`flex_attention`, which needs such an end).
+
+    Args:
+        tokenizer: The model's tokenizer.
+        is_template: Whether the prompts are text of a chat template, whose special tokens are
+            meant; else what looks like one is text.
     """
     encoder = TextEncoder(tokenizer)
     front = encoder.front
-    return PromptFrame(encoder, (), "{}", (), (False, False), front, front, (), None, whole=True)
+    return PromptFrame(
+        encoder, (), "{}", (), (False, False), front, front, (), None,
+        whole=True, is_template=is_template,
+    )  # fmt: skip
 
 
 def _probes(frame: PromptFrame) -> list[Prompt]:

@@ -21,6 +21,8 @@ from self_ensemble.prompts.spans import num_behind, num_within
 # How prompts become tokens, for manifests: what was made in another way is not gone on with.
 PROMPT_TOKENS = "of the whole text"
 
+NUM_KEPT = 1024  # texts of templates whose special tokens have been counted
+
 
 class Piece(NamedTuple):
     """A stretch of a prompt's text.
@@ -237,6 +239,8 @@ class TextEncoder:
     def _num_meant(self, template: tuple[str, ...]) -> int:
         """How many special tokens a template writes."""
         if template not in self._meant:
+            if len(self._meant) >= NUM_KEPT:
+                self._meant.clear()
             self._meant[template] = sum(
                 self._special.count(self._call(text, split_special_tokens=False)["input_ids"])
                 for text in template

@@ -1,6 +1,7 @@
 """Teacher forcing: what every stream predicts while it is fed a given answer.
 
-B questions of a batch, R of them with a token left, N streams of each, V vocabulary.
+B answers, mostly one of each question of a batch, R of them with a token left, N streams of each,
+V vocabulary.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,7 +17,7 @@ class ForcedStep(NamedTuple):
     """One position of the given answers.
 
     Attributes:
-        rows_R: Questions whose answer has a token here, ascending.
+        rows_R: Which answers have a token here, ascending.
         tokens_R: That token.
         logits_RNV: What each stream predicts for it, float32, on the model's device.
     """
@@ -27,7 +28,10 @@ class ForcedStep(NamedTuple):
 
 
 def forced_steps(
-    batch: Batch, frontier: Frontier, answers: Sequence[Sequence[int]]
+    batch: Batch,
+    frontier: Frontier,
+    answers: Sequence[Sequence[int]],
+    questions: Sequence[int] | None = None,
 ) -> Iterator[ForcedStep]:
     """Feed every stream of a question the tokens of the question's answer, one at a time.
 
@@ -37,13 +41,17 @@ def forced_steps(
     Args:
         batch: The prefilled batch.
         frontier: Its nodes: the same number of streams for each question.
-        answers: Token ids of each question's answer, `(B,)`; none of them empty.
+        answers: Token ids of each answer, `(B,)`; none of them empty.
+        questions: The question that each answers, `(B,)`, as several may answer one; what such
+            begin with alike is computed once. None: the first answer is the first question's, ...
 
     Yields:
         The positions from the first; the last token of an answer is predicted and not fed.
     """
     assert all(answers), "an answer needs a token"
-    nodes_BN = torch.arange(len(frontier.rows_M)).reshape(len(answers), -1)
+    of_B = list(range(len(answers)) if questions is None else questions)
+    num_questions = len(set(frontier.rows_M.tolist()))
+    nodes_BN = torch.arange(len(frontier.rows_M)).reshape(num_questions, -1)[of_B]
     step = 0
     while any(len(answer) > step for answer in answers):
         rows_R = _rows_longer_than(answers, step)

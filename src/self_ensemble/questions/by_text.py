@@ -1,0 +1,168 @@
+r"""Wordings of questions that stand in other people's prompts, known by their own text.
+
+    Question: who wrote hamlet?\nAnswer:        the prompt, as an item of another tool has it
+              ^^^^^^^^^^^^^^^^^                 the question: a field of the item, found once
+
+Nothing is guessed: a question that is not there, or is there twice, is refused.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from self_ensemble.errors import UserError, reading
+from self_ensemble.questions.fields import required_text, text_list
+from self_ensemble.questions.files import original_first
+from self_ensemble.questions.reading import read_content
+from self_ensemble.questions.tables import read_table
+
+LONGEST_SHOWN = 60  # characters of a text in a message
+
+
+class Cut(NamedTuple):
+    """A prompt cut around its question."""
+
+    before: str
+    question: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
+class KnownWordings:
+    """Wordings by question.
+
+    Attributes:
+        source: Where they come from, for messages and records.
+        by_question: The wordings of each, the question itself first.
+        num: The first so many are asked, N, the question included; None for all that there are.
+        accept_fewer: Whether a question with fewer is asked with those that it has.
+    """
+
+    source: str
+    by_question: Mapping[str, tuple[str, ...]]
+    num: int | None = None
+    accept_fewer: bool = False
+
+    def cut(self, text: str, item: Mapping[str, object], field: str | None = None) -> Cut:
+        """Find the question of an item in its prompt.
+
+        Args:
+            text: The prompt.
+            item: The item's fields.
+            field: The field that is the question; None: the one that has wordings.
+
+        Raises:
+            UserError: No field, or several, are questions with wordings; or the question does not
+                stand in the prompt, or more than once.
+        """
+        question = self._question(item, field)
+        place = text.find(question)
+        if place < 0:
+            raise UserError(
+                f"The question {_shown(question)} does not stand in its prompt as it is, so there "
+                "is no place for its other wordings. Ask with wordings of the prompt (templates)."
+            )
+        if text.find(question, place + 1) >= 0:
+            raise UserError(
+                f"The question {_shown(question)} stands in its prompt more than once, so it is "
+                "not clear what is to be reworded. Leave out the example that repeats it."
+            )
+        return Cut(text[:place], question, text[place + len(question) :])
+
+    def wordings(self, question: str) -> tuple[str, ...]:
+        """The wordings to ask a question in, itself first.
+
+        Raises:
+            UserError: There are fewer than are asked for.
+        """
+        found = self.by_question[question]
+        if self.num is not None and len(found) < self.num and not self.accept_fewer:
+            raise UserError(
+                f"The question {_shown(question)} has {len(found)} wordings in {self.source}, and "
+                f"{self.num} are asked for. Ask for fewer, or accept those that there are."
+            )
+        return found[: self.num]
+
+    def _question(self, item: Mapping[str, object], field: str | None) -> str:
+        if field is not None:
+            question = field_text(item, field)
+            if question not in self.by_question:
+                raise UserError(
+                    f"{self.source} has no wordings of the question {_shown(question)}. Give a "
+                    "file that was made for these questions."
+                )
+            return question
+        texts = {value.strip() for value in item.values() if isinstance(value, str)}
+        found = sorted(texts & self.by_question.keys())
+        if len(found) != 1:
+            what = "several questions" if found else "no question"
+            raise UserError(
+                f"An item with the fields {', '.join(map(repr, item))} has {what} of "
+                f"{self.source}. Name the field that is the question."
+            )
+        return found[0]
+
+
+def field_text(item: Mapping[str, object], field: str) -> str:
+    """The text of an item's field, without spaces around it.
+
+    Raises:
+        UserError: There is none.
+    """
+    value = item.get(field)
+    if not isinstance(value, str) or not value.strip():
+        raise UserError(
+            f"An item has no text in the field {field!r}. Name the field that is the question; "
+            f"there are: {', '.join(map(repr, item))}."
+        )
+    return value.strip()
+
+
+def load_wordings(path: Path | str) -> dict[str, tuple[str, ...]]:
+    """Wordings by question, itself first, from a file such as `paraphrase` writes.
+
+    Args:
+        path: A table with `question` and `paraphrases` (a list).
+
+    Raises:
+        UserError: The file is malformed, or has a question twice with other wordings.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    for row in read_table(Path(path)).rows:
+        question = required_text(row, "question").strip()
+        wordings = original_first(question, text_list(row, "paraphrases"))
+        if found.setdefault(question, wordings) != wordings:
+            raise UserError(
+                f"{row.where}: the question {_shown(question)} stands there twice with other "
+                "wordings. Keep one of the two."
+            )
+    return found
+
+
+def load_templates(path: Path | str) -> tuple[str, ...]:
+    """Texts that whole prompts are put into.
+
+    Args:
+        path: A JSON file with a list of texts, each with one `{}`.
+
+    Raises:
+        UserError: It holds something else.
+    """
+    content = read_content(Path(path)).data
+    with reading(path, "Give a JSON file with a list of texts."):
+        found = json.loads(content)
+    if not isinstance(found, list) or not found or not all(isinstance(t, str) for t in found):
+        raise UserError(f'{path} holds no list of texts. Write ["Answer briefly. {{}}", ...].')
+    for text in found:
+        if text.count("{}") != 1:
+            raise UserError(
+                f"The template {_shown(text)} of {path} has {text.count('{}')} times {{}}, the "
+                "place of the prompt. Write it once."
+            )
+    return tuple(found)
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 3] + "...")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from self_ensemble.scoring.calibration_table import ROUNDING
 from self_ensemble.scoring.files import ResultRow
 from self_ensemble.scoring.normalise import normalise
 from self_ensemble.scoring.scores import FileScores
@@ -30,7 +31,8 @@ class WordingMatrix:
         right: Whether each answer is right, `(Q, N)`.
         answer: Which answer it is: equal numbers in a row are equal answers once normalised; an
             empty answer is -1, `(Q, N)`.
-        prob: exp(mean log-probability) of the answer's tokens; 0 where it is not known, `(Q, N)`.
+        prob: exp(mean log-probability) of the answer's tokens; 0 where it is not known, or above
+            1, `(Q, N)`.
         wordings: The text of each wording, `(Q, N)`; "" where it is not known.
         num_left_out: Questions that some wording has no answer to.
     """
@@ -57,12 +59,14 @@ def wording_matrix(rows: Sequence[ResultRow], scores: FileScores) -> WordingMatr
     asked = [[row_of[uuid, index] for index in indices] for uuid in whole]
     right = [[score_of[uuid, index].accuracy > 0 for index in indices] for uuid in whole]
     logprob = np.array([[row.mean_logprob for row in line] for line in asked]).reshape(shape)
+    # Above 0 it is no log-probability, so that nothing is known.
+    known = np.where(logprob > ROUNDING, np.nan, logprob)
     return WordingMatrix(
         uuids=whole,
         indices=indices,
         right=np.array(right, dtype=bool).reshape(shape),
         answer=np.array([_numbered(line) for line in asked], dtype=np.int64).reshape(shape),
-        prob=np.nan_to_num(np.exp(logprob), nan=0.0),
+        prob=np.nan_to_num(np.exp(known), nan=0.0),
         wordings=tuple(tuple((row.wordings or ("",))[0] for row in line) for line in asked),
         num_left_out=len(uuids) - len(whole),
     )

@@ -11,6 +11,7 @@ from pyarrow import feather
 
 from self_ensemble.errors import UserError, reading
 from self_ensemble.identity.checksum import DamagedError, claims_checksum, problem
+from self_ensemble.scoring.column_types import is_number, refuse_other_columns
 
 _REQUIRED = ("uuid", "answers", "prediction")
 _OPTIONAL = ("seconds", "error", "paraphrase_index", "mean_logprob", "num_tokens", "tokens")
@@ -79,13 +80,14 @@ def read_rows(path: Path) -> tuple[ResultRow, ...]:
     """Read a result file.
 
     Raises:
-        UserError: The file cannot be read, lacks a column, has a row twice, or a row has no
-            answers or neither a prediction nor an error.
+        UserError: The file cannot be read, lacks a column or has one of another type, has a row
+            twice, or a row has no answers or neither a prediction nor an error.
     """
     table = _table(path, _REQUIRED, "result")
+    refuse_other_columns(path, table)
     own = [name for name in (*_REQUIRED, *_OPTIONAL, *_WORDINGS) if name in table.column_names]
     # What others call so may be the tokens themselves.
-    own = [name for name in own if name != "tokens" or _is_number(table.schema.field(name).type)]
+    own = [name for name in own if name != "tokens" or is_number(table.schema.field(name).type)]
     others = [field.name for field in table.schema if _is_of_the_question(field, own)]
     records = table.select([*own, *others]).to_pylist()
     if "paraphrase_index" not in own and "paraphrase" in own:
@@ -99,10 +101,11 @@ def read_confidences(path: Path) -> tuple[ConfidenceRow, ...]:
     """Read a confidence file; those of published notebooks lack the error and paraphrase index.
 
     Raises:
-        UserError: The file cannot be read, lacks a column, has a row twice, or a row has no
-            answers or a confidence that is not between 0 and 1.
+        UserError: The file cannot be read, lacks a column or has one of another type, has a row
+            twice, or a row has no answers or a confidence that is not between 0 and 1.
     """
     table = _table(path, _CONFIDENCE, "confidence")
+    refuse_other_columns(path, table)
     known = (*_CONFIDENCE, *_CONFIDENCE_OPTIONAL)
     records: list[dict[str, Any]] = table.select(
         [name for name in known if name in table.column_names]
@@ -158,11 +161,6 @@ def _number_wordings(path: Path, records: Sequence[dict[str, Any]]) -> None:
         wordings.append(record["paraphrase"])
 
 
-def _is_number(kind: pa.DataType) -> bool:
-    found: bool = pa.types.is_integer(kind) or pa.types.is_floating(kind)
-    return found
-
-
 def _is_of_the_question(column: pa.Field, own: Sequence[str]) -> bool:
     """Whether a column may say what kind of question it is: its relation, its source."""
     kind = column.type
@@ -181,21 +179,25 @@ def _row(path: Path, record: dict[str, Any], others: Sequence[str]) -> ResultRow
     if prediction is None and record.get("error") is None:
         raise UserError(f"{path}: row {uuid!r} has neither a prediction nor an error.")
     _refuse_other_types(path, uuid, answers, prediction)
-    seconds = record.get("seconds")
     tokens = None if "tokens" in others else record.get("tokens")
     return ResultRow(
-        uuid=uuid,
+        uuid=str(uuid),
         answers=tuple(answers or ()),
         prediction=prediction,
         error=record.get("error"),
-        seconds=nan if seconds is None else seconds,
+        seconds=_measured(record.get("seconds")),
         paraphrase_index=record.get("paraphrase_index"),
         mean_logprob=nan if record.get("mean_logprob") is None else record["mean_logprob"],
-        num_tokens=nan if record.get("num_tokens") is None else record["num_tokens"],
-        tokens=tokens if tokens is not None and isfinite(tokens) else nan,
+        num_tokens=_measured(record.get("num_tokens")),
+        tokens=_measured(tokens),
         wordings=_wordings(record),
         columns={name: record[name] for name in others},
     )
+
+
+def _measured(number: float | None) -> float:
+    """A time or a count; nan where the file does not know it: no question takes for ever."""
+    return number if number is not None and isfinite(number) else nan
 
 
 def _refuse_other_types(path: Path, uuid: object, answers: Any, prediction: object) -> None:
@@ -212,11 +214,13 @@ def _refuse_other_types(path: Path, uuid: object, answers: Any, prediction: obje
 
 def _wordings(record: dict[str, Any]) -> tuple[str, ...]:
     alone = record.get("paraphrase")
-    return tuple(record.get("paraphrases") or ()) if alone is None else (alone,)
+    texts = tuple(record.get("paraphrases") or ()) if alone is None else (alone,)
+    return () if None in texts else texts
 
 
 def _confidence_row(path: Path, record: dict[str, Any]) -> ConfidenceRow:
     uuid, answers, error = record["uuid"], record["answers"], record.get("error")
+    _refuse_other_types(path, uuid, answers, record["greedy_predict"])
     confidence = nan if record["confidence"] is None else record["confidence"]
     known = error is None and not isnan(confidence)
     if known and not 0 <= confidence <= 1:
@@ -226,7 +230,9 @@ def _confidence_row(path: Path, record: dict[str, Any]) -> ConfidenceRow:
         )
     if known and not answers:
         raise UserError(f"{path}: row {uuid!r} has no answers, so it cannot be scored.")
-    return ConfidenceRow(uuid, tuple(answers or ()), record["greedy_predict"], confidence, error)
+    return ConfidenceRow(
+        str(uuid), tuple(answers or ()), record["greedy_predict"], confidence, error
+    )
 
 
 def _refuse_repeated(path: Path, keys: Iterable[tuple[str, int | None]]) -> None:

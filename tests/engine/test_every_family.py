@@ -22,7 +22,8 @@ from families import (
 from torch import Tensor
 
 from self_ensemble.asking.layout import Streams, request_layouts
-from self_ensemble.asking.request import Answer
+from self_ensemble.asking.request import Answer, Request
+from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError
 from self_ensemble.models.devices import layer_devices
 from self_ensemble.models.packed_linear import pack_linears
@@ -58,6 +59,20 @@ def assert_equal(answers: Sequence[Answer], expected: list[tuple[list[int], list
         )
 
 
+def streamed(one: Ensemble, asked: Sequence[Request]) -> dict[str, list[Answer]]:
+    """The answers of a stream that questions join one by one."""
+    stream, ended = one.stream(asked[:1]), []
+    for request in asked[1:]:
+        ended += stream.step()
+        stream.join([request])
+    ended += [step for steps in stream for step in steps]
+    found: dict[str, list[Answer]] = {method.name: [] for method in one.methods}
+    for step in sorted(ended, key=lambda step: step.number):
+        if step.outcome is not None:
+            found[step.method].append(step.outcome)
+    return found
+
+
 def test_every_family_that_transformers_has_is_known_here():
     known = WORKS | REFUSED.keys() | REFUSED_WHEN_ASKED.keys()
     assert sorted(families().keys() - known) == [], "new in transformers: add it to families.py"
@@ -81,10 +96,10 @@ def test_answers_are_those_of_the_models_own_attention(family, tiny_tokenizer):
         fused.append(greedy(lambda g, p=parts, w=even: next_logits_fused(loaded, p, g, w), end))
     pack_linears(model)
     assert sum(layer_devices(model).values()) > 0
-    for batches in ([asked], [[one] for one in asked]):
-        one = ensemble(loaded, methods, max_new_tokens=NUM_TOKENS)
-        runs = [one.run(batch) for batch in batches]
-        found = {name: [answer for run in runs for answer in run[name]] for name in methods}
+    one = ensemble(loaded, methods, max_new_tokens=NUM_TOKENS)
+    runs = [one.run(asked)], [one.run([single]) for single in asked], [streamed(one, asked)]
+    for batches in runs:
+        found = {name: [answer for run in batches for answer in run[name]] for name in methods}
         assert_equal(found["origin"], [wordings[0] for wordings in alone])
         assert_equal(found["flex_attention"], fused)
         for answer, expected in zip(found["per_prompt"], alone, strict=True):

@@ -1,6 +1,11 @@
 """The examples of README and docs/serve.md, as they stand, with the real model behind them."""
 
+import json
+import os
 import re
+import shutil
+import subprocess
+import warnings
 from pathlib import Path
 
 import pytest
@@ -29,6 +34,37 @@ def test_the_examples_with_openais_client_run(smollm2, file, capsys):
     (block,) = blocks(file, "import OpenAI")
     exec(block.replace("http://127.0.0.1:8000", smollm2.url), {})
     assert "Paris" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("package", "word"), [("langchain_openai", "ChatOpenAI"),
+                                              ("litellm", "import litellm")])  # fmt: skip
+def test_the_examples_of_other_clients_run(smollm2, package, word, capsys):
+    # Warns of its own code as it is imported.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pytest.importorskip(package, reason=f"needs {package}, which is no dependency")
+        (block,) = blocks("docs/serve.md", word)
+        exec(block.replace("http://127.0.0.1:8000", smollm2.url), {})
+    assert "Paris" in capsys.readouterr().out
+
+
+def test_the_example_of_promptfoo_runs(smollm2, tmp_path):
+    command = os.environ.get("PROMPTFOO") or shutil.which("promptfoo")
+    if command is None:
+        pytest.skip("needs promptfoo (npm install promptfoo), on the path or in PROMPTFOO")
+    (text,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/serve.md").read_text(), re.DOTALL)
+    file = tmp_path / "promptfoo.yaml"
+    file.write_text(text.replace("http://127.0.0.1:8000", smollm2.url))
+    quiet = {"PROMPTFOO_DISABLE_TELEMETRY": "1", "PROMPTFOO_DISABLE_UPDATE": "1",
+             "PROMPTFOO_DISABLE_REMOTE_GENERATION": "1", "PROMPTFOO_CONFIG_DIR": str(tmp_path),
+    }  # fmt: skip
+    done = subprocess.run(
+        [command, "eval", "-c", str(file), "-o", str(tmp_path / "out.json"), "--no-cache"],
+        env={**os.environ, **quiet}, capture_output=True, text=True, timeout=180, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads((tmp_path / "out.json").read_text())["results"]["stats"]
+    assert (found["successes"], found["failures"], found["errors"]) == (2, 0, 0)
 
 
 def test_the_example_of_an_own_application_runs():

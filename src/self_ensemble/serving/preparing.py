@@ -22,6 +22,7 @@ Body = ChatAsked | CompletionAsked
 # Tokens of an answer where the request does not say: OpenAI's for completions.
 CHAT_TOKENS, COMPLETION_TOKENS = 256, 16
 NUM_FRAMES = 64  # conversations whose prompts are kept
+LONGEST_REWORDED = 256  # tokens; wordings that are made have 40 at most
 EACH = resolve_method("per_prompt")
 
 
@@ -35,6 +36,7 @@ class Work:
         methods: The same, and `per_prompt` where members are asked for.
         attribution: Kinds of attribution.
         num_prompt_tokens: Of all wordings, each prompt once.
+        num_laid_out: Tokens that are encoded before the first of an answer.
     """
 
     requests: tuple[Request, ...]
@@ -42,6 +44,7 @@ class Work:
     methods: tuple[Method, ...]
     attribution: tuple[str, ...]
     num_prompt_tokens: int
+    num_laid_out: int
 
 
 class Preparer:
@@ -103,20 +106,27 @@ class Preparer:
             raise ApiError(422, f"Method {method.name!r} reads no weights.", param="weights")
         for kind in body.attribution or ():
             check_kinds([kind], method)
-        requests, num_tokens = [], 0
+        requests: list[Request] = []
+        num_tokens = laid_out = 0
         for wordings in asked:
             weights = None if body.weights is None else tuple(body.weights)
             one = Request("choice 0", wordings, weights, weights, frame=frame, settings=settings)
             self._ensemble.check(one, methods)
             parts = frame.parts(wordings)
-            num_tokens += len(parts.prefix) + sum(map(len, parts.segments)) + len(parts.cue)
+            encoded = len(parts.prefix) + sum(map(len, parts.segments))
+            num_tokens += encoded + len(parts.cue)
+            # Every wording that is continued alone has a cue of its own.
+            laid_out += (body.n or 1) * (encoded + len(parts.cue) * (1 + len(wordings)))
             # Answers to one prompt differ by their number alone.
             requests += [replace(one, key=f"choice {n}") for n in range(body.n or 1)]
-        most = self.limits.max_prompt_tokens
-        if num_tokens > most:
-            raise _too_much(f"The prompt has {num_tokens} tokens in all wordings", most)
+            if body.paraphrase and len(parts.segments[0]) > LONGEST_REWORDED:
+                got = f"The text to be reworded has {len(parts.segments[0])} tokens"
+                raise _too_much(got, LONGEST_REWORDED, "paraphrase")
+        if laid_out > self.limits.max_prompt_tokens:
+            got = f"The prompts of all wordings and answers have {laid_out} tokens"
+            raise _too_much(got, self.limits.max_prompt_tokens)
         kinds = tuple(dict.fromkeys(body.attribution or ()))
-        return Work(tuple(requests), method, methods, kinds, num_tokens)
+        return Work(tuple(requests), method, methods, kinds, num_tokens, laid_out)
 
     def _method(self, body: Body) -> Method:
         if body.method is None:

@@ -190,7 +190,7 @@ class Scheduler:
         while self._waiting:
             work = self._waiting[0].work
             free -= len(work.requests)
-            tokens -= work.num_prompt_tokens * len(work.requests)
+            tokens -= work.num_laid_out
             if free < 0 or (found and tokens < 0):
                 break
             found.append(self._waiting.popleft())

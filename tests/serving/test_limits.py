@@ -340,6 +340,17 @@ def test_what_was_begun_is_finished_when_the_server_ends(start, endless_ensemble
     assert not server.service.scheduler.is_alive
 
 
+def test_what_is_laid_out_for_all_wordings_and_answers_is_limited(start, tiny_ensemble):
+    with start(tiny_ensemble, limits=Limits(max_prompt_tokens=100)) as server:
+        end = " and this is how all of them end?"
+        fine = {**FINE, "prompt": f"Who{end}"}
+        assert server.post(json=fine).status_code == 200
+        for more in ({"n": 8}, {"wordings": [f"{n}{end}" for n in range(8)]},
+                     {"prompt": [f"{n}{end}" for n in range(8)]}):  # fmt: skip
+            found = server.post(json={**fine, **more})
+            assert "100 at most" in is_error(found, 422)["message"]
+
+
 def test_limits_that_cannot_be_are_refused():
     with pytest.raises(UserError, match="above 0"):
         Limits(max_live=0)

@@ -83,7 +83,7 @@ def test_csv_markdown_and_json_carry_the_same_numbers(results, tmp_path):
         numbers = [f"{100 * float(row[key]):.1f}" for key in columns if row[key]]
         assert re.findall(r"\d+\.\d", " ".join(cells[3:7])) == numbers
         known = row["mean_tokens"]
-        assert cells[8] == (f"{float(known):.0f}" if known else "-")
+        assert cells[8] == (f"{float(known):.1f}" if known else "-")
 
 
 def test_denied_answers_and_scripts_without_blanks_are_told(results, tmp_path):

@@ -155,6 +155,19 @@ def test_agreement_is_drawn_as_it_is_counted(results):
     assert f"up to {100 * found.widest:.0f} points" in axes.get_xlabel()
 
 
+@pytest.mark.parametrize("letter", ["x", "W"])
+def test_cells_have_room_beside_names_of_any_length(letter, tmp_path):
+    pytest.importorskip("matplotlib", reason="the extra plots is not installed")
+    from self_ensemble.report.matrix_plots import agreement_figure
+
+    for name in ("origin", f"{letter * 200}-2"):
+        answers_file(tmp_path / f"{name}.feather", "0101")
+    figure = agreement_figure("t", load(tmp_path).agreement())
+    figure.savefig(tmp_path / "agreement.png")  # without a warning that there is no room
+    (axes,) = figure.axes
+    assert axes.get_position().height * figure.get_figheight() > 0.4  # two rows, in inches
+
+
 def test_every_number_of_a_group_is_in_its_figure(results):
     pytest.importorskip("matplotlib", reason="the extra plots is not installed")
     from self_ensemble.report.matrix_plots import group_figure

@@ -13,9 +13,11 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "scoring"))
 from result_files import record, write_file
 
 from self_ensemble import results
+from self_ensemble.analysis.score_table import score_table
 from self_ensemble.errors import UserError
 from self_ensemble.report.page.page import external, shown
 from self_ensemble.report.results_page.whole import MAX_BYTES, report_page
+from self_ensemble.report.tables import markdown_text
 from tests.report.report_folders import city_folder, fused_rows, page_of, wording_rows
 
 SECTIONS = ("asked", "scores", "differences", "changes", "curve", "cost", "calibration",
@@ -302,3 +304,18 @@ def test_another_baseline_and_clusters_are_used(folder):
     assert "groups of equal kind" in page
     value = loaded.scores("vote-3", "kind")[0]
     assert f"{100 * value.accuracy.low:.1f}, {100 * value.accuracy.high:.1f}]" in page
+
+
+def test_seconds_and_tokens_have_the_digits_that_analyze_shows(tmp_path):
+    rows = [
+        row | {"tokens": 70 + i, "seconds": 1.23456} for i, row in enumerate(fused_rows("010"))
+    ]
+    rows[-1] |= {"tokens": 71}  # 212 in three questions
+    write_file(tmp_path / "origin.feather", rows)
+    loaded = results.load(tmp_path)
+    shown_cells = (">1.23<", ">70.7<")
+    page = report_page([loaded])
+    assert [page.count(cell) for cell in shown_cells] == [2, 2]  # scores and cost
+    table = markdown_text(score_table([loaded]))
+    assert " 1.23 |" in table
+    assert " 70.7 |" in table

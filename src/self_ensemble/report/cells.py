@@ -59,6 +59,16 @@ def decimal(number: float) -> str:
     return MISSING if isnan(number) else f"{number:.3f}"
 
 
+def seconds_cell(seconds: float) -> str:
+    """Seconds with three digits; a dash if they are nan."""
+    return MISSING if isnan(seconds) else f"{seconds:.3g}"
+
+
+def tokens_cell(tokens: float) -> str:
+    """A mean number of tokens with one decimal; a dash if it is nan."""
+    return MISSING if isnan(tokens) else f"{tokens:.1f}"
+
+
 def decimal_interval(estimate: Estimate) -> str:
     """An estimate with three decimals, with its interval where there is one."""
     value = decimal(estimate.value)

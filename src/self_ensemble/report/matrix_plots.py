@@ -12,6 +12,8 @@ from self_ensemble.report.figure import COLUMN_WIDTH, LETTERS, column_figure
 from self_ensemble.report.plot_style import FAINT, INK, label
 
 _CELL, _FRAME = 0.34, 1.5  # inches
+# Letters of a name that fit into the frame, and what every further one takes in both directions.
+_SHORT, _LETTER = 16, 0.08
 _DARK = 0.6  # of the scale, from where letters in a cell are white
 
 
@@ -54,8 +56,10 @@ def _matrix(
     legend: str,
 ) -> Figure:
     """Draw shares, 0 to 1, as shades with their percentages; nan stays empty."""
-    width = max(COLUMN_WIDTH, _FRAME + _CELL * len(columns))
-    figure, axes = column_figure(_FRAME + 0.8 * _CELL * len(rows), title, width)
+    longest = max(len(label(name)) for name in (*rows, *columns))
+    further = _LETTER * max(0, longest - _SHORT)
+    width = max(COLUMN_WIDTH, _FRAME + _CELL * len(columns)) + further
+    figure, axes = column_figure(_FRAME + 0.8 * _CELL * len(rows) + further, title, width)
     axes.grid(visible=False)
     axes.spines["bottom"].set_visible(False)
     shares = np.array(values, dtype=float)

@@ -6,7 +6,7 @@ columns.
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import isfinite, nan
 from typing import Any, Literal
@@ -26,12 +26,17 @@ from self_ensemble.report.cells import (
     p_cell,
     percent,
     percent_interval,
+    seconds_cell,
+    tokens_cell,
 )
 from self_ensemble.scoring.statistics import Estimate
 
+_WRITTEN: dict[str, Callable[[Any], str]] = {
+    "p": p_cell, "seconds": seconds_cell, "tokens": tokens_cell,
+}  # fmt: skip
 _NO_ESTIMATE = Estimate(nan, nan, nan, 0)
 
-Kind = Literal["text", "count", "percent", "points", "number", "p"]
+Kind = Literal["text", "count", "percent", "points", "number", "seconds", "tokens", "p"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +175,7 @@ def _cell(column: Column, value: Any) -> str:
         return write(value, signed=signed)
     if column.kind == "number":
         return decimal_interval(value) if column.interval else decimal(value)
-    return p_cell(value) if column.kind == "p" else str(value)
+    return _WRITTEN.get(column.kind, str)(value)
 
 
 def _machine_names(sheet: Sheet) -> list[str]:

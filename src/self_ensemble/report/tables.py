@@ -8,7 +8,6 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 from itertools import groupby
-from math import isnan
 from pathlib import Path
 from textwrap import wrap
 
@@ -29,6 +28,8 @@ from self_ensemble.report.cells import (
     p_cell,
     percent,
     percent_interval,
+    seconds_cell,
+    tokens_cell,
 )
 
 CSV_COLUMNS = (
@@ -168,8 +169,8 @@ def _cells(row: ScoreRow) -> list[str]:
         percent(row.exact_match),
         percent(row.lenient),
         percent(row.token_f1),
-        MISSING if isnan(row.seconds) else f"{row.seconds:.3g}",
-        MISSING if isnan(row.tokens) else f"{row.tokens:.0f}",
+        seconds_cell(row.seconds),
+        tokens_cell(row.tokens),
         MISSING if row.difference is None else percent_interval(row.difference, signed=True),
         p_cell(row.p_holm),
     ]

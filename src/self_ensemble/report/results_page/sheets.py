@@ -28,8 +28,8 @@ def summary_sheet(loaded: Loaded, rows: Sequence[ScoreRow], cluster: str | None)
             Column("f1", "F1", "percent", interval=True),
             Column("difference", "difference", "points", interval=True),
             Column("p", "p (Holm)", "p"),
-            Column("seconds", "seconds", "number"),
-            Column("tokens", "tokens", "number"),
+            Column("seconds", "seconds", "seconds"),
+            Column("tokens", "tokens", "tokens"),
             Column("questions", "questions"),
             Column("errors", "errors"),
         ),
@@ -91,9 +91,9 @@ def cost_sheet(loaded: Loaded, rows: Sequence[ScoreRow]) -> Sheet:
         (
             _FILE,
             Column("accuracy", "accuracy", "percent", interval=True),
-            Column("seconds", "seconds, median", "number"),
-            Column("tokens", "tokens through the model, mean", "number"),
-            Column("answer_tokens", "tokens of the answers, mean", "number"),
+            Column("seconds", "seconds, median", "seconds"),
+            Column("tokens", "tokens through the model, mean", "tokens"),
+            Column("answer_tokens", "tokens of the answers, mean", "tokens"),
         ),
         tuple(
             (row.file, row.accuracy, row.seconds, row.tokens, row.answer_tokens) for row in rows

@@ -74,5 +74,5 @@ def _matrix(
         range(len(columns)), map(label, columns), fontsize=7, color=INK, rotation=40, ha="right",
         rotation_mode="anchor",
     )  # fmt: skip
-    axes.set_xlabel(legend, fontsize=LETTERS, color=FAINT)
+    axes.set_xlabel(legend, fontsize=LETTERS, color=FAINT, loc="right")
     return figure

@@ -89,7 +89,7 @@ class _Asking:
         for batch in self.batches():
             for answer in ensemble.run(batch)[name]:
                 if not isinstance(answer, Answer):
-                    raise UserError(f"No numbers without answers: {answer.error}")
+                    raise UserError(f"No numbers without answers: {answer.error}", "SE-1101")
                 texts.append(answer.text)
         return texts
 

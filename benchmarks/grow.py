@@ -37,7 +37,7 @@ def check_growth(what: str, values: Sequence[int]) -> None:
     if what not in VALUES:
         raise unknown_name("growth", what, VALUES)
     if not values or min(values) < 1:
-        raise UserError(f"Got --grow-values {list(values)}. Give whole numbers from 1.")
+        raise UserError(f"Got --grow-values {list(values)}. Give whole numbers from 1.", "SE-1101")
 
 
 def grow(

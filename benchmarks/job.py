@@ -108,10 +108,13 @@ def measure_all(job: BenchJob, loaded: LoadedModel, report: Callable[[str], None
     if job.plain_layers and not can_pack(loaded.device, loaded.dtype):
         raise UserError(
             f"--plain-layers changes nothing: {str(loaded.dtype).removeprefix('torch.')} layers "
-            f"are not packed on {loaded.device}. Leave it out."
+            f"are not packed on {loaded.device}. Leave it out.",
+            "SE-1101",
         )
     if job.decode == "compiled" and not job.plain_layers and can_pack(loaded.device, loaded.dtype):
-        raise UserError("--decode compiled cannot compile packed layers. Add --plain-layers.")
+        raise UserError(
+            "--decode compiled cannot compile packed layers. Add --plain-layers.", "SE-1101"
+        )
     work = replace(_work(job, loaded), packs_layers=not job.plain_layers, decode=job.decode)
     report("comparing answers with the oracle")
     check = check_work(work, num_questions=job.check_questions, attention=job.attention)
@@ -158,12 +161,14 @@ def _check_options(job: BenchJob) -> None:
     }
     for option, value in counts.items():
         if value < 1:
-            raise UserError(f"Got {option} {value}. Give 1 or more.")
+            raise UserError(f"Got {option} {value}. Give 1 or more.", "SE-1101")
         if value > MOST:
-            raise UserError(f"Got {option} {value}. Give {MOST:,} or less.")
+            raise UserError(f"Got {option} {value}. Give {MOST:,} or less.", "SE-1101")
     cores = os.cpu_count() or 1
     if job.threads is not None and job.threads > 8 * cores:
-        raise UserError(f"Got --threads {job.threads} on {cores} cores. Give {8 * cores} or less.")
+        raise UserError(
+            f"Got --threads {job.threads} on {cores} cores. Give {8 * cores} or less.", "SE-1101"
+        )
     if job.grow is not None:
         values = VALUES.get(job.grow, ()) if job.grow_values is None else job.grow_values
         check_growth(job.grow, values)
@@ -177,14 +182,17 @@ def _refuse_ignored(job: BenchJob) -> None:
                 option = "--" + name.replace("_", "-")
                 raise UserError(
                     f"{option} is for the bundled questions. Random tokens get their lengths from "
-                    "--shape P,N,S,T."
+                    "--shape P,N,S,T.",
+                    "SE-1101",
                 )
     if job.random_weights is not None and job.model != BenchJob().model:
-        raise UserError("Got --model and --random-weights. Give one of them.")
+        raise UserError("Got --model and --random-weights. Give one of them.", "SE-1101")
     if job.grow is not None and job.plot is not None:
-        raise UserError("--plot draws the rivals of one work, not growth. Leave out --plot.")
+        raise UserError(
+            "--plot draws the rivals of one work, not growth. Leave out --plot.", "SE-1101"
+        )
     if job.grow is None and job.grow_values is not None:
-        raise UserError("--grow-values needs --grow. Say what should grow.")
+        raise UserError("--grow-values needs --grow. Say what should grow.", "SE-1101")
 
 
 def _is_text(job: BenchJob) -> bool:
@@ -278,7 +286,8 @@ def append_entry(path: Path, entry: str) -> None:
         write_atomically(path.resolve(), (before + entry).encode())
     except OSError as error:
         raise UserError(
-            f"Cannot write {path}: {error.strerror or error}. Choose another --write-results."
+            f"Cannot write {path}: {error.strerror or error}. Choose another --write-results.",
+            "SE-1101",
         ) from error
 
 

@@ -25,7 +25,8 @@ def check_names(names: Sequence[str]) -> None:
         if name in ENGINES:
             raise UserError(
                 f"{name} needs a process of its own. "
-                f"Use: python -m benchmarks.engines --only {name}"
+                f"Use: python -m benchmarks.engines --only {name}",
+                "SE-1101",
             )
         if name not in RIVALS and name not in KINDS and ":" not in name:
             raise unknown_name("rival", name, {*RIVALS, *KINDS, "module:function"})

@@ -151,7 +151,9 @@ def main(precision: str = "f32", methods: str = "origin,flex_attention,avg") -> 
         UserError: An unknown precision, or the graph's logits are not the model's.
     """
     if precision not in LIMITS:
-        raise UserError(f"Got precision {precision!r}. Choose from: {', '.join(LIMITS)}.")
+        raise UserError(
+            f"Got precision {precision!r}. Choose from: {', '.join(LIMITS)}.", "SE-1101"
+        )
     torch.set_num_threads(1)
     console = Console(width=132, highlight=False)
     plain = load_model(packed=False)
@@ -162,7 +164,9 @@ def main(precision: str = "f32", methods: str = "origin,flex_attention,avg") -> 
     expected = plain.model(input_ids=ids).logits[:, -1]
     away = ((logits - expected).abs().max() / expected.abs().max()).item()
     if not away < LIMITS[precision]:
-        raise UserError(f"The graph's logits are not the model's ({away:.1e} of the largest).")
+        raise UserError(
+            f"The graph's logits are not the model's ({away:.1e} of the largest).", "SE-1101"
+        )
     console.print(f"logits differ from the model's by {away:.1e} of the largest")
     dtype = {"f32": "float32", "bf16": "bfloat16"}[precision]
     work = demo_work(load_model(dtype=dtype), num_questions=NUM_QUESTIONS)

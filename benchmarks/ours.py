@@ -71,7 +71,7 @@ def answered(ensemble: Ensemble, requests: Sequence[Request]) -> dict[str, list[
             # Of several wordings' answers each must be there.
             failed = [x for x in (one, *one.members) if isinstance(x, Unanswered)]
             if failed:
-                raise UserError(f"No numbers without answers: {failed[0].error}")
+                raise UserError(f"No numbers without answers: {failed[0].error}", "SE-1101")
             if isinstance(one, Answer):
                 found.setdefault(name, []).append(one)
     return found

@@ -34,7 +34,7 @@ def plot_rows(path: Path, rows: Sequence[Row], title: str, footer: str) -> None:
         from matplotlib.lines import Line2D
     except ImportError as error:
         raise UserError(
-            "--plot needs matplotlib. Run: pip install 'self-ensemble[plots]'"
+            "--plot needs matplotlib. Run: pip install 'self-ensemble[plots]'", "SE-1101"
         ) from error
     ordered = sorted(rows, key=lambda row: row.ms_per_question.median)
     figure = Figure(figsize=(9.0, 2.0 + 0.42 * len(ordered)), layout="constrained")
@@ -81,7 +81,7 @@ def plot_rows(path: Path, rows: Sequence[Row], title: str, footer: str) -> None:
         figure.savefig(path, dpi=150)
     except OSError as error:
         raise UserError(
-            f"Cannot write {path}: {error.strerror}. Choose another --plot."
+            f"Cannot write {path}: {error.strerror}. Choose another --plot.", "SE-1101"
         ) from error
 
 

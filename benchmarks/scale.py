@@ -192,7 +192,9 @@ def ray_here() -> Iterator[None]:
     try:
         import ray
     except ImportError as error:
-        raise UserError("This needs Ray. Run: pip install 'self-ensemble[ray]'") from error
+        raise UserError(
+            "This needs Ray. Run: pip install 'self-ensemble[ray]'", "SE-1101"
+        ) from error
     assert ray.util.get_node_ip_address() == "127.0.0.1", "Ray was imported too early"
     ray.init(
         address="local",

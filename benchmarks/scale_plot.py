@@ -26,7 +26,7 @@ def plot_scale(path: Path, found: Sequence[Reached], footer: str) -> None:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise UserError(
-            "--plot needs matplotlib. Run: pip install 'self-ensemble[plots]'"
+            "--plot needs matplotlib. Run: pip install 'self-ensemble[plots]'", "SE-1101"
         ) from error
     figure = Figure(figsize=(9.0, 5.4), layout="constrained")
     FigureCanvasAgg(figure)
@@ -72,5 +72,5 @@ def plot_scale(path: Path, found: Sequence[Reached], footer: str) -> None:
         figure.savefig(path, dpi=150)
     except OSError as error:
         raise UserError(
-            f"Cannot write {path}: {error.strerror}. Choose another --plot."
+            f"Cannot write {path}: {error.strerror}. Choose another --plot.", "SE-1101"
         ) from error

@@ -72,7 +72,8 @@ def _bad_shape(text: str) -> UserError:
     return UserError(
         f"Got shape {text!r}. Give four whole numbers P,N,S,T, for example 300,5,30,20: tokens of "
         "the prefix (0 or more), wordings, tokens of each wording, new tokens (1 or more each); "
-        "a million at most."
+        "a million at most.",
+        "SE-1101",
     )
 
 
@@ -172,7 +173,8 @@ def demo_work(
     if not 1 <= num_wordings <= available:
         raise UserError(
             f"Got {num_wordings} wordings; the bundled questions have 1 to {available}. "
-            "Use --shape P,N,S,T for more."
+            "Use --shape P,N,S,T for more.",
+            "SE-1101",
         )
     chosen = islice(cycle(demo.questions), num_questions)
     wordings = tuple(question.wordings[:num_wordings] for question in chosen)

@@ -31,7 +31,9 @@ def test_what_a_reader_raises_names_file_reason_and_remedy(error, reason):
     assert raised.value.__cause__ is error
 
 
-@pytest.mark.parametrize("error", [UserError("as it was"), KeyboardInterrupt(), SystemExit(3)])
+@pytest.mark.parametrize(
+    "error", [UserError("as it was", "SE-0101"), KeyboardInterrupt(), SystemExit(3)]
+)
 def test_our_own_errors_and_stops_pass_through(error):
     with pytest.raises(type(error)) as raised, reading("model", "Fetch it again."):
         raise error

@@ -84,10 +84,10 @@ def _check(options: argparse.Namespace) -> None:
     check_size(options.questions, turns)
     choose(options.only, beside_load=options.beside_load)
     if options.slow_turns < 1:
-        raise UserError(f"Got --slow-turns {options.slow_turns}. Give 1 or more.")
+        raise UserError(f"Got --slow-turns {options.slow_turns}. Give 1 or more.", "SE-1101")
     if options.beside_load and (options.plot or options.write_readme):
         raise UserError(
-            "--plot and --write-readme show the engines alone. Leave out --beside-load."
+            "--plot and --write-readme show the engines alone. Leave out --beside-load.", "SE-1101"
         )
 
 
@@ -136,7 +136,9 @@ def _write(options: argparse.Namespace, document: Document) -> None:
         try:
             options.write_json.write_text(json.dumps(document, indent=1) + "\n", "utf-8")
         except OSError as error:
-            raise UserError(f"Cannot write {options.write_json}: {error.strerror}.") from error
+            raise UserError(
+                f"Cannot write {options.write_json}: {error.strerror}.", "SE-1101"
+            ) from error
 
 
 def _read(path: Path) -> Document:
@@ -147,7 +149,9 @@ def _read(path: Path) -> Document:
         if not isinstance(found, dict) or "parts" not in found or "lines" not in found:
             raise ValueError("it is no document of this benchmark")
     except (OSError, ValueError, IndexError) as error:
-        raise UserError(f"Cannot read {path}: {error}. Give a file of --write-json.") from error
+        raise UserError(
+            f"Cannot read {path}: {error}. Give a file of --write-json.", "SE-1101"
+        ) from error
     return found
 
 

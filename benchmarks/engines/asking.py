@@ -117,10 +117,12 @@ def check_size(num_questions: int, num_turns: int) -> None:
     if not 1 <= num_questions <= MOST_QUESTIONS:
         raise UserError(
             f"Got --questions {num_questions}. Give 1 to {MOST_QUESTIONS}: the other bundled "
-            "questions are for warming up."
+            "questions are for warming up.",
+            "SE-1101",
         )
     if not 1 <= num_turns <= MOST_TURNS:
         raise UserError(
             f"Got --turns {num_turns}. Give 1 to {MOST_TURNS}: each has two orders of the five "
-            "examples of its own."
+            "examples of its own.",
+            "SE-1101",
         )

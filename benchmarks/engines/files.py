@@ -30,7 +30,8 @@ def gguf_file(model: str) -> Path:
     if source.kind not in ("gguf", "packaged"):
         raise UserError(
             f"Engines are compared on one GGUF file; {model!r} is a {source.kind}. "
-            "Give --model a .gguf file."
+            "Give --model a .gguf file.",
+            "SE-1101",
         )
     return Path(source.location)
 
@@ -43,7 +44,7 @@ def float32_folder(file: Path) -> Path:
     """
     folder = unpacked_folder(file)
     if folder is None or not (is_whole(folder) or unpack(file, folder)):
-        raise UserError(f"Cannot unpack {file}: it is too large, or the disk is full.")
+        raise UserError(f"Cannot unpack {file}: it is too large, or the disk is full.", "SE-1101")
     return folder
 
 

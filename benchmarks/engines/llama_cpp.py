@@ -32,7 +32,8 @@ def check_build(build: str, cpu: str) -> None:
     if "avx512f" in cpu and "AVX512 = 1" not in build:
         raise UserError(
             "this build of llama.cpp does not use AVX-512, which this processor has. Build it "
-            "here: pip install --no-binary xllamacpp xllamacpp"
+            "here: pip install --no-binary xllamacpp xllamacpp",
+            "SE-1101",
         )
 
 

@@ -31,7 +31,7 @@ def plot(path: Path, document: Mapping[str, Any], part: str = "wall") -> None:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise UserError(
-            "--plot needs matplotlib. Run: pip install 'self-ensemble[plots]'"
+            "--plot needs matplotlib. Run: pip install 'self-ensemble[plots]'", "SE-1101"
         ) from error
     panels = {key: _bars(document, part, columns) for key, (_, columns) in PANELS.items()}
     shown = {key: bars for key, bars in panels.items() if bars}
@@ -60,7 +60,7 @@ def plot(path: Path, document: Mapping[str, Any], part: str = "wall") -> None:
         figure.savefig(path, dpi=150)
     except OSError as error:
         raise UserError(
-            f"Cannot write {path}: {error.strerror}. Choose another --plot."
+            f"Cannot write {path}: {error.strerror}. Choose another --plot.", "SE-1101"
         ) from error
 
 

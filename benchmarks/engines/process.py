@@ -83,7 +83,8 @@ class Running:
         if lengths != {ask.new_tokens}:
             raise UserError(
                 f"{self.name} answered {ask.column} with {sorted(lengths)} tokens, "
-                f"not {ask.new_tokens}."
+                f"not {ask.new_tokens}.",
+                "SE-1101",
             )
         return found
 
@@ -108,17 +109,18 @@ class Running:
                 self._connection.send(message)
             if not self._connection.poll(PATIENCE_S):
                 self._process.kill()
-                raise UserError(f"{self.name} has not answered for {PATIENCE_S} s.")
+                raise UserError(f"{self.name} has not answered for {PATIENCE_S} s.", "SE-1101")
             found = self._connection.recv()
         except (EOFError, OSError):
             code = self._process.wait()
             self._log.seek(0)
             last = self._log.read().decode(errors="replace").split("\n")[-4:]
             raise UserError(
-                f"{self.name} ended with exit code {code}: {' '.join(last).strip()[-300:]}"
+                f"{self.name} ended with exit code {code}: {' '.join(last).strip()[-300:]}",
+                "SE-1101",
             ) from None
         if isinstance(found, UserError):
-            raise UserError(f"{self.name}: {found}")
+            raise UserError(f"{self.name}: {found}", "SE-1101")
         return found
 
 

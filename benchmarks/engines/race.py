@@ -150,7 +150,7 @@ def _started(
 
 def _skip(raced: Raced, name: str, reason: str) -> None:
     if LINES[name].is_ours:
-        raise UserError(reason)
+        raise UserError(reason, "SE-1101")
     raced.skipped[name] = reason
 
 

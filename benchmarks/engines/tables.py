@@ -76,13 +76,15 @@ def write_readme(path: Path, document: Mapping[str, Any]) -> None:
     try:
         text = path.read_text("utf-8")
         if text.count(BEGIN) != 1 or text.count(END) != 1:
-            raise UserError(f"{path} has no place for the tables. Put {BEGIN} and {END} into it.")
+            raise UserError(
+                f"{path} has no place for the tables. Put {BEGIN} and {END} into it.", "SE-1101"
+            )
         before, _, rest = text.partition(BEGIN)
         after = rest.partition(END)[2]
         new = f"{before}{BEGIN}\n\n{readme_block(document)}\n\n{END}{after}"
         write_atomically(path.resolve(), new.encode())
     except OSError as error:
-        raise UserError(f"Cannot write {path}: {error.strerror or error}.") from error
+        raise UserError(f"Cannot write {path}: {error.strerror or error}.", "SE-1101") from error
 
 
 def table(document: Mapping[str, Any], part: str, *, spread: bool = False) -> str:

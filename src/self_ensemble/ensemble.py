@@ -78,7 +78,9 @@ class Ensemble:
         self.methods = tuple(resolve_method(one) for one in as_sequence(method))
         names = [one.name for one in self.methods]
         if len(set(names)) < len(names):
-            raise UserError(f"Two methods have one name: {', '.join(names)}. Name them apart.")
+            raise UserError(
+                f"Two methods have one name: {', '.join(names)}. Name them apart.", "SE-0601"
+            )
         self.frame = frame or plain_frame(model.tokenizer, prefix, (), framing or Framing())
         check_prompt(self.frame.prior, model.tokenizer, model.model)
         self.settings = settings or Settings()
@@ -107,7 +109,9 @@ class Ensemble:
                 nothing reads, or a score on the way to the answer is nan or infinite.
         """
         if isinstance(wordings, str):
-            raise UserError("Got one text. Give a list of wordings, with one entry or more.")
+            raise UserError(
+                "Got one text. Give a list of wordings, with one entry or more.", "SE-0206"
+            )
         return self.answer_many([wordings], None if weights is None else [weights])[0]
 
     def answer_many(
@@ -126,7 +130,8 @@ class Ensemble:
         if weights is not None and not self._reads_weights():
             raise UserError(
                 f"Weights were given, but {self.methods[0].name!r} does not read them. Choose a "
-                "weighted method, or Settings(segment_weights='given') for flex_attention."
+                "weighted method, or Settings(segment_weights='given') for flex_attention.",
+                "SE-0012",
             )
         requests = [
             Request(
@@ -142,7 +147,7 @@ class Ensemble:
             for found in self.run(requests[start : start + batch_size])[self.methods[0].name]:
                 if isinstance(found, Unanswered):
                     which = f"Question {len(answers) + 1}: " if len(requests) > 1 else ""
-                    raise UserError(f"{which}{found.error}")
+                    raise UserError(f"{which}{found.error}", "SE-0611")
                 answers.append(found)
         return answers
 
@@ -296,9 +301,13 @@ class Ensemble:
         at_least("num_ahead", num_ahead, 0)
         asked = self.methods if methods is None else tuple(methods)
         if not asked:
-            raise UserError("No method to look into. Give one, or None for all of the ensemble's.")
+            raise UserError(
+                "No method to look into. Give one, or None for all of the ensemble's.", "SE-0601"
+            )
         if isinstance(accepted, str):
-            raise UserError("Got one text as accepted answers. Give a list, with one or more.")
+            raise UserError(
+                "Got one text as accepted answers. Give a list, with one or more.", "SE-0206"
+            )
         for kind in attribution:
             if not any(kind in kinds_of(method) for method in asked):
                 check_kinds([kind], asked[0])
@@ -336,7 +345,7 @@ class Ensemble:
         if answer is None:
             found = self.run([request], [asked])[asked.name][0]
             if isinstance(found, Unanswered):
-                raise UserError(found.error)
+                raise UserError(found.error, "SE-0611")
             answer = found
         sampling = sampling or OrderSampling()
         own, request = self._own(request)
@@ -408,6 +417,7 @@ class Ensemble:
             keys = begun.keys
             batch_of = f"{keys[0]} .. {keys[-1]}" if len(keys) > 1 else keys[0]
             raise UserError(
-                f"{error} (batch of questions {batch_of}). What was done before is kept."
+                f"{error} (batch of questions {batch_of}). What was done before is kept.",
+                "SE-0605",
             ) from error
         return by_method(methods, begun.tracks, decoded)

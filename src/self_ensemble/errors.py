@@ -13,7 +13,27 @@ class UserError(ValueError):
 
     The message is one line: what was given, what was expected, what to do. The command line
     prints it without a traceback and exits with 2.
+
+    Attributes:
+        code: Such as "SE-0101": what kind of trouble it is. docs/troubleshooting.md says of each
+            code what causes it and what to do; a code never changes its meaning.
     """
+
+    def __init__(self, message: str, code: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Exceptions are made anew from their message alone, and come here from workers.
+        return _made_anew, (type(self), self.args, self.__dict__)
+
+
+def _made_anew(
+    kind: type[UserError], args: tuple[object, ...], attributes: dict[str, object]
+) -> UserError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(attributes)
+    return error
 
 
 class Stopped(KeyboardInterrupt):
@@ -42,7 +62,9 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
     choices = sorted(known)
     nearest = difflib.get_close_matches(name, choices, n=1, cutoff=0.5)
     hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
-    return UserError(f"Unknown {kind} {name!r}.{hint} Choose from: {', '.join(choices)}.")
+    return UserError(
+        f"Unknown {kind} {name!r}.{hint} Choose from: {', '.join(choices)}.", "SE-0011"
+    )
 
 
 @contextmanager
@@ -77,7 +99,7 @@ def unreadable(what: object, error: BaseException, remedy: str) -> UserError:
     """Say what could not be read and why, in the reader's own words where it has any."""
     name, line = type(error).__name__, first_line(error)
     reason = name if line == name else f"{name}: {line}"
-    return UserError(f"Cannot read {what} ({reason}). {remedy}")
+    return UserError(f"Cannot read {what} ({reason}). {remedy}", "SE-0101")
 
 
 def first_line(error: BaseException) -> str:
@@ -98,6 +120,6 @@ def at_least(option: str, value: int | None, least: int) -> None:
         UserError: It is neither.
     """
     if value is not None and value < least:
-        raise UserError(f"Got {option} {value}. Give {least} or more.")
+        raise UserError(f"Got {option} {value}. Give {least} or more.", "SE-0010")
     if value is not None and value > MOST:
-        raise UserError(f"Got {option} {value}. Give {MOST:,} or less.")
+        raise UserError(f"Got {option} {value}. Give {MOST:,} or less.", "SE-0010")

@@ -131,7 +131,7 @@ def test_a_requirement_that_is_met_or_does_not_apply_is_no_line(requirement):
 @pytest.mark.parametrize(("is_wanted", "level"), [(True, "fail"), (False, "warn")])
 def test_flex_that_does_not_compile_fails_only_where_it_is_wanted(monkeypatch, is_wanted, level):
     def refuse(device):
-        raise UserError("FlexAttention does not compile here (no compiler). Use sdpa.")
+        raise UserError("FlexAttention does not compile here (no compiler). Use sdpa.", "SE-0403")
 
     monkeypatch.setattr(self_check, "flex_agreement", refuse)
     finding = flex_finding(CPU, is_wanted=is_wanted)

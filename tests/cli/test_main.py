@@ -28,7 +28,8 @@ def test_help_names_every_command(capsys) -> None:
 def test_an_unknown_command_names_the_nearest(capsys) -> None:
     assert main(["genrate"]) == 2
     assert (
-        capsys.readouterr().err == "Error: No such command 'genrate'. Did you mean 'generate'?\n"
+        capsys.readouterr().err
+        == "Error: No such command 'genrate'. Did you mean 'generate'? [SE-0001]\n"
     )
 
 
@@ -65,5 +66,5 @@ def test_debug_shows_where_a_line_came_from(where, capsys) -> None:
 def test_what_a_terminal_would_obey_is_written_out(capsys) -> None:
     assert main(["generate", "--dataset", "no\x1b[31m\n\x07such\u202e.jsonl"]) == 2
     assert capsys.readouterr().err == (
-        "Error: no\\x1b[31m \\x07such\\u202e.jsonl does not exist. Check the path.\n"
+        "Error: no\\x1b[31m \\x07such\\u202e.jsonl does not exist. Check the path. [SE-0101]\n"
     )

@@ -131,7 +131,7 @@ def test_other_options_are_refused_until_overwrite(
     assert main(command(**{option: value})) == 2
     err = capfd.readouterr().err
     assert field in err
-    assert err.endswith("Use --overwrite to start anew, or another --output.\n")
+    assert err.endswith("Use --overwrite to start anew, or another --output. [SE-0704]\n")
     assert read_rows(tmp_path / "out" / "w.jsonl") == before
     assert main([*command(**{option: value}), "--overwrite"]) == 0
     assert read_rows(tmp_path / "out" / "w.jsonl") != before

@@ -62,7 +62,7 @@ def run(
 def fail_at(uuid: str) -> Callable[[Batch], None]:
     def fail(batch: Batch) -> None:
         if uuid in batch:
-            raise UserError("stopped")
+            raise UserError("stopped", "SE-0002")
 
     return fail
 

@@ -102,7 +102,7 @@ def test_a_refusal_keeps_what_the_others_have_made() -> None:
     kept: list[str] = []
 
     def outcome(batch: Batch) -> object:
-        return Refused("no rule") if batch.questions[0].uuid == "q2" else made_of(batch)
+        return Refused("no rule", "SE-0605") if batch.questions[0].uuid == "q2" else made_of(batch)
 
     with pytest.raises(UserError, match="no rule"):
         drive(Scripted(3, outcome), lambda made: kept.extend(uuids(made))).run()
@@ -115,7 +115,7 @@ def test_nothing_more_is_put_where_putting_was_refused() -> None:
     def full(made: Sequence[BatchRows]) -> None:
         nonlocal puts
         puts += 1
-        raise UserError("disk full")
+        raise UserError("disk full", "SE-0701")
 
     pool = Scripted(2)
     loop = drive(pool, full)

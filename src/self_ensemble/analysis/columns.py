@@ -33,12 +33,15 @@ def values_of(column: str, columns: Columns, title: str) -> dict[str, str]:
         there_are = f" There are: {', '.join(known)}." if known else ""
         raise UserError(
             f"The questions of {title} have no column {column!r}.{there_are} Result files do not "
-            "keep the columns of the questions. Give --dataset FILE, or --dataset NAME and --data."
+            "keep the columns of the questions. Give --dataset FILE, or --dataset NAME and "
+            "--data.",
+            "SE-0905",
         )
     without = [uuid for uuid, values in columns.items() if values.get(column) is None]
     if without:
         raise UserError(
             f"{len(without)} of {len(columns)} questions of {title} have no {column!r}, for "
-            f"example {min(map(str, without))}. Give every question one, or leave it out."
+            f"example {min(map(str, without))}. Give every question one, or leave it out.",
+            "SE-0905",
         )
     return {uuid: str(values[column]) for uuid, values in columns.items()}

@@ -57,7 +57,8 @@ def load_folders(
     """Load and judge several folders alike; see `load`."""
     if not 0 < judging.confidence < 1:
         raise UserError(
-            f"Got confidence {judging.confidence}. Give a number between 0 and 1, as 0.95."
+            f"Got confidence {judging.confidence}. Give a number between 0 and 1, as 0.95.",
+            "SE-0010",
         )
     lemmatiser, borders = lemmatiser_named(judging.lemmatiser), borders_named(judging.words)
     read = _read_all(folders)
@@ -85,5 +86,7 @@ def _read_all(folders: Sequence[ResultFolder]) -> dict[Path, tuple[ResultRow, ..
         raise refused[0]
     if refused:
         reasons = " ".join(f"({n}) {error}" for n, error in enumerate(refused, start=1))
-        raise UserError(f"{len(refused)} result files cannot be used. {reasons}") from refused[0]
+        raise UserError(
+            f"{len(refused)} result files cannot be used. {reasons}", "SE-0902"
+        ) from refused[0]
     return read

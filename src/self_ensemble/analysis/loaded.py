@@ -157,7 +157,8 @@ class Loaded:
             import pandas as pd
         except ImportError as error:
             raise UserError(
-                'A frame needs pandas, which is not installed. Run: pip install "pandas>=2.3"'
+                'A frame needs pandas, which is not installed. Run: pip install "pandas>=2.3"',
+                "SE-0015",
             ) from error
         return pd.DataFrame(self.file(name).records(self.columns))
 
@@ -222,12 +223,14 @@ class Loaded:
             raise unknown_name("kind of rows", kind, KINDS)
         if self.file(ours).scores.paraphrase_indices:
             raise UserError(
-                f"{ours} has an answer for each wording, so none that changed. Name another file."
+                f"{ours} has an answer for each wording, so none that changed. Name another file.",
+                "SE-0904",
             )
         reference = self.baseline(baseline)
         if reference is None:
             raise UserError(
-                f"{self.title} has no origin.feather to compare with. Name another --baseline."
+                f"{self.title} has no origin.feather to compare with. Name another --baseline.",
+                "SE-0904",
             )
         if kind == "disagree":
             uuids = disagreeing(self.file(ours), self.file(reference))
@@ -236,7 +239,8 @@ class Loaded:
             if found is None:
                 raise UserError(
                     f"{self.title} has no per_prompt.feather, which says what each wording alone "
-                    "answers. Run `self-ensemble generate --method per_prompt`."
+                    "answers. Run `self-ensemble generate --method per_prompt`.",
+                    "SE-0904",
                 )
             uuids = found
         return changed_answers(uuids, (ours, reference), self.files)

@@ -44,7 +44,8 @@ class ItemPrompts:
         if self.templates and self.whole.is_template:
             raise UserError(
                 "Templates are put around whole prompts, and these begin with the model's chat "
-                "template. Write the texts into the task's description, or give paraphrases."
+                "template. Write the texts into the task's description, or give paraphrases.",
+                "SE-0013",
             )
         frame: PromptFrame = self.whole
         wordings: tuple[str, ...] = (prompt,)
@@ -85,7 +86,8 @@ class ItemPrompts:
         if problems:
             raise UserError(
                 f"{len(problems)} of {num_items} requests cannot be asked. The first, "
-                f"{problems[0]}"
+                f"{problems[0]}",
+                "SE-0013",
             )
         return asked
 

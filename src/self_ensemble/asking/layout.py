@@ -113,7 +113,7 @@ def checked_parts(
         UserError: No wording or an empty one, weights that do not fit, or too long.
     """
     if not request.wordings:
-        raise UserError("The question has no wording. Give at least one.")
+        raise UserError("The question has no wording. Give at least one.", "SE-0201")
     frame, settings = request.frame or frame, request.settings or settings
     _check_request_weights(request, methods, settings)
     parts = frame.parts(request.wordings)
@@ -121,12 +121,14 @@ def checked_parts(
     if prior and not parts.without_question:
         raise UserError(
             f"Method {prior[0]!r} compares with the prompt without the question, and these "
-            "wordings are whole prompts. Choose another method."
+            "wordings are whole prompts. Choose another method.",
+            "SE-0503",
         )
     if not parts.cue and any(method.kind == "fused" for method in methods):
         raise UserError(
             "The wordings have no end in common that could read all of them. End all of them "
-            "alike, for example with '\\nA:', or choose a method that fuses logits or answers."
+            "alike, for example with '\\nA:', or choose a method that fuses logits or answers.",
+            "SE-0503",
         )
     spans = [len(segment) for segment in parts.segments]
     num_cues = 1
@@ -139,7 +141,8 @@ def checked_parts(
         raise UserError(
             f"The prompt and {settings.max_new_tokens} new tokens take {length} positions; "
             f"{why_no_longer(model.model.config, model.context_length)}. "
-            "Shorten the wording or use fewer shots."
+            "Shorten the wording or use fewer shots.",
+            "SE-0501",
         )
     return parts
 
@@ -157,11 +160,14 @@ def _check_request_weights(
     if weighted and request.weights is None:
         raise UserError(
             f"Method {weighted[0]!r} needs weights, and question {request.key!r} has none. "
-            "Give one per wording."
+            "Give one per wording.",
+            "SE-0602",
         )
     fused = any(method.kind == "fused" for method in methods)
     if fused and settings.segment_weights == "given" and request.segment_weights is None:
-        raise UserError(f"Question {request.key!r} has no segment weights. Give one per wording.")
+        raise UserError(
+            f"Question {request.key!r} has no segment weights. Give one per wording.", "SE-0602"
+        )
     for weights in (request.weights, request.segment_weights):
         if weights is not None:
             _check_weights(weights, len(request.wordings))
@@ -169,14 +175,19 @@ def _check_request_weights(
 
 def _check_weights(weights: Sequence[float], num_wordings: int) -> None:
     if not weights:
-        raise UserError("The question has no weights: their source has none for a wording of it.")
+        raise UserError(
+            "The question has no weights: their source has none for a wording of it.", "SE-0602"
+        )
     if len(weights) != num_wordings:
         raise UserError(
-            f"Got {len(weights)} weights for {num_wordings} wordings. Pass one weight per wording."
+            f"Got {len(weights)} weights for {num_wordings} wordings. Pass one weight per "
+            "wording.",
+            "SE-0603",
         )
     if not all(math.isfinite(weight) and weight >= 0 for weight in weights) or not any(weights):
         raise UserError(
-            f"Got weights {list(weights)}. Pass finite numbers from 0, at least one above 0."
+            f"Got weights {list(weights)}. Pass finite numbers from 0, at least one above 0.",
+            "SE-0603",
         )
 
 

@@ -60,6 +60,9 @@ class LogLikelihood:
 class _NotFiniteError(UserError):
     """A distribution has nan or infinity in it."""
 
+    def __init__(self, message: str) -> None:
+        super().__init__(message, "SE-0611")
+
 
 @torch.inference_mode()
 def log_likelihoods(
@@ -69,7 +72,8 @@ def log_likelihoods(
     if method.kind == "vote":
         raise UserError(
             "'vote' decides between texts that wordings have answered, so a given text has no "
-            "probability. Choose a method with a distribution, or per_prompt for each wording's."
+            "probability. Choose a method with a distribution, or per_prompt for each wording's.",
+            "SE-0013",
         )
     vocabulary = int(prefiller.engine.model.model.config.get_text_config().vocab_size)
     for request, token_ids in asked:
@@ -156,7 +160,7 @@ def _of_step(
             try:
                 scores = method.rule(logits, weights.to(logits.device))[:, None]
             except RuleError as error:
-                raise UserError(f"{error} (log-likelihood).") from error
+                raise UserError(f"{error} (log-likelihood).", "SE-0013") from error
         totals = scores.logsumexp(dim=-1)
         places = tokens.to(scores.device)[:, None, None].expand(-1, scores.shape[1], 1)
         found = scores.gather(-1, places)[..., 0] - totals
@@ -184,11 +188,13 @@ def _made(
 def _check_tokens(request: Request, token_ids: Sequence[int], vocabulary: int) -> None:
     if not token_ids:
         raise UserError(
-            f"The continuation of question {request.key!r} has no token. Give text or token ids."
+            f"The continuation of question {request.key!r} has no token. Give text or token ids.",
+            "SE-0013",
         )
     unknown = [token for token in token_ids if not 0 <= token < vocabulary]
     if unknown:
         raise UserError(
             f"The continuation of question {request.key!r} has token {unknown[0]}, and the model "
-            f"has tokens 0 to {vocabulary - 1}. Give tokens of this model."
+            f"has tokens 0 to {vocabulary - 1}. Give tokens of this model.",
+            "SE-0013",
         )

@@ -120,11 +120,12 @@ def resolve_methods(
         for one in dict.fromkeys(each)
     )
     if not methods:
-        raise UserError(f"No method given. Choose from: {', '.join(KINDS)}, all.")
+        raise UserError(f"No method given. Choose from: {', '.join(KINDS)}, all.", "SE-0601")
     for method in methods:
         if method.needs_weights and not has_weights:
             raise UserError(
                 f"Method {method.name!r} needs weights, and none were given. "
-                "Pass --weights with a column or a file."
+                "Pass --weights with a column or a file.",
+                "SE-0602",
             )
     return methods

@@ -129,7 +129,9 @@ class Stream:
         """
         asked = self._methods if methods is None else tuple(methods)
         if not asked:
-            raise UserError("No method to answer with. Give one, or None for all of them.")
+            raise UserError(
+                "No method to answer with. Give one, or None for all of them.", "SE-0601"
+            )
         groups = []
         for size in sorted({len(request.wordings) for request in requests}):
             places = [n for n, request in enumerate(requests) if len(request.wordings) == size]

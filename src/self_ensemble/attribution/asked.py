@@ -19,6 +19,9 @@ from self_ensemble.errors import UserError
 class NoAttributionError(UserError):
     """An answer's score is nothing that can be taken apart: nan, infinite, or below zero."""
 
+    def __init__(self, message: str) -> None:
+        super().__init__(message, "SE-0606")
+
 
 REMEDY = "Load the model with --dtype float32, or ask for other kinds of attribution."
 

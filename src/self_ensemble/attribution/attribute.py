@@ -151,17 +151,19 @@ def _check_answer(answer: Answer, prefiller: Prefiller) -> None:
     longest, model = prefiller.settings.max_new_tokens, prefiller.engine.model.model
     vocabulary = int(model.config.get_text_config().vocab_size)
     if not answer.token_ids:
-        raise UserError("The answer has no token, so nothing can be attributed.")
+        raise UserError("The answer has no token, so nothing can be attributed.", "SE-0606")
     if len(answer.token_ids) > longest:
         raise UserError(
             f"The answer has {len(answer.token_ids)} tokens, and answers have at most {longest}. "
-            "Give Settings(max_new_tokens=...) that holds it."
+            "Give Settings(max_new_tokens=...) that holds it.",
+            "SE-0606",
         )
     unknown = [token for token in answer.token_ids if not 0 <= token < vocabulary]
     if unknown:
         raise UserError(
             f"The answer has token {unknown[0]}, and the model has tokens 0 to {vocabulary - 1}. "
-            "Give an answer of this model."
+            "Give an answer of this model.",
+            "SE-0606",
         )
 
 

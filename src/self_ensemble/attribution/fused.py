@@ -37,7 +37,8 @@ def fused_worth(asked: Asked, subsets: Sequence[Subset]) -> Worth:
     if asked.request.readable:
         raise UserError(
             "Wordings read each other, so none can be left out of what the others have read. "
-            "Ask for attention mass, or leave out --manual-read-each-other."
+            "Ask for attention mass, or leave out --manual-read-each-other.",
+            "SE-0606",
         )
     layout = _layout(asked)
     # Where the cue is part of the wordings, the last of them predicts the first token.

@@ -61,7 +61,7 @@ def sampled_orders(num_players: int, num_orders: int, seed: int) -> list[Subset]
         UserError: Fewer than two, which have no standard error.
     """
     if num_orders < 2:
-        raise UserError(f"Got {num_orders} orders for Shapley values. Give 2 or more.")
+        raise UserError(f"Got {num_orders} orders for Shapley values. Give 2 or more.", "SE-0010")
     if num_players <= EXACT_UP_TO:
         return None
     rng = np.random.default_rng(seed)

@@ -156,7 +156,9 @@ def check_kinds(kinds: Sequence[str], method: Method) -> None:
         UserError: The first of them, why, and what there is instead.
     """
     if not kinds:
-        raise UserError(f"No kind of attribution given. Choose from: {', '.join(KINDS)}.")
+        raise UserError(
+            f"No kind of attribution given. Choose from: {', '.join(KINDS)}.", "SE-0013"
+        )
     for kind in kinds:
         if kind not in KINDS:
             raise unknown_name("kind of attribution", kind, KINDS)
@@ -164,7 +166,9 @@ def check_kinds(kinds: Sequence[str], method: Method) -> None:
         if reason is not None:
             others = kinds_of(method)
             remedy = f"Choose from: {', '.join(others)}." if others else "Leave it out."
-            raise UserError(f"Attribution {kind!r} is not for {method.name!r}: {reason}. {remedy}")
+            raise UserError(
+                f"Attribution {kind!r} is not for {method.name!r}: {reason}. {remedy}", "SE-0606"
+            )
 
 
 def why_not(kind: str, method: Method) -> str | None:

@@ -102,6 +102,7 @@ def _ties(model: LoadedModel, what: str, tokens: Sequence[int], logits: Tensor) 
         reason = found if best[place].isfinite() else "the oracle's logits are not finite"
         raise UserError(
             f"Answers are not right ({what}, token {place}: {reason}), so no numbers are "
-            "reported. Report this as a bug, with the command."
+            "reported. Report this as a bug, with the command.",
+            "SE-0614",
         )
     return [bool(gap > 0) for gap in gaps]

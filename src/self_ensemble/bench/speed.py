@@ -128,7 +128,7 @@ class _Race:
         seconds = self._now() - start
         for one in (member for answer in answers for member in answer.members):
             if isinstance(one, Unanswered):
-                raise UserError(f"No numbers without answers: {one.error}")
+                raise UserError(f"No numbers without answers: {one.error}", "SE-0612")
         return answers, seconds
 
     def generate(self, of: Prompts, questions: Questions) -> tuple[list[list[int]], float]:

@@ -44,11 +44,14 @@ def check_decode(decode: str, sampling: Sampling, num_top: int = 0) -> None:
     if decode != "tree" and sampling.temperature > 0:
         raise UserError(
             f"--decode {decode} is greedy, and the temperature is {sampling.temperature}. "
-            "Use --decode tree."
+            "Use --decode tree.",
+            "SE-0405",
         )
     if decode != "tree" and num_top:
         raise UserError(
-            f"--decode {decode} keeps no likeliest tokens, and num_top is {num_top}. Use the tree."
+            f"--decode {decode} keeps no likeliest tokens, and num_top is {num_top}. Use the "
+            "tree.",
+            "SE-0405",
         )
 
 
@@ -63,13 +66,15 @@ def check_model(decode: str, model: LoadedModel) -> None:
     if decode == "compiled" and any(isinstance(m, PackedLinear) for m in model.model.modules()):
         raise UserError(
             "--decode compiled cannot compile packed linear layers, which models on a CPU have. "
-            "Use --decode captured, or load_model(packed=False)."
+            "Use --decode captured, or load_model(packed=False).",
+            "SE-0405",
         )
     devices = {parameter.device for parameter in model.model.parameters()}
     if len(devices) > 1:
         raise UserError(
             f"--decode {decode} needs the model on one device; it is on {len(devices)}. "
-            "Use --decode tree."
+            "Use --decode tree.",
+            "SE-0405",
         )
 
 
@@ -104,7 +109,8 @@ def decode_captured(
     if not batch.reads_rows:
         raise UserError(
             f"{type(batch.engine.model.model).__name__} makes keys and values anew from what it "
-            "has cached, which steps of fixed shape cannot do. Use --decode tree."
+            "has cached, which steps of fixed shape cannot do. Use --decode tree.",
+            "SE-0405",
         )
     weights = weights_BN.to(frontier.logits_MV.device)
     try:

@@ -70,5 +70,6 @@ def _cannot_be(model: PreTrainedModel, done: str, error: Exception, instead: str
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return UserError(
         f"A decode step of {type(model).__name__} cannot be {done} ({reason}). "
-        f"Use --decode {instead}."
+        f"Use --decode {instead}.",
+        "SE-0405",
     )

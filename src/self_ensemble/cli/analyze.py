@@ -114,7 +114,8 @@ def analyze(
     """Score result files, with intervals and the paired difference to a baseline."""
     if not compare_all and (dataset is None or model is None):
         raise UserError(
-            f"Give both --dataset and --model, or --compare-all for every result in {output_dir}."
+            f"Give both --dataset and --model, or --compare-all for every result in {output_dir}.",
+            "SE-0013",
         )
     _check_calibration(
         calibration,
@@ -132,10 +133,13 @@ def analyze(
     )
     if not calibration and plot is not None and plot.suffix in (".png", ".svg", ".pdf"):
         raise UserError(
-            f"--plot {plot}: the figures are several, so name a folder; or add --calibration."
+            f"--plot {plot}: the figures are several, so name a folder; or add --calibration.",
+            "SE-0014",
         )
     if rows is None and file is not None:
-        raise UserError("--file says whose rows are printed. Add --rows, or drop --file.")
+        raise UserError(
+            "--file says whose rows are printed. Add --rows, or drop --file.", "SE-0012"
+        )
     # Here, not above: scipy, pyarrow and rich would make every `--help` wait.
     from self_ensemble.cli.analyze_outputs import Choice, Outputs
 
@@ -177,7 +181,9 @@ def _check_calibration(
     """Refuse options that would change nothing, with and without --calibration."""
     for option, (value, reason) in refused.items():
         if wanted and value is not None:
-            raise UserError(f"--calibration {reason}. Drop {option}.")
+            raise UserError(f"--calibration {reason}. Drop {option}.", "SE-0012")
     for option, value in needed.items():
         if not wanted and value is not None:
-            raise UserError(f"{option} is an option of --calibration. Add that, or drop {option}.")
+            raise UserError(
+                f"{option} is an option of --calibration. Add that, or drop {option}.", "SE-0012"
+            )

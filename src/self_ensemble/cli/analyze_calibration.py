@@ -50,11 +50,12 @@ def analyze_calibration(
 def _check_plot(plot: Path, folders: Sequence[ResultFolder]) -> None:
     check_matplotlib()
     if plot.suffix.lower() != ".png":
-        raise UserError(f"--plot {plot} is no PNG. Name a file that ends in .png.")
+        raise UserError(f"--plot {plot} is no PNG. Name a file that ends in .png.", "SE-0014")
     if len(folders) > 1:
         raise UserError(
             f"--plot {plot} is one file, but there are results of {len(folders)} data sets and "
-            "models. Give --dataset and --model, or drop --plot for a plot in each folder."
+            "models. Give --dataset and --model, or drop --plot for a plot in each folder.",
+            "SE-0014",
         )
 
 

@@ -55,7 +55,8 @@ def check_matplotlib() -> None:
     if find_spec("matplotlib") is None:
         raise UserError(
             "--plot needs matplotlib, which is not installed. "
-            'Run: pip install "self-ensemble[plots]"'
+            'Run: pip install "self-ensemble[plots]"',
+            "SE-0015",
         )
 
 

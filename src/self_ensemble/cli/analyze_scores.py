@@ -116,7 +116,7 @@ def _questions(choice: Choice, shown: Shown) -> QuestionSet | None:
     A set of the hub is not fetched for that.
     """
     if choice.data is not None and choice.dataset is None:
-        raise UserError("--data needs --dataset: it says which questions lie there.")
+        raise UserError("--data needs --dataset: it says which questions lie there.", "SE-0013")
     if choice.dataset is None:
         return None
     wants_column = shown.cluster is not None or set(shown.kinds) - set(MADE)

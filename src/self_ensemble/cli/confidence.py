@@ -92,7 +92,8 @@ def confidence(
             if value is not None:
                 raise UserError(
                     f"{option} is for the estimator sampling, which is not asked for. "
-                    "Leave it out, or add the estimator."
+                    "Leave it out, or add the estimator.",
+                    "SE-0012",
                 )
     chosen = options.parse_indices(indices)
     num_wordings = options.wordings_per_question(num_paraphrases, num_manual, num_auto)

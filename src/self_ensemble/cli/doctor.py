@@ -58,7 +58,9 @@ def doctor(
     """Check the installation, the devices, the model and the folders. Exit code 1: one failed."""
     one_of("attention backend", attention, ["auto", "sdpa", "flex", "eager"])
     if skip_flex and attention == "flex":
-        raise UserError("--skip-flex skips the backend that --attention flex asks for. Drop one.")
+        raise UserError(
+            "--skip-flex skips the backend that --attention flex asks for. Drop one.", "SE-0012"
+        )
     levels = set()
     for finding in findings(model, device, attention, output_dir, skip_flex, aliases):
         typer.echo(str(finding))
@@ -205,7 +207,7 @@ def _cached_folder(repo_id: str) -> Path | None:
     try:
         config = try_to_load_from_cache(repo_id, "config.json")
     except HFValidationError as error:
-        raise UserError(f"{repo_id!r} is no hub id. Expected 'owner/name'.") from error
+        raise UserError(f"{repo_id!r} is no hub id. Expected 'owner/name'.", "SE-0302") from error
     return Path(config).parent if isinstance(config, str) else None
 
 

@@ -233,10 +233,12 @@ def _check_output(*, step: bool, html: Path | None, as_json: bool) -> None:
     given = {"--step": step, "--html": html is not None, "--json": as_json}
     asked = [option for option, is_given in given.items() if is_given]
     if len(asked) > 1:
-        raise UserError(f"Got {' and '.join(asked)}. Give one of them.")
+        raise UserError(f"Got {' and '.join(asked)}. Give one of them.", "SE-0012")
     options.check_file("--html", html, ".html")
     if step and not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise UserError("--step needs a terminal. Leave it out, or write a page with --html FILE.")
+        raise UserError(
+            "--step needs a terminal. Leave it out, or write a page with --html FILE.", "SE-0012"
+        )
 
 
 def _check_source(
@@ -245,11 +247,14 @@ def _check_source(
     """Refuse no question, two, and options of the one beside the other."""
     if bool(text) == (dataset is not None):
         found = "Got --dataset and --text" if text else "Nothing to look into"
-        raise UserError(f"{found}. Give --dataset NAME --row ID, or --text once per wording.")
+        raise UserError(
+            f"{found}. Give --dataset NAME --row ID, or --text once per wording.", "SE-0013"
+        )
     if not text and row is None:
         raise UserError(
             "--dataset needs --row ID: which question. The ids are those of result files; "
-            f"`generate --dataset {dataset} --show-questions 20` shows some."
+            f"`generate --dataset {dataset} --show-questions 20` shows some.",
+            "SE-0013",
         )
     source = "--text" if text else "--dataset"
     options.refuse_unfit(source, ("--dataset",), {"--row": row, **of_data})

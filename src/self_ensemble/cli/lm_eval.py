@@ -22,7 +22,9 @@ def lm_eval(
     Needs `pip install "self-ensemble[lm-eval]"`. docs/lm-eval.md has the --model_args.
     """
     if importlib.util.find_spec("lm_eval") is None:
-        raise UserError('Not installed: lm-eval. Run: pip install "self-ensemble[lm-eval]".')
+        raise UserError(
+            'Not installed: lm-eval. Run: pip install "self-ensemble[lm-eval]".', "SE-1201"
+        )
     from lm_eval.__main__ import cli_evaluate
 
     import self_ensemble.integrations.lm_eval_model  # noqa: F401, puts the model into the table

@@ -93,30 +93,32 @@ def main(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except (UserError, typer.TyperException, OSError, MemoryError, RuntimeError) as error:
-        message = _message(error)
-        if message is None:
+        told = _message(error)
+        if told is None:
             raise
         if debug:
             traceback.print_exception(error)
-        return _refuse(message)
+        message, code_of_trouble = told
+        return _refuse(f"{message} [{code_of_trouble}]")
     return code if isinstance(code, int) else 0
 
 
-def _message(error: Exception) -> str | None:
-    """What to tell the user of an error; None for a bug of ours."""
+def _message(error: Exception) -> tuple[str, str] | None:
+    """What to tell the user of an error, with its code; None for a bug of ours."""
     match error:
         case UserError():
-            return str(error)
+            return str(error), error.code
         case typer.TyperException():
-            return str(getattr(error, "format_message", error.__str__)())
+            return str(getattr(error, "format_message", error.__str__)()), "SE-0001"
         case OSError():
             place = f" ({error.filename})" if error.filename is not None else ""
             reason = error.strerror or str(error) or type(error).__name__
-            return f"The system refused something{place}: {reason}. --debug shows where."
+            message = f"The system refused something{place}: {reason}. --debug shows where."
+            return message, "SE-0002"
         case MemoryError():
-            return "Out of memory. Give less at once, or a smaller model."
+            return "Out of memory. Give less at once, or a smaller model.", "SE-0003"
     if is_out_of_memory(error):
-        return f"Out of memory. {error}"
+        return f"Out of memory. {error}", "SE-0003"
     return None
 
 

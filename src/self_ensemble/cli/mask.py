@@ -206,12 +206,15 @@ def mask(
     if check and manual_read_each_other:
         raise UserError(
             "--check proves that no wording reads another, which --manual-read-each-other lets "
-            "them do. Leave one of them out."
+            "them do. Leave one of them out.",
+            "SE-0012",
         )
     check_files(png, html)
     token_counts = parse_lengths(lengths) if lengths is not None else ()
     if sum(token_counts) + (prefix or 0) + (cue or 0) + generated > LONGEST:
-        raise UserError(f"Got more than {LONGEST:,} tokens in all. Give smaller numbers.")
+        raise UserError(
+            f"Got more than {LONGEST:,} tokens in all. Give smaller numbers.", "SE-0010"
+        )
     # Here, not above: torch would make every `--help` wait.
     from self_ensemble.cli.masks.drawing import Drawing
     from self_ensemble.cli.masks.job import MaskJob, draw_lengths, draw_wordings

@@ -194,7 +194,8 @@ def refuse_unfit(source: str, fitting: tuple[str, ...], options: Mapping[str, ob
     unfit = [option for option, value in options.items() if value is not None]
     if unfit and source not in fitting:
         raise UserError(
-            f"{unfit[0]} goes with {' or '.join(fitting)}, not with {source}. Leave it out."
+            f"{unfit[0]} goes with {' or '.join(fitting)}, not with {source}. Leave it out.",
+            "SE-0012",
         )
 
 
@@ -207,11 +208,15 @@ def check_file(option: str, path: Path | None, ending: str) -> None:
     if path is None:
         return
     if path.suffix.lower() != ending:
-        raise UserError(f"{option} {path} does not end in {ending}. Name a file that does.")
+        raise UserError(
+            f"{option} {path} does not end in {ending}. Name a file that does.", "SE-0014"
+        )
     if path.is_dir():
-        raise UserError(f"{option} {path} is a folder. Name a file.")
+        raise UserError(f"{option} {path} is a folder. Name a file.", "SE-0014")
     if not path.parent.is_dir():
-        raise UserError(f"There is no folder {path.parent} for {option} {path}. Make it first.")
+        raise UserError(
+            f"There is no folder {path.parent} for {option} {path}. Make it first.", "SE-0014"
+        )
 
 
 def parse_weights(option: str, text: str, others: str = "") -> tuple[float, ...]:
@@ -232,7 +237,8 @@ def parse_weights(option: str, text: str, others: str = "") -> tuple[float, ...]
     if not any(weights) or not all(isfinite(weight) and weight >= 0 for weight in weights):
         raise UserError(
             f"Got {option} {text!r}. Give {others}a number from 0 for each wording, at least one "
-            "of them above 0, such as 0.5,0.3,0.2."
+            "of them above 0, such as 0.5,0.3,0.2.",
+            "SE-0010",
         )
     return weights
 
@@ -243,7 +249,9 @@ def parse_indices(text: str | None) -> tuple[int, ...] | None:
         return None
     parts = [part.strip() for part in text.split(",")]
     if not all(map(_is_count, parts)) or len(set(parts)) != len(parts):
-        raise UserError(f"Got --indices {text!r}. Give different numbers from 0, such as 0,2,4.")
+        raise UserError(
+            f"Got --indices {text!r}. Give different numbers from 0, such as 0,2,4.", "SE-0010"
+        )
     return tuple(int(part) for part in parts)
 
 
@@ -252,7 +260,9 @@ def parse_batch_size(text: str) -> int | None:
     if text == "auto":
         return None
     if not _is_count(text) or int(text) < 1:
-        raise UserError(f"Got --batch-size {text!r}. Give auto or a number from 1 to {MOST:,}.")
+        raise UserError(
+            f"Got --batch-size {text!r}. Give auto or a number from 1 to {MOST:,}.", "SE-0010"
+        )
     return int(text)
 
 
@@ -275,7 +285,9 @@ def parse_attribution(value: str | None) -> tuple[str, ...]:
     """Read kinds of attribution, separated by commas; none where the option is not given."""
     kinds = () if value is None else parse_names([value])
     if value is not None and not kinds:
-        raise UserError("Got --attribution without a kind. Give one or more, or leave it out.")
+        raise UserError(
+            "Got --attribution without a kind. Give one or more, or leave it out.", "SE-0012"
+        )
     return tuple(dict.fromkeys(kinds))
 
 
@@ -288,12 +300,14 @@ def check_templates(
     if dataset != "myriadlama":
         raise UserError(
             f"--manual-read-each-other is for MyriadLAMA's own templates; {dataset} has none. "
-            "Leave it out."
+            "Leave it out.",
+            "SE-0012",
         )
     if paraphrases is not None:
         raise UserError(
             "--manual-read-each-other is for MyriadLAMA's own templates, which --paraphrases "
-            "replaces. Leave one of them out."
+            "replaces. Leave one of them out.",
+            "SE-0012",
         )
 
 
@@ -305,7 +319,9 @@ def wordings_per_question(
     at_least("--num-manual", num_manual, 0)
     at_least("--num-auto", num_auto, 0)
     if num_manual == 0 and num_auto == 0:
-        raise UserError("Got --num-manual 0 without --num-auto: no wordings. Give one of them.")
+        raise UserError(
+            "Got --num-manual 0 without --num-auto: no wordings. Give one of them.", "SE-0012"
+        )
     if num_paraphrases is not None:
         return num_paraphrases
     return (5 if num_manual is None else num_manual) + num_auto

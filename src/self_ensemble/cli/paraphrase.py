@@ -128,16 +128,22 @@ def paraphrase(
     started again. Exit code 3: some questions could not be reworded.
     """
     if output is None:
-        raise UserError("Give --output FILE, the file for the wordings (.jsonl or .feather).")
+        raise UserError(
+            "Give --output FILE, the file for the wordings (.jsonl or .feather).", "SE-0013"
+        )
     at_least("--show", show, 0)
     at_least("--num", num, 1)
     opt.one_of("check", check, CHECKS)
     if show and as_json:
-        raise UserError("--show prints tables and --json one line. Give one of them.")
+        raise UserError("--show prints tables and --json one line. Give one of them.", "SE-0012")
     if dataset is None and not show:
-        raise UserError("Give --dataset to write wordings, or --show K to look at a file.")
+        raise UserError(
+            "Give --dataset to write wordings, or --show K to look at a file.", "SE-0013"
+        )
     if temperature == 0:
-        raise UserError("Got --temperature 0: all draws would be alike. Give more than 0.")
+        raise UserError(
+            "Got --temperature 0: all draws would be alike. Give more than 0.", "SE-0607"
+        )
     if human:
         drawing = {"--temperature": temperature, "--top-p": top_p, "--tries": tries}
         _refuse_ignored("--human draws nothing", drawing)
@@ -219,7 +225,9 @@ def _show_file(path: Path, num_shown: int) -> int:
 
     store = Output.of(path).store
     if not store.exists():
-        raise UserError(f"{store} does not exist. Give --dataset to make it, or another --output.")
+        raise UserError(
+            f"{store} does not exist. Give --dataset to make it, or another --output.", "SE-0204"
+        )
     _show(read_rows(store)[:num_shown])
     return 0
 
@@ -239,13 +247,17 @@ def _check_entailment(check: str, nli_model: str | None, nli_threshold: float | 
         given = {"--nli-model": nli_model, "--nli-threshold": nli_threshold}
         _refuse_ignored("it belongs to --check nli", given)
     elif nli_model is None:
-        raise UserError("--check nli needs an entailment model. Name one with --nli-model.")
+        raise UserError(
+            "--check nli needs an entailment model. Name one with --nli-model.", "SE-0013"
+        )
     if nli_threshold is not None and not 0 < nli_threshold <= 1:
-        raise UserError(f"Got --nli-threshold {nli_threshold}. Give a number above 0, up to 1.")
+        raise UserError(
+            f"Got --nli-threshold {nli_threshold}. Give a number above 0, up to 1.", "SE-0010"
+        )
 
 
 def _refuse_ignored(why: str, given: Mapping[str, object]) -> None:
     """Refuse options that would change nothing."""
     for option, value in given.items():
         if value is not None:
-            raise UserError(f"{option} would change nothing: {why}. Leave it out.")
+            raise UserError(f"{option} would change nothing: {why}. Leave it out.", "SE-0012")

@@ -47,7 +47,8 @@ def report(
     """
     if not compare_all and (dataset is None or model is None):
         raise UserError(
-            f"Give both --dataset and --model, or --compare-all for every result in {output_dir}."
+            f"Give both --dataset and --model, or --compare-all for every result in {output_dir}.",
+            "SE-0013",
         )
     options.check_file("--output", output, ".html")
     # Here, not above: matplotlib, scipy and pyarrow would make every `--help` wait.

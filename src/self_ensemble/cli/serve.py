@@ -60,7 +60,8 @@ def serve(
     ]
     if missing:
         raise UserError(
-            f'Not installed: {", ".join(missing)}. Run: pip install "self-ensemble[serve]".'
+            f'Not installed: {", ".join(missing)}. Run: pip install "self-ensemble[serve]".',
+            "SE-0015",
         )
     for option, value in (
         ("--max-tokens", max_tokens), ("--max-prompt-tokens", max_prompt_tokens),

@@ -80,7 +80,9 @@ def parse_workers(
     if num_workers is None:
         for name in chosen:
             option = "--" + name.replace("_", "-")
-            raise UserError(f"{option} is for workers. Give --workers as well, or leave it out.")
+            raise UserError(
+                f"{option} is for workers. Give --workers as well, or leave it out.", "SE-0012"
+            )
         return None
     from self_ensemble.jobs.workers.options import Workers
 

@@ -48,7 +48,8 @@ class TrueOrFalse:
         if self._words[0] == self._words[1]:
             raise UserError(
                 f"In the vocabulary of {model.name} the words true and false begin with the same "
-                "token, so p_true cannot be read off. Use another --estimator."
+                "token, so p_true cannot be read off. Use another --estimator.",
+                "SE-0613",
             )
 
     def probabilities(

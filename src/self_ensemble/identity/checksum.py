@@ -38,7 +38,7 @@ class DamagedError(UserError):
     """
 
     def __init__(self, path: Path, fault: str, remedy: str) -> None:
-        super().__init__(f"{path} cannot be used: {fault}. {remedy}")
+        super().__init__(f"{path} cannot be used: {fault}. {remedy}", "SE-0703")
         self.path = path
         self.fault = fault
 
@@ -145,7 +145,8 @@ def check_sidecar(path: Path, content: bytes) -> None:
     except OSError as error:
         raise UserError(
             f"{beside} cannot be read: {error.strerror or error}. It holds the checksum of "
-            f"{path.name}; make it readable, or delete it to take the file as it is."
+            f"{path.name}; make it readable, or delete it to take the file as it is.",
+            "SE-0702",
         ) from error
     if hashlib.sha256(content).hexdigest().encode() not in listed.lower().split():
         raise DamagedError(

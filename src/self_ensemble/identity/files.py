@@ -110,7 +110,9 @@ def _state(path: Path) -> FileState:
     try:
         found = path.stat()
     except OSError as error:
-        raise UserError(f"Cannot read {path}: {error.strerror}. Check the path.") from error
+        raise UserError(
+            f"Cannot read {path}: {error.strerror}. Check the path.", "SE-0101"
+        ) from error
     return FileState(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
 
 
@@ -123,7 +125,9 @@ def _read(path: Path, count: Callable[[int], None]) -> ReadFile:
                 digest.update(memoryview(chunk)[:size])
                 count(size)
     except OSError as error:
-        raise UserError(f"Cannot read {path}: {error.strerror}. Check the file.") from error
+        raise UserError(
+            f"Cannot read {path}: {error.strerror}. Check the file.", "SE-0101"
+        ) from error
     if _state(path) != before:
         raise _changed(path)
     read = ReadFile(path, before, f"xxh3:{digest.hexdigest()}")
@@ -134,7 +138,9 @@ def _read(path: Path, count: Callable[[int], None]) -> ReadFile:
 
 
 def _changed(path: Path) -> UserError:
-    return UserError(f"{path} changed while it was read. Run again when nothing writes to it.")
+    return UserError(
+        f"{path} changed while it was read. Run again when nothing writes to it.", "SE-0102"
+    )
 
 
 def _kept(path: Path) -> ReadFile | None:

@@ -49,19 +49,24 @@ class SelfEnsembleLM(LM):
     ) -> None:  # fmt: skip
         super().__init__()
         if unknown:
-            raise se.UserError(f"Unknown model_args: {', '.join(unknown)}. See docs/lm-eval.md.")
+            raise se.UserError(
+                f"Unknown model_args: {', '.join(unknown)}. See docs/lm-eval.md.", "SE-0011"
+            )
         if fewer not in ("refuse", "accept"):
-            raise se.UserError(f"Got fewer={fewer}; expected refuse or accept.")
+            raise se.UserError(f"Got fewer={fewer}; expected refuse or accept.", "SE-0011")
         if paraphrases and templates:
-            raise se.UserError("Got paraphrases and templates. Give one of the two.")
+            raise se.UserError("Got paraphrases and templates. Give one of the two.", "SE-0012")
         if method == "per_prompt" or (method == "origin") == bool(paraphrases or templates):
             raise se.UserError(
                 f"Got method={method} {'with' if paraphrases or templates else 'without'} "
                 "paraphrases or templates. origin asks the prompt as it is, every other method "
-                "asks wordings, and per_prompt has an answer for each, where lm-eval takes one."
+                "asks wordings, and per_prompt has an answer for each, where lm-eval takes one.",
+                "SE-0012",
             )
         if paraphrases == AUTO and (num_paraphrases or 0) < 2:
-            raise se.UserError("paraphrases=auto needs num_paraphrases=2 or more wordings.")
+            raise se.UserError(
+                "paraphrases=auto needs num_paraphrases=2 or more wordings.", "SE-0010"
+            )
         if not isinstance(model, se.LoadedModel):
             model = se.load_model(
                 str(model), device="auto" if device in (None, UNSAID) else device, dtype=dtype,
@@ -94,7 +99,7 @@ class SelfEnsembleLM(LM):
                 found = self.ensemble.run(batch)[self.method.name]
                 for request, outcome in zip(batch, found, strict=True):
                     if not isinstance(outcome, se.Answer):
-                        raise se.UserError(f"Item {request.key}: {outcome.error}")
+                        raise se.UserError(f"Item {request.key}: {outcome.error}", "SE-0612")
                     args = requests[len(texts)].args
                     self.cache_hook.add_partial("generate_until", args, outcome.generation)
                     texts.append(outcome.generation)
@@ -108,7 +113,8 @@ class SelfEnsembleLM(LM):
         if not all(one.args[0].strip() for one in requests):
             raise se.UserError(
                 "A request has no prompt to word in several ways, as acc_mutual_info asks for. "
-                "Choose --model hf for this task."
+                "Choose --model hf for this task.",
+                "SE-1201",
             )
         # As lm-eval's own models: spaces at a prompt's end belong to the continuation. Its tokens
         # are those of the whole text, behind as many as the prompt has by itself.
@@ -137,7 +143,8 @@ class SelfEnsembleLM(LM):
         """Refuse: a text without a question has no wordings."""
         raise se.UserError(
             "This task asks for the log-likelihood of whole texts (perplexity), in which there is "
-            "no question to word in several ways. Choose --model hf for it."
+            "no question to word in several ways. Choose --model hf for it.",
+            "SE-1201",
         )
 
     def _asked(
@@ -174,7 +181,8 @@ class SelfEnsembleLM(LM):
         if unread := {name: v for name, v in kwargs.items() if NEUTRAL.get(name, ()) != v}:
             raise se.UserError(
                 f"The task asks for {unread} in its generation, which self-ensemble does not "
-                "have. Leave it out, or choose --model hf."
+                "have. Leave it out, or choose --model hf.",
+                "SE-1201",
             )
         return se.Settings(max_new_tokens=length, stop=stop, sampling=sampling)
 

@@ -116,7 +116,8 @@ class Answering:
         if options.indices is not None and "original" in kinds:
             raise UserError(
                 "Method 'origin' asks the original wording and takes no --indices. "
-                "Run it without --indices."
+                "Run it without --indices.",
+                "SE-0012",
             )
         if kinds == {"original"}:
             return WordingChoice(1)
@@ -125,7 +126,7 @@ class Answering:
         )
         problem = fewest_wordings_message(self.question_set, choice)
         if problem is not None:
-            raise UserError(problem)
+            raise UserError(problem, "SE-0201")
         return choice
 
     def weights(self, choice: WordingChoice) -> tuple[Weights | None, Weights | None]:

@@ -136,11 +136,13 @@ def estimate_confidence(
     choice = WordingChoice(options.num_paraphrases, options.indices)
     problem = fewest_wordings_message(question_set, choice)
     if problem is not None:
-        raise UserError(problem)
+        raise UserError(problem, "SE-0201")
     if "agreement" in names and len(choice.chosen()) < 2:
-        raise UserError("The estimator agreement compares wordings. Ask two or more.")
+        raise UserError("The estimator agreement compares wordings. Ask two or more.", "SE-0010")
     if "sampling" in names and sampling.temperature == 0.0:
-        raise UserError("Got --temperature 0, at which all samples are equal. Give more than 0.")
+        raise UserError(
+            "Got --temperature 0, at which all samples are equal. Give more than 0.", "SE-0607"
+        )
     check_writable(result_folder(output_dir, question_set.name, late.name).parent)
     recipe = _Recipe(
         late,
@@ -217,7 +219,9 @@ def _names(estimators: str | Sequence[str]) -> tuple[str, ...]:
         check_choice("estimator", name, [*ESTIMATORS, "all"])
     asked = [one for name in estimators for one in (ESTIMATORS if name == "all" else [name])]
     if not asked:
-        raise UserError(f"No estimator given. Choose from: {', '.join(ESTIMATORS)}, all.")
+        raise UserError(
+            f"No estimator given. Choose from: {', '.join(ESTIMATORS)}, all.", "SE-0013"
+        )
     return tuple(dict.fromkeys(asked))
 
 

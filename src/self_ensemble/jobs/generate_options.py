@@ -109,23 +109,28 @@ class GenerateOptions:
                     option = "--" + name.replace("_", "-")
                     raise UserError(
                         f"{option} is for flex_attention, which is not among the methods. "
-                        "Leave it out, or add the method."
+                        "Leave it out, or add the method.",
+                        "SE-0012",
                     )
         if self.weights is not None and not any(method.may_read_weights for method in methods):
             raise UserError(
                 "--weights is for weighted methods, and none is among the methods. Leave it out, "
-                "or add weighted_avg or weighted_max; inside attention it is --segment-weights."
+                "or add weighted_avg or weighted_max; inside attention it is --segment-weights.",
+                "SE-0012",
             )
         if self.contrast_strength != STANDARD.contrast_strength and not any(
             method.reads_prior for method in methods
         ):
             raise UserError(
                 "--contrast-strength is for contrast, which is not among the methods. Leave it "
-                "out, or add the method."
+                "out, or add the method.",
+                "SE-0012",
             )
         self._refuse_attribution(methods)
         if self.top_p != 1.0 and self.temperature == 0.0:
-            raise UserError("--top-p needs sampling. Give --temperature above 0 as well.")
+            raise UserError(
+                "--top-p needs sampling. Give --temperature above 0 as well.", "SE-0607"
+            )
 
     def not_attributed(self, methods: Sequence[Method]) -> list[str]:
         """For which methods a kind of attribution gives no column, a line for each reason."""
@@ -151,13 +156,15 @@ class GenerateOptions:
                 each = " ".join(replace(self, attribution=(kind,)).not_attributed(methods))
                 raise UserError(
                     f"--attribution {kind} is for none of the methods. {each} Leave it out, or "
-                    "add a method that it is for."
+                    "add a method that it is for.",
+                    "SE-0606",
                 )
         if self.manual_read_each_other and fewer_wordings(self.attribution):
             raise UserError(
                 "--attribution leave_one_out and shapley leave wordings out, and with "
                 "--manual-read-each-other others have read them. Leave one of the two out; "
-                "--attribution mass goes with it."
+                "--attribution mass goes with it.",
+                "SE-0606",
             )
 
 

@@ -143,7 +143,8 @@ class Data:
             raise UserError(
                 f"Got questions of type {type(questions).__name__}. Give a data set's name, a "
                 "file, DataOptions, a QuestionSet, or rows such as "
-                "{'question': ..., 'answers': [...]}; of a DataFrame to_dict('records')."
+                "{'question': ..., 'answers': [...]}; of a DataFrame to_dict('records').",
+                "SE-0206",
             )
         question_set = questions_from_rows(rows)
         return cls(question_set, DataOptions(question_set.name, num_shots=0))

@@ -81,7 +81,7 @@ def wordings_alone(
 def _question(question_set: QuestionSet, row: str | None) -> Question:
     questions = question_set.questions
     if not questions:
-        raise UserError(f"{question_set.name} has no question to look into.")
+        raise UserError(f"{question_set.name} has no question to look into.", "SE-0112")
     if row is None:
         return questions[0]
     found = next((question for question in questions if question.uuid == row), None)
@@ -89,6 +89,7 @@ def _question(question_set: QuestionSet, row: str | None) -> Question:
         some = ", ".join(repr(question.uuid) for question in questions[:MOST_NAMED])
         raise UserError(
             f"{question_set.name} has no question with the id {row!r}. Its first are {some}; "
-            f"`generate --dataset {question_set.name} --show-questions 20` shows more."
+            f"`generate --dataset {question_set.name} --show-questions 20` shows more.",
+            "SE-0112",
         )
     return found

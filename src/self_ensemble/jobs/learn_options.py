@@ -54,7 +54,7 @@ class LearnOptions:
         at_least("--num-paraphrases", self.num_paraphrases, 1)
         at_least("--batch-size", self.batch_size, 1)
         if len(self.choice.chosen()) < 2:
-            raise UserError("Got 1 wording, which has all the weight. Give 2 or more.")
+            raise UserError("Got 1 wording, which has all the weight. Give 2 or more.", "SE-0010")
 
     def check_questions(self, question_set: QuestionSet) -> None:
         """Refuse questions from which nothing can be learned.
@@ -64,15 +64,18 @@ class LearnOptions:
         """
         questions, choice = question_set.questions, self.choice
         if not questions:
-            raise UserError(f"No question of {question_set.name} is left. Use a smaller --offset.")
+            raise UserError(
+                f"No question of {question_set.name} is left. Use a smaller --offset.", "SE-0609"
+            )
         if len(questions) > MAX_QUESTIONS:
             raise UserError(
                 f"Got {len(questions)} questions. Weights are learned on at most {MAX_QUESTIONS}; "
-                "use --max-samples, and keep the others to evaluate the weights."
+                "use --max-samples, and keep the others to evaluate the weights.",
+                "SE-0609",
             )
         problem = fewest_wordings_message(question_set, choice)
         if problem is not None:
-            raise UserError(problem)
+            raise UserError(problem, "SE-0201")
         check_folds(self.folds, len(questions))
         for question in questions:
             if len(question.wordings) >= choice.needed:

@@ -156,7 +156,7 @@ def _output_path(
     if output is None:
         return learned_weights_path(output_dir, question_set.name, late.name)
     if Path(output).suffix.lower() != ".json":
-        raise UserError(f"Got --output {output}. Give a file that ends in .json.")
+        raise UserError(f"Got --output {output}. Give a file that ends in .json.", "SE-0014")
     return Path(output)
 
 

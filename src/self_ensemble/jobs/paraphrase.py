@@ -83,11 +83,17 @@ class ParaphraseOptions:
         at_least("--tries", self.tries, 1)
         at_least("--batch-size", self.batch_size, 1)
         if self.num is None and not self.human:
-            raise UserError("Got no number of wordings to keep, which only --human may leave out.")
+            raise UserError(
+                "Got no number of wordings to keep, which only --human may leave out.", "SE-0013"
+            )
         if self.check == "nli" and self.nli_model is None:
-            raise UserError("--check nli needs an entailment model. Name one with --nli-model.")
+            raise UserError(
+                "--check nli needs an entailment model. Name one with --nli-model.", "SE-0013"
+            )
         if not self.human and self.temperature == 0:
-            raise UserError("Got --temperature 0: all draws would be alike. Give more than 0.")
+            raise UserError(
+                "Got --temperature 0: all draws would be alike. Give more than 0.", "SE-0607"
+            )
 
 
 STANDARD = ParaphraseOptions()
@@ -163,13 +169,15 @@ def paraphrase(
     if options.human and all(len(question.wordings) < 2 for question in question_set.questions):
         raise UserError(
             f"No question of {question_set.name} has another wording than its original, so there "
-            "is nothing for --human to take. Leave it out to draw wordings."
+            "is nothing for --human to take. Leave it out to draw wordings.",
+            "SE-0201",
         )
     recipe = _Recipe(late, replace(question_set, questions=()), options)
     if workers is not None and not (recipe.needs_model or options.check == "nli"):
         raise UserError(
             "Workers have nothing to do where no model is asked. Leave --workers out, or add a "
-            "--check."
+            "--check.",
+            "SE-0012",
         )
     asked = question_set.questions
     uuids = [question.uuid for question in asked]

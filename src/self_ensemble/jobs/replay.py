@@ -76,21 +76,26 @@ def replay(
     names = _named(rules, has_weights=weights is not None)
     if not 0 <= contrast_strength <= 1e6:
         raise UserError(
-            f"Got --contrast-strength {contrast_strength}. Give a number from 0 to 1,000,000."
+            f"Got --contrast-strength {contrast_strength}. Give a number from 0 to 1,000,000.",
+            "SE-0010",
         )
     path = logprob_file(Path(output_dir), dataset, model_folder_name(model), file)
     stored = read_stored(path)
     chosen = stored.indices if indices is None else tuple(indices)
     stored = _of_wordings(stored, chosen, path)
     if not chosen:
-        raise UserError("Got no wordings to fuse. Give one index or more, or leave them out.")
+        raise UserError(
+            "Got no wordings to fuse. Give one index or more, or leave them out.", "SE-0906"
+        )
     if weights is not None and len(weights) != len(chosen):
         raise UserError(
-            f"Got {len(weights)} weights for {len(chosen)} wordings. Give one per wording."
+            f"Got {len(weights)} weights for {len(chosen)} wordings. Give one per wording.",
+            "SE-0603",
         )
     if weights is not None and not (any(weights) and all(0 <= one < inf for one in weights)):
         raise UserError(
-            f"Got weights {list(weights)}. Give finite numbers from 0, at least one above 0."
+            f"Got weights {list(weights)}. Give finite numbers from 0, at least one above 0.",
+            "SE-0603",
         )
     setting = Setting(
         np.array(weights if weights is not None else [1.0] * len(chosen)),
@@ -114,17 +119,21 @@ def _named(rules: Sequence[str], *, has_weights: bool) -> tuple[str, ...]:
         else:
             found.append(rule)
     if not found:
-        raise UserError(f"No --rule given. Choose from: {', '.join(REPLAY_RULES)}, all.")
+        raise UserError(
+            f"No --rule given. Choose from: {', '.join(REPLAY_RULES)}, all.", "SE-0601"
+        )
     weighted = WEIGHTED.intersection(found)
     if weighted and not has_weights:
         raise UserError(
             f"Rule {min(weighted)!r} needs weights, and none were given. Give --weights with a "
-            "number for each wording, such as 0.5,0.3,0.2."
+            "number for each wording, such as 0.5,0.3,0.2.",
+            "SE-0602",
         )
     if has_weights and not weighted:
         raise UserError(
             "--weights is for weighted_avg and weighted_max, and neither is among the rules. "
-            "Leave it out, or add one of them."
+            "Leave it out, or add one of them.",
+            "SE-0012",
         )
     return tuple(dict.fromkeys(found))
 
@@ -134,7 +143,8 @@ def _of_wordings(stored: Stored, indices: Sequence[int], path: Path) -> Stored:
     if missing:
         raise UserError(
             f"{path} has nothing of wording {missing[0]}, only of "
-            f"{', '.join(map(str, stored.indices))}. Choose among them with --indices."
+            f"{', '.join(map(str, stored.indices))}. Choose among them with --indices.",
+            "SE-0906",
         )
     places = [stored.indices.index(index) for index in indices]
     return stored._replace(

@@ -85,21 +85,23 @@ def user_aliases(path: Path | None) -> dict[str, str]:
     content = read_bytes(path)
     # The parser takes the square of the time for keys of many parts.
     if len(content) > LARGEST_FILE:
-        raise UserError(f"The aliases file {path} is larger than 64 KiB. Shorten it.")
+        raise UserError(f"The aliases file {path} is larger than 64 KiB. Shorten it.", "SE-0309")
     with reading(f"the aliases file {path}", "Correct it."):
         table = tomllib.loads(content.decode("utf-8-sig"))
     aliases = table.get("aliases")
     if not isinstance(aliases, dict):
         raise UserError(
             f"The aliases file {path} has no table [aliases]. "
-            'Write the line [aliases] and under it lines such as mine = "owner/name".'
+            'Write the line [aliases] and under it lines such as mine = "owner/name".',
+            "SE-0309",
         )
     for alias, target in aliases.items():
         if not isinstance(target, str) or "/" in alias:
             raise UserError(
                 f"Alias {alias!r} in {path} must be a name without '/' that stands for a quoted "
                 'hub id or path, as in mine = "owner/name". '
-                "Names that contain a dot need quotes as well."
+                "Names that contain a dot need quotes as well.",
+                "SE-0309",
             )
     return aliases
 
@@ -123,13 +125,15 @@ def _located(target: str, called: str | None) -> ModelSource:
         if path.suffix != ".gguf":
             raise UserError(
                 f"Model file {target} is not a .gguf file. "
-                "Give a .gguf file, or the folder with config.json and model.safetensors."
+                "Give a .gguf file, or the folder with config.json and model.safetensors.",
+                "SE-0301",
             )
         return ModelSource(called or path.stem, "gguf", str(path))
     owner, _, repo = target.partition("/")
     if target.endswith(".gguf") or target[:1] in "./~" or not (owner and repo) or "/" in repo:
         raise UserError(
             f"No model at {target!r}: there is no such folder or file, and it is no hub id "
-            "'owner/name'."
+            "'owner/name'.",
+            "SE-0301",
         )
     return ModelSource(called or f"{owner}--{repo}", "hub", target)

@@ -50,7 +50,9 @@ def resolve_device(asked: str) -> Placement:
         return _cuda(asked, int(index) if index else None)
     has_mps = torch.backends.mps.is_available()
     if kind == "mps" and not has_mps:
-        raise UserError("Device 'mps' was asked for, but PyTorch finds none. Use --device cpu.")
+        raise UserError(
+            "Device 'mps' was asked for, but PyTorch finds none. Use --device cpu.", "SE-0401"
+        )
     if kind == "mps" or (kind == "auto" and has_mps):
         return Placement(torch.device("mps"))
     return Placement(torch.device("cpu"))
@@ -92,14 +94,16 @@ def _cuda(asked: str, index: int | None) -> Placement:
         build = "a build for CUDA" if torch.version.cuda else "built without CUDA"
         raise UserError(
             f"Device {asked!r} was asked for, but PyTorch finds no CUDA device "
-            f"(torch {torch.__version__} is {build}). Use --device cpu."
+            f"(torch {torch.__version__} is {build}). Use --device cpu.",
+            "SE-0401",
         )
     if index is None:
         return Placement(torch.device("cuda:0"), spread=num_devices > 1)
     if index >= num_devices:
         raise UserError(
             f"Device {asked!r} was asked for, but the CUDA devices here are cuda:0 to "
-            f"cuda:{num_devices - 1}."
+            f"cuda:{num_devices - 1}.",
+            "SE-0401",
         )
     return Placement(torch.device("cuda", index))
 

@@ -39,18 +39,19 @@ def read_config(folder: Path, name: str) -> Mapping[str, object]:
             if (folder / "adapter_config.json").is_file()
             else "Give a folder written by save_pretrained, or a .gguf file."
         )
-        raise UserError(f"Model {name!r} has no config.json in {folder}. {hint}")
+        raise UserError(f"Model {name!r} has no config.json in {folder}. {hint}", "SE-0303")
     content = read_bytes(path)
     with reading(f"{path} of model {name!r}", "It must be a JSON object. Download it again."):
         config = json.loads(content)
     if not isinstance(config, dict):
-        raise UserError(f"{path} of model {name!r} holds no JSON object.")
+        raise UserError(f"{path} of model {name!r} holds no JSON object.", "SE-0303")
     if (folder / "adapter_config.json").is_file():
         # With peft installed the library would read another model's weights and add the adapter's;
         # without it, neither.
         raise UserError(
             f"Model {name!r} has an adapter_config.json beside its config.json in {folder}. Merge "
-            "the adapter into the model, or move adapter_config.json away to ask it without."
+            "the adapter into the model, or move adapter_config.json away to ask it without.",
+            "SE-0303",
         )
     return config
 
@@ -64,7 +65,8 @@ def check_tokenizer(folder: Path, name: str) -> None:
     if not any(_matching(folder, TOKENIZER_FILES)):
         raise UserError(
             f"Model {name!r} has no tokenizer in {folder}: expected tokenizer.json or "
-            "tokenizer.model. Copy the files of the base model's tokenizer there."
+            "tokenizer.model. Copy the files of the base model's tokenizer there.",
+            "SE-0303",
         )
 
 
@@ -90,7 +92,8 @@ def weight_files(folder: Path, name: str) -> list[Path]:
     found = f" It holds {pickles[0]}, a pickle, which can run code when read." if pickles else ""
     raise UserError(
         f"Model {name!r} has no .safetensors weights in {folder}.{found} "
-        "Convert the weights to safetensors, or give a .gguf file."
+        "Convert the weights to safetensors, or give a .gguf file.",
+        "SE-0304",
     )
 
 
@@ -108,15 +111,20 @@ def _check_shard(index: Path, name: object) -> None:
     if not isinstance(name, str) or not name.endswith(".safetensors") or Path(name).name != name:
         raise UserError(
             f"{index} names {str(name)[:80]!r} as a shard. Only .safetensors files in the same "
-            "folder are read. Download or convert the model again."
+            "folder are read. Download or convert the model again.",
+            "SE-0303",
         )
     shard = index.parent / name
     if not shard.is_file():
-        raise UserError(f"{index} names {name}, which is not there. Download the model again.")
+        raise UserError(
+            f"{index} names {name}, which is not there. Download the model again.", "SE-0303"
+        )
     # The hub's cache holds links into a folder of its own, beside the one of the revisions.
     homes = (index.parent.resolve(), index.parent.absolute().parent.parent / "blobs")
     if not any(shard.resolve().is_relative_to(home) for home in homes):
-        raise UserError(f"{shard} is a link out of the model's folder. Put the file itself there.")
+        raise UserError(
+            f"{shard} is a link out of the model's folder. Put the file itself there.", "SE-0303"
+        )
 
 
 def _matching(folder: Path, patterns: Iterable[str]) -> Iterable[Path]:

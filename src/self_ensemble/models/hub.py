@@ -57,30 +57,36 @@ def fetch(repo_id: str, revision: str | None, patterns: tuple[str, ...]) -> Path
             )
     except HFValidationError as error:
         raise UserError(
-            f"{repo_id!r} is no hub id. Expected 'owner/name', such as Qwen/Qwen3-4B."
+            f"{repo_id!r} is no hub id. Expected 'owner/name', such as Qwen/Qwen3-4B.", "SE-0302"
         ) from error
     except GatedRepoError as error:
         raise UserError(
             f"Model {repo_id!r} is gated. Accept its terms at https://huggingface.co/{repo_id}, "
-            "log in with `hf auth login`, or give a local folder as the model."
+            "log in with `hf auth login`, or give a local folder as the model.",
+            "SE-0302",
         ) from error
     except RepositoryNotFoundError as error:
         raise UserError(
             f"The hub has no model {repo_id!r} that you may read. Check the name; if it is "
-            "private, log in with `hf auth login`; or give a local folder as the model."
+            "private, log in with `hf auth login`; or give a local folder as the model.",
+            "SE-0302",
         ) from error
     except RevisionNotFoundError as error:
-        raise UserError(f"Model {repo_id!r} has no revision {revision!r} on the hub.") from error
+        raise UserError(
+            f"Model {repo_id!r} has no revision {revision!r} on the hub.", "SE-0302"
+        ) from error
     except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
         raise UserError(
             f"The hub cannot be reached for model {repo_id!r}, and the local cache does not have "
-            "it. Connect to the network, or give a local folder or .gguf file as the model."
+            "it. Connect to the network, or give a local folder or .gguf file as the model.",
+            "SE-0311",
         ) from error
     except (HTTPError, OSError) as error:
         lines = str(error).strip().splitlines()
         reason = lines[0] if lines else type(error).__name__
         raise UserError(
             f"The hub did not deliver model {repo_id!r} ({reason}). Try again later, or give a "
-            "local folder or .gguf file as the model."
+            "local folder or .gguf file as the model.",
+            "SE-0311",
         ) from error
     return Path(folder)

@@ -135,14 +135,16 @@ def load_weights(
                 raise
             raise UserError(
                 f"Model {name!r} does not fit into the memory of {placement.device}. Take a "
-                "smaller model, --dtype bfloat16, more GPUs, or --device cpu."
+                "smaller model, --dtype bfloat16, more GPUs, or --device cpu.",
+                "SE-0308",
             ) from error
     # Either would be filled with random numbers.
     unfit = sorted(info["missing_keys"] | {key for key, *_ in info["mismatched_keys"]})
     if unfit:
         raise UserError(
             f"The weights of model {name!r} do not fit its config.json: {len(unfit)} tensors are "
-            f"missing or of another shape, first {unfit[0]}. Download or convert it again."
+            f"missing or of another shape, first {unfit[0]}. Download or convert it again.",
+            "SE-0305",
         )
     model = model.eval().requires_grad_(False)
     with reading_quietly(name, "weights"):

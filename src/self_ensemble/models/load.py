@@ -144,7 +144,8 @@ def load_model(
     if revision is not None and source.kind != "hub":
         raise UserError(
             f"Revision {revision!r} was given, but model {name!r} is a local {source.kind}. "
-            "Only hub models have revisions."
+            "Only hub models have revisions.",
+            "SE-0012",
         )
     placement = resolve_device(device)
     torch_dtype = resolve_dtype(dtype, placement.device)
@@ -152,7 +153,8 @@ def load_model(
     if packed and not packable:
         raise UserError(
             f"Linear layers of type {str(torch_dtype).removeprefix('torch.')} cannot be packed on "
-            f"{placement.device}. Leave out packed=True."
+            f"{placement.device}. Leave out packed=True.",
+            "SE-0310",
         )
     given = _settings(source, revision, trust_remote_code)
     files = _unpacked(given, source.name, on_bytes)
@@ -208,7 +210,8 @@ def _settings(source: ModelSource, revision: str | None, trust_remote_code: bool
     if "auto_map" in raw and not is_native and not trust_remote_code:
         raise UserError(
             f"Model {source.name!r} brings Python code of its own. Read it, and if you trust it, "
-            "give --trust-remote-code."
+            "give --trust-remote-code.",
+            "SE-0307",
         )
     check_tokenizer(folder, source.name)
     return ModelFiles(folder)

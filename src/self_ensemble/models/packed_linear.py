@@ -107,7 +107,8 @@ class PackedLinear(nn.Module):
 
 def _refuse(what: str) -> NoReturn:
     raise UserError(
-        f"A model with packed linear layers cannot be {what}. Load it anew, with packed=False."
+        f"A model with packed linear layers cannot be {what}. Load it anew, with packed=False.",
+        "SE-0310",
     )
 
 

@@ -44,7 +44,8 @@ def check_sizes(config: PreTrainedConfig, weights: Iterable[Path], name: str) ->
         raise UserError(
             f"The weights of model {name!r} have {num_bytes:,} bytes, too few for its "
             f"config.json: {layers:,} layers of size {hidden:,}, {needed:,} weights in one part. "
-            f"{REMEDY}"
+            f"{REMEDY}",
+            "SE-0305",
         )
 
 
@@ -56,7 +57,8 @@ def _size(config: PreTrainedConfig, option: str, name: str) -> int:
     if not isinstance(size, int) or size < 1:
         raise UserError(
             f"The config.json of model {name!r} has {option} {str(size)[:40]!r}. Expected a whole "
-            f"number from 1. {REMEDY}"
+            f"number from 1. {REMEDY}",
+            "SE-0305",
         )
     return size
 
@@ -83,7 +85,8 @@ def check_tokens(tokenizer: Any, model: PreTrainedModel, name: str) -> None:
         token, number = max(beyond.items(), key=lambda item: item[1])
         raise UserError(
             f"The tokenizer of model {name!r} has the token {token!r} with id {number}, but the "
-            f"model's vocabulary is of size {rows}. Take the tokenizer that belongs to the model."
+            f"model's vocabulary is of size {rows}. Take the tokenizer that belongs to the model.",
+            "SE-0305",
         )
 
 
@@ -99,7 +102,8 @@ def check_prompt(token_ids: Iterable[int], tokenizer: Any, model: PreTrainedMode
         raise UserError(
             f"The prompt has the token {token!r} with id {largest}, but the model's vocabulary is "
             f"of size {rows}. Use --chat-template off, or take the tokenizer that belongs to the "
-            "model."
+            "model.",
+            "SE-0305",
         )
 
 

@@ -41,7 +41,8 @@ def check_supported(config: PreTrainedConfig, model_class: type[PreTrainedModel]
         raise UserError(
             f"Model type {config.model_type!r} is not supported: {reason}. Choose a decoder-only "
             "model with full or sliding-window attention, such as Llama, Qwen, Mistral, Gemma, "
-            "Phi-3 or GPT-2."
+            "Phi-3 or GPT-2.",
+            "SE-0306",
         )
 
 
@@ -71,12 +72,14 @@ def choose_backend(asked: str, config: PreTrainedConfig, device: torch.device) -
     if asked not in backends:
         raise UserError(
             f"--attention {asked} cannot run model type {config.model_type!r}: its attention "
-            f"scores are softcapped. Use --attention {' or '.join(backends)}."
+            f"scores are softcapped. Use --attention {' or '.join(backends)}.",
+            "SE-0402",
         )
     if asked == "flex" and device.type == "mps":
         raise UserError(
             "--attention flex cannot run on mps: PyTorch compiles FlexAttention for CUDA and "
-            f"CPU only. Use --attention {backends[0]}."
+            f"CPU only. Use --attention {backends[0]}.",
+            "SE-0402",
         )
     return asked
 

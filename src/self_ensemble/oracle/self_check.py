@@ -75,7 +75,7 @@ def check_isolation(
     """
     num_wordings = len(parts.segments)
     if num_wordings < 2:
-        raise UserError("Got 1 wording to check. Isolation needs 2 or more.")
+        raise UserError("Got 1 wording to check. Isolation needs 2 or more.", "SE-0010")
     prefix = encode_prefix(engine, parts.prefix)
     base = _stored(engine, prefix, pack(parts))
     tail = num_wordings + 1

@@ -44,7 +44,8 @@ def sdpa(
     if softcap is not None:
         raise UserError(
             "The sdpa backend cannot cap attention scores, which this model needs. "
-            "Use --attention eager or --attention flex."
+            "Use --attention eager or --attention flex.",
+            "SE-0402",
         )
     if query.device.type != "cpu" and sinks_H is not None:
         # Sinks need the sum of the exponentials, which PyTorch's kernels for GPUs keep.
@@ -121,7 +122,8 @@ def flex(
     if sinks_H is not None:
         raise UserError(
             "The flex backend has no attention sinks, which this model needs. "
-            "Use --attention sdpa or --attention eager."
+            "Use --attention sdpa or --attention eager.",
+            "SE-0402",
         )
     if packed.flat is None:
         decode = eager if softcap is not None else sdpa
@@ -137,7 +139,7 @@ def flex(
     except (torch._dynamo.exc.TorchDynamoException, RuntimeError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(
-            f"FlexAttention does not compile here ({reason}). Use --attention sdpa."
+            f"FlexAttention does not compile here ({reason}). Use --attention sdpa.", "SE-0403"
         ) from error
     result: Tensor = output.transpose(1, 2)
     return result
@@ -167,7 +169,8 @@ def _registered(backend: Callable[..., Tensor]) -> Callable[..., tuple[Tensor, N
         if attention_mask is not None:
             raise UserError(
                 f"{type(module).__name__} makes an attention mask of its own, which does not know "
-                "of wordings; this architecture is not supported."
+                "of wordings; this architecture is not supported.",
+                "SE-0306",
             )
         packed = packed or current_pass()
         assert packed is not None, "the model is called outside of a pass"

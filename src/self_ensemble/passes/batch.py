@@ -211,12 +211,15 @@ class Batch:
         if len(packed.layers) != num_layers:
             raise UserError(
                 f"{type(loaded.model).__name__} called the attention function in "
-                f"{len(packed.layers)} of {num_layers} layers; this architecture is not supported."
+                f"{len(packed.layers)} of {num_layers} layers; this architecture is not "
+                "supported.",
+                "SE-0306",
             )
         if _has_window(loaded.model.config) and packed.windows == {None}:
             raise UserError(
                 f"{type(loaded.model).__name__} has a sliding window and does not tell the "
-                "attention function; this architecture is not supported."
+                "attention function; this architecture is not supported.",
+                "SE-0306",
             )
         self.reads_rows &= packed.reads_rows
         return logits

@@ -111,7 +111,8 @@ class PackedPass:
         if layer in self.layers:
             raise UserError(
                 f"Layer {layer} of this model calls the attention function more than once in a "
-                "pass; this architecture is not supported."
+                "pass; this architecture is not supported.",
+                "SE-0306",
             )
         self.layers.add(layer)
         self.windows.add(window)

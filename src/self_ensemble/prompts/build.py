@@ -72,7 +72,7 @@ def conversation_frame(tokenizer: Any, turns: Sequence[dict[str, str]]) -> Promp
             refuses the conversation.
     """
     if not tokenizer.chat_template:
-        raise UserError("This model has no chat template. Use --chat-template off.")
+        raise UserError("This model has no chat template. Use --chat-template off.", "SE-0502")
     template, strips = _known_pieces(tokenizer, (*(turn["role"] for turn in turns), "user"))
     before = [Piece(template[0], is_template=True)]
     for turn, (left, right), text in zip(turns, strips, template[1:], strict=False):
@@ -86,7 +86,8 @@ def conversation_frame(tokenizer: Any, turns: Sequence[dict[str, str]]) -> Promp
     if after.text.rstrip().endswith("<think>"):
         raise UserError(
             "This model's chat template makes it think before it answers, so its first tokens are "
-            "no answer. Use --chat-template off."
+            "no answer. Use --chat-template off.",
+            "SE-0502",
         )
     return make_frame(TextEncoder(tokenizer), tuple(before), "{}", (after,), strips[-1])
 
@@ -143,7 +144,8 @@ def _template_pieces(
 
 def _rewrites() -> UserError:
     return UserError(
-        "This model's chat template drops, reorders or rewrites turns. Use --chat-template off."
+        "This model's chat template drops, reorders or rewrites turns. Use --chat-template off.",
+        "SE-0502",
     )
 
 
@@ -165,5 +167,6 @@ def _render(tokenizer: Any, turns: Sequence[dict[str, str]]) -> str:
             first = {"role": "user", "content": f"{turns[0]['content']}\n\n{turns[1]['content']}"}
             return _render(tokenizer, [first, *turns[2:]])
         raise UserError(
-            f"This model's chat template refuses the prompt ({error}). Use --chat-template off."
+            f"This model's chat template refuses the prompt ({error}). Use --chat-template off.",
+            "SE-0502",
         ) from error

@@ -132,12 +132,13 @@ class PromptFrame:
     def _cut(self, wordings: tuple[str, ...]) -> PromptParts:
         for index, wording in enumerate(wordings):
             if not wording.strip():
-                raise UserError(f"Wording {index} is empty. Every wording needs text.")
+                raise UserError(f"Wording {index} is empty. Every wording needs text.", "SE-0203")
             half = next((char for char in wording if "\ud800" <= char <= "\udfff"), None)
             if half is not None:
                 raise UserError(
                     f"Wording {index} holds half of a character (U+{ord(half):04X}), which no "
-                    "tokenizer reads. Give text in UTF-8."
+                    "tokenizer reads. Give text in UTF-8.",
+                    "SE-0203",
                 )
         found = self.encode(wordings)
         prompts = [one.ids for one in found]
@@ -147,7 +148,7 @@ class PromptFrame:
         fewest = 0 if self.whole else 1
         cue = min(num_common_tail(*(prompt[-most:] for prompt in prompts)), shortest - fewest)
         if cue < 1 and not self.whole:
-            raise UserError(_no_cue(self.tokenizer, wordings, prompts))
+            raise UserError(_no_cue(self.tokenizer, wordings, prompts), "SE-0503")
         front = min(num_common_front(self.prefix, *prompts), shortest - cue - fewest)
         return PromptParts(
             self.prefix[:front],
@@ -172,7 +173,9 @@ def make_frame(
     (prior,) = encoder.encode([Prompt(before, (), after)])
     # Its first token may begin in what stands before it.
     if prior.num_within == len(prior.ids):
-        raise UserError("The answer cue is empty. It is the token that reads every wording.")
+        raise UserError(
+            "The answer cue is empty. It is the token that reads every wording.", "SE-0503"
+        )
     frame = PromptFrame(encoder, before, wording, after, strips, (), prior.ids, before, None)
     probes = encoder.encode(_probes(frame))
     within = min(one.num_within for one in (prior, *probes))

@@ -46,7 +46,8 @@ def render_limited(render: Callable[[], object]) -> str:
             os.close(writer)
             raise UserError(
                 "This model's chat template is rendered in a process of its own, and the system "
-                f"refuses one ({error.strerror}). Free some memory. {REMEDY}"
+                f"refuses one ({error.strerror}). Free some memory. {REMEDY}",
+                "SE-0502",
             ) from error
     if child == 0:
         _become_renderer(render, writer)
@@ -60,13 +61,16 @@ def render_limited(render: Callable[[], object]) -> str:
     if answer is None:
         raise UserError(
             f"This model's chat template takes longer than {LIMIT_S:.0f} s, more than "
-            f"{LIMIT_BYTES >> 30} GiB, or does not end. {REMEDY}"
+            f"{LIMIT_BYTES >> 30} GiB, or does not end. {REMEDY}",
+            "SE-0502",
         )
     kind, text = json.loads(answer)
     if kind == "refused":
         raise TemplateError(text)
     if kind == "failed":
-        raise UserError(f"This model's chat template fails on the prompt ({text}). {REMEDY}")
+        raise UserError(
+            f"This model's chat template fails on the prompt ({text}). {REMEDY}", "SE-0502"
+        )
     return str(text)
 
 

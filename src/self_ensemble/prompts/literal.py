@@ -91,7 +91,7 @@ class LiteralTokenizer:
         if is_template:
             return self._names.sub(lambda found: self._new[found.group()], text)
         if STEM in text.lower():
-            raise UserError(f"A text holds {STEM!r}, which is reserved. Leave it out.")
+            raise UserError(f"A text holds {STEM!r}, which is reserved. Leave it out.", "SE-0504")
         return text
 
     def encode(self, text: str) -> Any:

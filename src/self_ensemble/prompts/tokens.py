@@ -161,7 +161,8 @@ class TextEncoder:
                 return whole.ids[len(before.ids) :]
         raise UserError(
             f"This model's tokenizer joins {text[0].text[:20]!r} with whatever stands before it, "
-            "so it cannot be encoded apart. Choose another model."
+            "so it cannot be encoded apart. Choose another model.",
+            "SE-0504",
         )
 
     def _call(self, text: Any, *, split_special_tokens: bool) -> Any:
@@ -204,7 +205,8 @@ class TextEncoder:
             if self._reads_data_as_special(prompt, ids, by_id=True):
                 raise UserError(
                     "The text spells a special token of this model, and the model's tokenizer "
-                    "(written in Python) can read it as the token only. Reword the text."
+                    "(written in Python) can read it as the token only. Reword the text.",
+                    "SE-0504",
                 )
         whole = self._with_front(prompt, ids)
         before, after = self._ids_apart(prompt.before), self._ids_apart(prompt.after)
@@ -268,5 +270,6 @@ def _front(tokenizer: Any) -> tuple[int, ...]:
             return tuple(ids[:start])
     raise UserError(
         "This model's tokenizer makes other tokens of a text when it adds special tokens to it, "
-        f"for example {ids} of 'a' and {bare} without them. Choose another model."
+        f"for example {ids} of 'a' and {bare} without them. Choose another model.",
+        "SE-0504",
     )

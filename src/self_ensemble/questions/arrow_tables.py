@@ -43,7 +43,8 @@ def read_feather(path: Path, data: bytes) -> Iterator[Row]:
     if not is_file and not data.endswith(_END_OF_STREAM):
         raise UserError(
             f"Cannot read {path}: it is cut short or of another kind. "
-            "It is not a readable Feather or Arrow file. Write it anew."
+            "It is not a readable Feather or Arrow file. Write it anew.",
+            "SE-0106",
         )
     with _reading(path, "Feather or Arrow"):
         table = (

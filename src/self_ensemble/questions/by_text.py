@@ -62,12 +62,14 @@ class KnownWordings:
         if place < 0:
             raise UserError(
                 f"The question {_shown(question)} does not stand in its prompt as it is, so there "
-                "is no place for its other wordings. Ask with wordings of the prompt (templates)."
+                "is no place for its other wordings. Ask with wordings of the prompt (templates).",
+                "SE-0207",
             )
         if text.find(question, place + 1) >= 0:
             raise UserError(
                 f"The question {_shown(question)} stands in its prompt more than once, so it is "
-                "not clear what is to be reworded. Leave out the example that repeats it."
+                "not clear what is to be reworded. Leave out the example that repeats it.",
+                "SE-0207",
             )
         return Cut(text[:place], question, text[place + len(question) :])
 
@@ -81,7 +83,8 @@ class KnownWordings:
         if self.num is not None and len(found) < self.num and not self.accept_fewer:
             raise UserError(
                 f"The question {_shown(question)} has {len(found)} wordings in {self.source}, and "
-                f"{self.num} are asked for. Ask for fewer, or accept those that there are."
+                f"{self.num} are asked for. Ask for fewer, or accept those that there are.",
+                "SE-0201",
             )
         return found[: self.num]
 
@@ -91,7 +94,8 @@ class KnownWordings:
             if question not in self.by_question:
                 raise UserError(
                     f"{self.source} has no wordings of the question {_shown(question)}. Give a "
-                    "file that was made for these questions."
+                    "file that was made for these questions.",
+                    "SE-0202",
                 )
             return question
         texts = {value.strip() for value in item.values() if isinstance(value, str)}
@@ -100,7 +104,8 @@ class KnownWordings:
             what = "several questions" if found else "no question"
             raise UserError(
                 f"An item with the fields {', '.join(map(repr, item))} has {what} of "
-                f"{self.source}. Name the field that is the question."
+                f"{self.source}. Name the field that is the question.",
+                "SE-0107",
             )
         return found[0]
 
@@ -115,7 +120,8 @@ def field_text(item: Mapping[str, object], field: str) -> str:
     if not isinstance(value, str) or not value.strip():
         raise UserError(
             f"An item has no text in the field {field!r}. Name the field that is the question; "
-            f"there are: {', '.join(map(repr, item))}."
+            f"there are: {', '.join(map(repr, item))}.",
+            "SE-0107",
         )
     return value.strip()
 
@@ -136,7 +142,8 @@ def load_wordings(path: Path | str) -> dict[str, tuple[str, ...]]:
         if found.setdefault(question, wordings) != wordings:
             raise UserError(
                 f"{row.where}: the question {_shown(question)} stands there twice with other "
-                "wordings. Keep one of the two."
+                "wordings. Keep one of the two.",
+                "SE-0110",
             )
     return found
 
@@ -154,12 +161,15 @@ def load_templates(path: Path | str) -> tuple[str, ...]:
     with reading(path, "Give a JSON file with a list of texts."):
         found = json.loads(content)
     if not isinstance(found, list) or not found or not all(isinstance(t, str) for t in found):
-        raise UserError(f'{path} holds no list of texts. Write ["Answer briefly. {{}}", ...].')
+        raise UserError(
+            f'{path} holds no list of texts. Write ["Answer briefly. {{}}", ...].', "SE-0104"
+        )
     for text in found:
         if text.count("{}") != 1:
             raise UserError(
                 f"The template {_shown(text)} of {path} has {text.count('{}')} times {{}}, the "
-                "place of the prompt. Write it once."
+                "place of the prompt. Write it once.",
+                "SE-0109",
             )
     return tuple(found)
 

@@ -73,13 +73,16 @@ def parse_columns(text: str | None) -> Mapping[str, str]:
         role, equals, name = (piece.strip() for piece in part.partition("="))
         if not role or not equals or not name:
             raise UserError(
-                f"Got --columns {text!r}. Write {OPTION}, with names from the file on the right."
+                f"Got --columns {text!r}. Write {OPTION}, with names from the file on the right.",
+                "SE-0107",
             )
         role = "id" if role == "uuid" else role
         if role not in ROLES:
             raise unknown_name("left side of --columns", role, ROLES)
         if role in chosen:
-            raise UserError(f"Got --columns {text!r}, which names {role} twice. Name it once.")
+            raise UserError(
+                f"Got --columns {text!r}, which names {role} twice. Name it once.", "SE-0107"
+            )
         chosen[role] = name
     return chosen
 
@@ -94,7 +97,8 @@ def check_columns_exist(rows: Sequence[Row], chosen: Mapping[str, str]) -> None:
     for path in chosen.values():
         if _head(names, path) is None:
             raise UserError(
-                f"{rows[0].where}: there is no column {path!r}. The columns are: {listed(names)}."
+                f"{rows[0].where}: there is no column {path!r}. The columns are: {listed(names)}.",
+                "SE-0107",
             )
 
 
@@ -107,7 +111,7 @@ def columns_of(row: Row, chosen: Mapping[str, str]) -> Columns:
     try:
         return _columns(tuple(row.values), tuple(chosen.items()))
     except UserError as error:
-        raise UserError(f"{row.where}: {error}") from None
+        raise UserError(f"{row.where}: {error}", "SE-0107") from None
 
 
 @lru_cache(maxsize=256)
@@ -128,7 +132,8 @@ def _known(role: str, names: Iterable[str]) -> str | None:
         if len(found) > 1:
             raise UserError(
                 f"the columns {' and '.join(repr(name) for name in found)} could both be the "
-                f"{role}. Say which: --columns {role}={found[0]}."
+                f"{role}. Say which: --columns {role}={found[0]}.",
+                "SE-0107",
             )
         if found:
             return found[0]
@@ -162,7 +167,9 @@ def value_at(row: Row, path: str) -> object:
         items: list[Any] = value if isinstance(value, list) else [value]
         if not all(isinstance(item, dict) and key in item for item in items):
             has = f", only {listed(value)}" if isinstance(value, dict) else ""
-            raise UserError(f"{row.where}: {path!r} leads nowhere: no key {key!r}{has}.")
+            raise UserError(
+                f"{row.where}: {path!r} leads nowhere: no key {key!r}{has}.", "SE-0107"
+            )
         found = [item[key] for item in items]
         value = found if isinstance(value, list) else found[0]
     return value
@@ -172,7 +179,7 @@ def _opened(row: Row, path: str, text: str) -> object:
     try:
         return structure_of(text)
     except ValueError as error:
-        raise UserError(f"{row.where}: {path!r} leads into a text, {error}.") from None
+        raise UserError(f"{row.where}: {path!r} leads into a text, {error}.", "SE-0107") from None
 
 
 def listed(names: Iterable[object]) -> str:

@@ -66,7 +66,7 @@ def check_columns(path: Path, names: Sequence[str]) -> None:
     """
     for name in names:
         if names.count(name) > 1:
-            raise UserError(f"{path} has two columns named {name!r}. Rename one.")
+            raise UserError(f"{path} has two columns named {name!r}. Rename one.", "SE-0107")
 
 
 def _delimiter(path: Path, text: str, *, tabs: bool) -> tuple[int, str, str]:
@@ -83,7 +83,8 @@ def _delimiter(path: Path, text: str, *, tabs: bool) -> tuple[int, str, str]:
         both = " or ".join(_NAMES[delimiter] for delimiter in found)
         raise UserError(
             f"{path}: the header may be separated by {both}. Write the separator into a line "
-            f"before it, such as sep={found[0]}"
+            f"before it, such as sep={found[0]}",
+            "SE-0105",
         )
     return 1, found[0] if found else ",", text
 
@@ -110,13 +111,17 @@ def _cells(path: Path, text: str, delimiter: str, line: int) -> Iterator[tuple[s
             if len(cells) != width:
                 raise UserError(
                     f"{where}: the row has {len(cells)} cells, the header has {width}. "
-                    f"Put quotes around cells that hold {_NAMES.get(delimiter, repr(delimiter))}."
+                    f"Put quotes around cells that hold {_NAMES.get(delimiter, repr(delimiter))}.",
+                    "SE-0105",
                 )
             if delimiter == "\t" and any("\t" in cell for cell in cells):
                 raise UserError(
                     f"{where}: a cell begins with a quote and goes on over a tab. Write a quote "
-                    'as "" inside quotes.'
+                    'as "" inside quotes.',
+                    "SE-0105",
                 )
             yield where, cells
     except csv.Error as error:
-        raise UserError(f"{path}:{first}: malformed CSV ({error}). Check its quotes.") from None
+        raise UserError(
+            f"{path}:{first}: malformed CSV ({error}). Check its quotes.", "SE-0105"
+        ) from None

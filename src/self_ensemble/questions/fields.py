@@ -20,7 +20,8 @@ def required_text(row: Row, column: str) -> str:
     if text is None or not text.strip():
         raise UserError(
             f"{row.where}: the row has no {column!r}. Add it; "
-            f"the row's columns are: {listed(row.values)}."
+            f"the row's columns are: {listed(row.values)}.",
+            "SE-0107",
         )
     return text
 
@@ -49,7 +50,9 @@ def flag(row: Row, column: str) -> bool:
     """Read a boolean that must be there."""
     value = row.values.get(column)
     if not isinstance(value, bool):
-        raise UserError(f"{row.where}: {column!r} must be true or false, got {shown(value)}.")
+        raise UserError(
+            f"{row.where}: {column!r} must be true or false, got {shown(value)}.", "SE-0108"
+        )
     return value
 
 
@@ -67,7 +70,9 @@ def as_text_list(
     if value is None or value == "":
         return ()
     if not isinstance(value, list):
-        raise UserError(f"{row.where}: {name!r} must be {expected}, got {shown(value)}.")
+        raise UserError(
+            f"{row.where}: {name!r} must be {expected}, got {shown(value)}.", "SE-0108"
+        )
     return tuple(as_text(row, name, item, expected) for item in value)
 
 
@@ -75,11 +80,14 @@ def _opened(row: Row, name: str, text: str, expected: str) -> object:
     try:
         structure = structure_of(text)
     except ValueError as error:
-        raise UserError(f"{row.where}: {name!r} is the text {shown(text)}, {error}.") from None
+        raise UserError(
+            f"{row.where}: {name!r} is the text {shown(text)}, {error}.", "SE-0108"
+        ) from None
     if not isinstance(structure, list):
         raise UserError(
             f"{row.where}: {name!r} must be {expected}, got the text {shown(text)}. "
-            'Write lists as ["one", "two"].'
+            'Write lists as ["one", "two"].',
+            "SE-0108",
         )
     return structure
 
@@ -93,7 +101,8 @@ def answer_list(row: Row, column: str, separator: str | None = None) -> tuple[st
     if column not in row.values:
         raise UserError(
             f"{row.where}: the row has no {column!r}, a text or a list of texts. "
-            f"Add it; its columns are: {listed(row.values)}."
+            f"Add it; its columns are: {listed(row.values)}.",
+            "SE-0107",
         )
     return as_answers(row, column, row.values[column], separator)
 
@@ -103,7 +112,7 @@ def as_answers(row: Row, name: str, value: object, separator: str | None) -> tup
     try:
         answers = answers_of(value, separator)
     except ValueError as error:
-        raise UserError(f"{row.where}: {name!r} is {error}.") from None
+        raise UserError(f"{row.where}: {name!r} is {error}.", "SE-0108") from None
     return tuple(as_text(row, name, answer, "a text") for answer in answers)
 
 
@@ -116,7 +125,7 @@ def as_patterns(row: Row, name: str, value: object) -> tuple[str, ...]:
     except ValueError as error:
         if isinstance(error, UserError):
             raise
-        raise UserError(f"{row.where}: {name!r}: {error}.") from None
+        raise UserError(f"{row.where}: {name!r}: {error}.", "SE-0108") from None
 
 
 def _json_list(text: str) -> list[object] | None:
@@ -131,24 +140,31 @@ def _json_list(text: str) -> list[object] | None:
 def as_text(row: Row, name: str, value: object, expected: str) -> str:
     """Read a text that a tokenizer and a file accept from a value."""
     if isinstance(value, Unreadable):
-        raise UserError(f"{row.where}: {name!r} cannot be read: {value.reason}.")
+        raise UserError(f"{row.where}: {name!r} cannot be read: {value.reason}.", "SE-0108")
     if isinstance(value, bytes):
         try:
             value = value.decode()
         except UnicodeDecodeError:
-            raise UserError(f"{row.where}: {name!r} holds bytes that are no UTF-8 text.") from None
+            raise UserError(
+                f"{row.where}: {name!r} holds bytes that are no UTF-8 text.", "SE-0103"
+            ) from None
     if isinstance(value, dict):
         raise UserError(
             f"{row.where}: {name!r} must be {expected}, got an object with the keys "
-            f"{listed(value)}. Name the key with --columns: {name}.KEY leads into it."
+            f"{listed(value)}. Name the key with --columns: {name}.KEY leads into it.",
+            "SE-0108",
         )
     if not isinstance(value, str):
-        raise UserError(f"{row.where}: {name!r} must be {expected}, got {shown(value)}.")
+        raise UserError(
+            f"{row.where}: {name!r} must be {expected}, got {shown(value)}.", "SE-0108"
+        )
     if "\0" in value:
-        raise UserError(f"{row.where}: {name!r} holds a NUL character. Remove it.")
+        raise UserError(f"{row.where}: {name!r} holds a NUL character. Remove it.", "SE-0103")
     try:
         # JSON can spell half of a surrogate pair, which no tokenizer and no file accepts.
         value.encode()
     except UnicodeEncodeError:
-        raise UserError(f"{row.where}: {name!r} holds a lone surrogate. Remove it.") from None
+        raise UserError(
+            f"{row.where}: {name!r} holds a lone surrogate. Remove it.", "SE-0103"
+        ) from None
     return value

@@ -68,7 +68,9 @@ def load_file(
     if is_folder(path):
         table = read_folder(path, options.split, options.encoding)
     elif options.split is not None:
-        raise UserError(f"--split chooses a part of a folder; {path} is a file. Leave it out.")
+        raise UserError(
+            f"--split chooses a part of a folder; {path} is a file. Leave it out.", "SE-0012"
+        )
     else:
         table = read_table(path, options.encoding)
     shots, questions = set_aside(
@@ -104,7 +106,7 @@ def questions_from_rows(
         UserError: There are no rows, a row cannot be used, or they are too few for the examples.
     """
     if not rows:
-        raise UserError("Got no questions. Give at least one row.")
+        raise UserError("Got no questions. Give at least one row.", "SE-0112")
     numbered = [Row(f"row {number}", dict(row)) for number, row in enumerate(rows)]
     shots, questions = set_aside(
         unique_questions(numbered, options), num_shots=num_shots, seed=seed, source=name
@@ -133,7 +135,8 @@ def unique_questions(rows: Iterable[Row], options: FileOptions = PLAIN) -> tuple
         if known != question:
             raise UserError(
                 f"{row.where}: id {question.uuid!r} already stands at {where} with other content. "
-                "Give every question its own id."
+                "Give every question its own id.",
+                "SE-0110",
             )
     return tuple(question for _, question in first.values())
 
@@ -195,7 +198,8 @@ def original_first(original: str | None, paraphrases: tuple[str, ...]) -> tuple[
 def _missing(row: Row, what: str) -> UserError:
     return UserError(
         f"{row.where}: the row has {what}. Its columns are: {listed(row.values)}. "
-        f"Rename one, or name them: {OPTION}."
+        f"Rename one, or name them: {OPTION}.",
+        "SE-0107",
     )
 
 
@@ -208,7 +212,8 @@ def _refuse_choices(row: Row, columns: Columns) -> None:
     if choices and is_mark and not (isinstance(choices, list) and answer in choices):
         raise UserError(
             f"{row.where}: {columns.by_role['answers']!r} is {answer!r}, the mark of one of "
-            f"{names[0]!r}. Write the text of the right choice into a column of its own."
+            f"{names[0]!r}. Write the text of the right choice into a column of its own.",
+            "SE-0108",
         )
 
 

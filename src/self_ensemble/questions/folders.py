@@ -30,7 +30,7 @@ def read_folder(folder: Path, split: str | None, encoding: str | None = None) ->
     if split is None and len(splits) > 1:
         first = next(iter(splits))
         raise UserError(
-            f"{folder} has the splits {', '.join(splits)}. Say which: --split {first}."
+            f"{folder} has the splits {', '.join(splits)}. Say which: --split {first}.", "SE-0113"
         )
     if split is not None and split not in splits:
         raise unknown_name("split", split, splits)
@@ -57,12 +57,14 @@ def _names(path: Path, key: str) -> list[str]:
         document = json.loads(read_bytes(path))
     entries = document.get(key) if isinstance(document, dict) else None
     if not isinstance(entries, list):
-        raise UserError(f"{path} has no list {key!r}. {remedy}")
+        raise UserError(f"{path} has no list {key!r}. {remedy}", "SE-0113")
     names = [entry.get("filename") if isinstance(entry, dict) else entry for entry in entries]
     for name in names:
         # A name that leads out of the folder is not `datasets`' work.
         if not isinstance(name, str) or Path(name).name != name:
-            raise UserError(f"{path} names {name!r}, which is no file of its folder. {remedy}")
+            raise UserError(
+                f"{path} names {name!r}, which is no file of its folder. {remedy}", "SE-0113"
+            )
     return [str(name) for name in names]
 
 
@@ -73,19 +75,22 @@ def _shards(folder: Path) -> Mapping[str, list[Path]]:
         raise UserError(
             f"--dataset {folder} is a folder without a data set; it holds {there}. Give a file, "
             "a folder that save_to_disk of `datasets` made, one with the tables of its splits, or "
-            "one with facts.jsonl and templates.jsonl."
+            "one with facts.jsonl and templates.jsonl.",
+            "SE-0113",
         )
     kinds = {path.suffix for path in found}
     if len(kinds) > 1:
         raise UserError(f"{folder} holds tables of several kinds: {', '.join(sorted(kinds))}. "
-                        "Give one of the files.")  # fmt: skip
+                        "Give one of the files.", "SE-0113")  # fmt: skip
     splits: dict[str, list[Path]] = {}
     for path in found:
         named = _SPLIT.match(path.name)
         splits.setdefault(named[1] if named else "all", []).append(path)
     if splits.keys() == {"all"} and len(found) > 1 and not all(_is_shard(path) for path in found):
         raise UserError(
-            f"{folder} holds {', '.join(path.name for path in found[:10])}. Give one of the files."
+            f"{folder} holds {', '.join(path.name for path in found[:10])}. Give one of the "
+            "files.",
+            "SE-0113",
         )
     return splits
 

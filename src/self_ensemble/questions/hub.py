@@ -29,7 +29,8 @@ def load_split(repo: str, split: str) -> Any:
     except ImportError:
         raise UserError(
             f"Loading {repo} from the hub needs the package 'datasets'. "
-            "Run: pip install 'self-ensemble[hub]', or give a local copy with --data DIR."
+            "Run: pip install 'self-ensemble[hub]', or give a local copy with --data DIR.",
+            "SE-0015",
         ) from None
     try:
         with hub_if_reachable(f"{repo} ({split})"), _quiet_retries():
@@ -38,7 +39,8 @@ def load_split(repo: str, split: str) -> Any:
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise UserError(
             f"Cannot load {repo} from the hub: {reason.rstrip('.')}. "
-            "Check the connection, or give a local copy with --data DIR."
+            "Check the connection, or give a local copy with --data DIR.",
+            "SE-0115",
         ) from None
 
 
@@ -52,7 +54,8 @@ def split_rows(dataset: Any, columns: Sequence[str], name: str) -> Iterator[Row]
     if missing:
         raise UserError(
             f"{name} has no column {missing[0]!r}; its columns are: "
-            f"{', '.join(dataset.column_names)}. Give a local copy with --data DIR."
+            f"{', '.join(dataset.column_names)}. Give a local copy with --data DIR.",
+            "SE-0107",
         )
     number = 0
     # In batches: one row at a time takes minutes on a data set of millions of rows.

@@ -58,7 +58,7 @@ def _lines(path: Path, text: str) -> Iterator[Row]:
             value = parse_json(line)
         except (ValueError, RecursionError) as error:
             raise UserError(
-                f"{where}: malformed JSON ({error}). Each line must be one JSON object."
+                f"{where}: malformed JSON ({error}). Each line must be one JSON object.", "SE-0104"
             ) from None
         yield _object_row(where, value)
 
@@ -91,11 +91,12 @@ def _values(path: Path, text: str) -> Iterator[tuple[int, Any]]:
             value, end = decoder.raw_decode(text, at)
         except json.JSONDecodeError as error:
             raise UserError(
-                f"{path}:{error.lineno}: malformed JSON ({error.msg}). Correct the file."
+                f"{path}:{error.lineno}: malformed JSON ({error.msg}). Correct the file.",
+                "SE-0104",
             ) from None
         except (ValueError, RecursionError) as error:
             raise UserError(
-                f"{path}:{line}: malformed JSON ({error}). Correct the file."
+                f"{path}:{line}: malformed JSON ({error}). Correct the file.", "SE-0104"
             ) from None
         yield line, value
         at = _behind_blanks(text, end)
@@ -111,7 +112,7 @@ def _shaped(path: Path, line: int, value: object) -> Iterator[Row]:
         yield from _listed(str(path), value)
     elif not isinstance(value, dict):
         raise UserError(
-            f"{path} holds one JSON {_kind(value)}, not a list. Give a list of objects."
+            f"{path} holds one JSON {_kind(value)}, not a list. Give a list of objects.", "SE-0104"
         )
     elif (name := _inside(value)) is not None:
         rows = value[name]
@@ -156,20 +157,24 @@ def unnested(row: Row) -> Iterator[Row]:
         place = f"{row.where} paragraph {number}"
         questions = paragraph.get("qas") if isinstance(paragraph, dict) else None
         if not isinstance(questions, list):
-            raise UserError(f"{place} has no list 'qas'. Give SQuAD's nesting, or a list of rows.")
+            raise UserError(
+                f"{place} has no list 'qas'. Give SQuAD's nesting, or a list of rows.", "SE-0104"
+            )
         for index, question in enumerate(questions, start=1):
             yield _object_row(f"{place} question {index}", question)
 
 
 def _split(path: Path, names: list[Any], rows: list[Any]) -> list[Any]:
     if any(not isinstance(row, list) or len(row) != len(names) for row in rows):
-        raise UserError(f"{path}: 'data' must hold lists as long as 'columns'. Write it anew.")
+        raise UserError(
+            f"{path}: 'data' must hold lists as long as 'columns'. Write it anew.", "SE-0104"
+        )
     try:
         return [
             json_object([(str(n), v) for n, v in zip(names, row, strict=True)]) for row in rows
         ]
     except ValueError as error:
-        raise UserError(f"{path}: {error}. Rename one column.") from None
+        raise UserError(f"{path}: {error}. Rename one column.", "SE-0104") from None
 
 
 def _from_columns(path: Path, columns: Mapping[str, list[object]]) -> Iterator[Row]:
@@ -178,7 +183,8 @@ def _from_columns(path: Path, columns: Mapping[str, list[object]]) -> Iterator[R
         counts = ", ".join(f"{name} {length}" for name, length in lengths.items())
         raise UserError(
             f"{path} holds one JSON object of lists of different lengths ({counts}), neither one "
-            "row nor a table. Give a list of objects."
+            "row nor a table. Give a list of objects.",
+            "SE-0104",
         )
     for number, values in enumerate(zip(*columns.values(), strict=True), start=1):
         yield Row(f"{path} row {number}", dict(zip(columns, values, strict=True)))
@@ -200,7 +206,8 @@ def _object_row(where: str, value: object) -> Row:
     if not isinstance(value, dict):
         raise UserError(
             f"{where}: the row is a JSON {_kind(value)}, not an object. "
-            'Write it as {"question": ..., "answers": ...}.'
+            'Write it as {"question": ..., "answers": ...}.',
+            "SE-0104",
         )
     return Row(where, value)
 

@@ -61,7 +61,9 @@ def load_questions(
     choice = TemplateChoice(num_manual, num_auto)
     _check_counts(max_samples, offset, num_shots, choice)
     if answers_separator == "":
-        raise UserError("Got an empty --answers-separator. Give what stands between answers.")
+        raise UserError(
+            "Got an empty --answers-separator. Give what stands between answers.", "SE-0010"
+        )
     reading = FileOptions(parse_columns(columns), encoding, split, answers_separator)
     folder = None if data_dir is None else Path(data_dir)
     _check_fit(dataset, folder, choice, reading)
@@ -70,7 +72,8 @@ def load_questions(
     if not kept:
         raise UserError(
             f"Got --offset {offset}, but {question_set.name} has "
-            f"{len(question_set.questions)} questions. Give less."
+            f"{len(question_set.questions)} questions. Give less.",
+            "SE-0112",
         )
     question_set = replace(question_set, questions=kept)
     return (
@@ -117,7 +120,9 @@ def _check_counts(
     max_samples: int | None, offset: int, num_shots: int, choice: TemplateChoice
 ) -> None:
     if max_samples is not None and max_samples < 1:
-        raise UserError(f"Got --max-samples {max_samples}. Give 1 or more, or leave it out.")
+        raise UserError(
+            f"Got --max-samples {max_samples}. Give 1 or more, or leave it out.", "SE-0010"
+        )
     for option, value in (
         ("--offset", offset),
         ("--num-shots", num_shots),
@@ -125,9 +130,11 @@ def _check_counts(
         ("--num-auto", choice.num_auto),
     ):
         if value < 0:
-            raise UserError(f"Got {option} {value}. Give 0 or more.")
+            raise UserError(f"Got {option} {value}. Give 0 or more.", "SE-0010")
     if choice.num_manual == 0 and choice.num_auto == 0:
-        raise UserError("Got --num-manual 0 without --num-auto: no wordings. Give one of them.")
+        raise UserError(
+            "Got --num-manual 0 without --num-auto: no wordings. Give one of them.", "SE-0010"
+        )
 
 
 def _check_fit(
@@ -138,18 +145,21 @@ def _check_fit(
     if reading != FileOptions() and (dataset in DATASETS or templates):
         raise UserError(
             "--columns, --encoding, --split and --answers-separator say how to read a table of "
-            f"your own, which {dataset} is not. Leave them out."
+            f"your own, which {dataset} is not. Leave them out.",
+            "SE-0012",
         )
     if choice != TemplateChoice() and dataset != myriadlama.NAME and not templates:
         raise UserError(
             f"--num-manual and --num-auto choose templates, which {dataset} has not. "
-            f"Use them with --dataset {myriadlama.NAME}."
+            f"Use them with --dataset {myriadlama.NAME}.",
+            "SE-0012",
         )
     if data_dir is not None:
         if dataset not in (webquestions.NAME, myriadlama.NAME):
             raise UserError(
                 f"--data goes with {webquestions.NAME} and {myriadlama.NAME}, not with {dataset}. "
-                "Leave it out."
+                "Leave it out.",
+                "SE-0012",
             )
         if not is_folder(data_dir):
-            raise UserError(f"--data {data_dir} is not a folder. Check the path.")
+            raise UserError(f"--data {data_dir} is not a folder. Check the path.", "SE-0114")

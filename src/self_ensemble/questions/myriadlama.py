@@ -66,7 +66,8 @@ def load_from_folder(
     if not (here / "facts.jsonl").is_file():
         raise UserError(
             f"--data {folder} holds neither {NAME}/facts.jsonl nor facts.jsonl. "
-            f"Give the folder above {NAME}/, or leave --data out to use the hub."
+            f"Give the folder above {NAME}/, or leave --data out to use the hub.",
+            "SE-0114",
         )
     fact_table, template_table = (
         read_table(here / "facts.jsonl"),
@@ -197,7 +198,8 @@ def _facts(rows: Iterable[Row]) -> tuple[Fact, ...]:
         if known != fact:
             raise UserError(
                 f"{row.where}: id {fact.uuid!r} already stands at {where} with other content. "
-                "Give every fact its own id."
+                "Give every fact its own id.",
+                "SE-0110",
             )
     return tuple(fact for _, fact in first.values())
 
@@ -205,7 +207,9 @@ def _facts(rows: Iterable[Row]) -> tuple[Fact, ...]:
 def _fact(row: Row) -> Fact:
     uuid = identity(row, "uuid")
     if uuid is None:
-        raise UserError(f"{row.where}: the row has no 'uuid'. Give every fact its own id.")
+        raise UserError(
+            f"{row.where}: the row has no 'uuid'. Give every fact its own id.", "SE-0110"
+        )
     return Fact(
         uuid=uuid,
         rel_uri=required_text(row, "rel_uri"),
@@ -220,6 +224,7 @@ def _template(row: Row) -> str:
         if slot not in template:
             raise UserError(
                 f"{row.where}: the template {template!r} has no {slot}. "
-                "A template names its subject [X] and its answer [Y]."
+                "A template names its subject [X] and its answer [Y].",
+                "SE-0109",
             )
     return template

@@ -36,7 +36,8 @@ def add_paraphrases(question_set: QuestionSet, path: Path) -> QuestionSet:
     if by_uuid.keys().isdisjoint(question.uuid for question in question_set.questions):
         raise UserError(
             f"{path} has paraphrases for none of the questions of {question_set.name}: "
-            "it belongs to another data set. Give the file that was made from this one."
+            "it belongs to another data set. Give the file that was made from this one.",
+            "SE-0202",
         )
     return replace(
         question_set,
@@ -55,12 +56,15 @@ def _by_uuid(rows: Sequence[Row]) -> dict[str, Row]:
     for row in rows:
         uuid = identity(row, "uuid" if "uuid" in row.values else "id")
         if uuid is None:
-            raise UserError(f"{row.where}: the row has no 'uuid' or 'id'. Give the question's id.")
+            raise UserError(
+                f"{row.where}: the row has no 'uuid' or 'id'. Give the question's id.", "SE-0110"
+            )
         known = by_uuid.setdefault(uuid, row)
         if known.values != row.values:
             raise UserError(
                 f"{row.where}: id {uuid!r} already stands at {known.where} with other content. "
-                "Keep one of the two."
+                "Keep one of the two.",
+                "SE-0110",
             )
     return by_uuid
 
@@ -73,7 +77,8 @@ def _with_paraphrases(question: Question, row: Row, name: str) -> Question:
         raise UserError(
             f"{row.where}: question {question.uuid!r} reads {original!r} here and {asked!r} in "
             f"{name}: the file belongs to another data set. Give the file that was made from this "
-            "one."
+            "one.",
+            "SE-0202",
         )
     return replace(question, wordings=wordings, groups=())
 
@@ -83,6 +88,7 @@ def _without_paraphrases(question: Question, path: Path, name: str) -> Question:
         raise UserError(
             f"{path} has no row for question {question.uuid!r} of {name}, whose own wordings "
             "would be asked among the file's. Make the file for the same questions: with the "
-            "same --max-samples, --num-shots and --seed."
+            "same --max-samples, --num-shots and --seed.",
+            "SE-0202",
         )
     return question

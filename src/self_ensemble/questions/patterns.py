@@ -44,12 +44,13 @@ def pattern_found(pattern: str, text: str) -> bool:
         found = regex.compile(pattern, regex.IGNORECASE).search(text, timeout=TIMEOUT_SECONDS)
     except (regex.error, RecursionError) as error:
         raise UserError(
-            f"The answer pattern {_short(pattern)} cannot be read: {error}."
+            f"The answer pattern {_short(pattern)} cannot be read: {error}.", "SE-0116"
         ) from error
     except TimeoutError as error:
         raise UserError(
             f"The answer pattern {_short(pattern)} takes over {TIMEOUT_SECONDS:g} s to look for "
-            f"in {text[:60]!r}. Write it without nested repetitions."
+            f"in {text[:60]!r}. Write it without nested repetitions.",
+            "SE-0116",
         ) from error
     return found is not None
 

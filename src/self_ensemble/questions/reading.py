@@ -77,11 +77,15 @@ def read_bytes(path: Path) -> bytes:
     with opening(path):
         status = path.stat()
     if stat.S_ISDIR(status.st_mode):
-        raise UserError(f"{path} is a folder. Give a file.")
+        raise UserError(f"{path} is a folder. Give a file.", "SE-0102")
     if not stat.S_ISREG(status.st_mode):
-        raise UserError(f"{path} is a device, a pipe or a socket, not a file. Give a file.")
+        raise UserError(
+            f"{path} is a device, a pipe or a socket, not a file. Give a file.", "SE-0102"
+        )
     if status.st_size > LARGEST_BYTES:
-        raise UserError(f"{path} has {status.st_size / 2**30:.1f} GiB. Give 4 GiB or less.")
+        raise UserError(
+            f"{path} has {status.st_size / 2**30:.1f} GiB. Give 4 GiB or less.", "SE-0102"
+        )
     with opening(path):
         return path.read_bytes()
 
@@ -92,10 +96,12 @@ def opening(path: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
-        raise UserError(f"{path} does not exist. Check the path.") from None
+        raise UserError(f"{path} does not exist. Check the path.", "SE-0101") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise UserError(f"{str(path)!r} cannot be read: {reason}. Check the path.") from None
+        raise UserError(
+            f"{str(path)!r} cannot be read: {reason}. Check the path.", "SE-0101"
+        ) from None
 
 
 def is_folder(path: Path) -> bool:
@@ -137,7 +143,7 @@ def _read_all(path: Path, stream: Any) -> bytes:
         parts.append(bytes(part))
         size += len(part)
         if size > LARGEST_BYTES:
-            raise UserError(f"{path} has more than 4 GiB unpacked. Give less at once.")
+            raise UserError(f"{path} has more than 4 GiB unpacked. Give less at once.", "SE-0102")
     return b"".join(parts)
 
 
@@ -156,7 +162,7 @@ def decode(path: Path, data: bytes, encoding: str | None) -> str:
         wide = _encoding_without_mark(data) if encoding is None else None
         if wide:
             hint = f"The bytes look like {wide}: give --encoding {wide}."
-        raise UserError(f"{path}:{line}: holds a NUL byte. {hint}")
+        raise UserError(f"{path}:{line}: holds a NUL byte. {hint}", "SE-0103")
     return text
 
 
@@ -169,12 +175,13 @@ def _decode(path: Path, data: bytes, encoding: str | None) -> str:
         line = data.count(b"\n", 0, at) + 1
         expected = encoding or "UTF-8"
         raise UserError(
-            f"{path}:{line}: not valid {expected} ({found}). {_remedy(data, encoding)}"
+            f"{path}:{line}: not valid {expected} ({found}). {_remedy(data, encoding)}", "SE-0103"
         ) from None
     except (LookupError, ValueError):  # no such codec, one from bytes to bytes, a NUL in its name
         raise UserError(
             f"Got --encoding {encoding}, which is no encoding of texts. "
-            "Give one such as utf-8, utf-16, cp1252, latin-1, shift_jis or gb18030."
+            "Give one such as utf-8, utf-16, cp1252, latin-1, shift_jis or gb18030.",
+            "SE-0103",
         ) from None
 
 

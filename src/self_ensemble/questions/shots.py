@@ -32,7 +32,8 @@ def set_aside(
     if len(questions) <= num_shots or len(usable) < num_shots:
         raise UserError(
             f"{source} has {len(questions)} questions, {len(usable)} of them usable as few-shot "
-            f"examples: too few to set {num_shots} aside. Give --num-shots 0 or more rows."
+            f"examples: too few to set {num_shots} aside. Give --num-shots 0 or more rows.",
+            "SE-0111",
         )
     chosen = random.Random(seed).sample(usable, num_shots)
     taken = {question.uuid for question in chosen}
@@ -58,7 +59,8 @@ def draw_shots(
     if len(usable) < num_shots:
         raise UserError(
             f"{source} has {len(usable)} few-shot examples, {num_shots} were asked for. "
-            f"Give --num-shots {len(usable)} or fewer."
+            f"Give --num-shots {len(usable)} or fewer.",
+            "SE-0111",
         )
     return _as_shots(random.Random(seed).sample(usable, num_shots))
 

@@ -53,11 +53,14 @@ def read_table(path: Path, encoding: str | None = None) -> Table:
         raise UserError(
             f"{path} has an unknown file type {path.suffix!r}. "
             f"Give a file that ends in {', '.join(SUFFIXES)}, or in one of them packed "
-            f"({', '.join(PACKED_SUFFIXES)})."
+            f"({', '.join(PACKED_SUFFIXES)}).",
+            "SE-0102",
         )
     content = read_content(path)
     if encoding is not None and kind in _BINARY:
-        raise UserError(f"--encoding is for files of text, which {path} is not. Leave it out.")
+        raise UserError(
+            f"--encoding is for files of text, which {path} is not. Leave it out.", "SE-0012"
+        )
     rows: tuple[Row, ...] = ()
     if content.data.strip():
         found = (
@@ -67,7 +70,7 @@ def read_table(path: Path, encoding: str | None = None) -> Table:
         )
         rows = tuple(question for row in found for question in unnested(row))
     if not rows:
-        raise UserError(f"{path} is empty. Give a file with at least one row.")
+        raise UserError(f"{path} is empty. Give a file with at least one row.", "SE-0102")
     return Table(rows, content.sha256, name_of(path))
 
 

@@ -27,7 +27,8 @@ def load_from_folder(folder: Path, *, num_shots: int, seed: int) -> QuestionSet:
     if not (here / "test.jsonl").is_file():
         raise UserError(
             f"--data {folder} holds neither webquestions/test.jsonl nor test.jsonl. "
-            "Give the folder above webquestions/, or leave --data out to use the hub."
+            "Give the folder above webquestions/, or leave --data out to use the hub.",
+            "SE-0114",
         )
     train, test = read_table(here / "train.jsonl"), read_table(here / "test.jsonl")
     source = f"{here} (sha256 train {train.sha256}, test {test.sha256})"

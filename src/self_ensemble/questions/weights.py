@@ -39,7 +39,8 @@ def load_weights(
             if not columns:
                 raise UserError(
                     f"{question_set.name} has no column {source!r} with weights. Give a file with "
-                    f"uuid and {COLUMN}."
+                    f"uuid and {COLUMN}.",
+                    "SE-0602",
                 )
             raise unknown_name("weights column", source, columns)
         found = {q.uuid: q.extra.get(source) for q in question_set.questions}
@@ -69,18 +70,23 @@ def _weights_of(
         return ()  # Too few wordings: the run makes an error row of it.
     value = _opened(found.get(uuid))
     if not isinstance(value, list):
-        raise UserError(f"{where} has no list of weights for row {uuid!r}. Give one per wording.")
+        raise UserError(
+            f"{where} has no list of weights for row {uuid!r}. Give one per wording.", "SE-0603"
+        )
     if len(value) not in (num_wordings, len(chosen)):
         raise UserError(
             f"{where} has {len(value)} weights for row {uuid!r}, which has {num_wordings} "
-            f"wordings, {len(chosen)} of them asked. Give one per wording."
+            f"wordings, {len(chosen)} of them asked. Give one per wording.",
+            "SE-0603",
         )
     picked = [value[index] for index in chosen] if len(value) == num_wordings else value
     numbers = [float(w) for w in picked if isinstance(w, int | float)]
     if len(numbers) != len(picked) or not all(math.isfinite(w) and w >= 0 for w in numbers):
         raise UserError(
-            f"{where} has weights {value} for row {uuid!r}. Give finite numbers from 0."
+            f"{where} has weights {value} for row {uuid!r}. Give finite numbers from 0.", "SE-0603"
         )
     if not any(numbers):
-        raise UserError(f"{where} has only zeros for row {uuid!r}. Give one weight above 0.")
+        raise UserError(
+            f"{where} has only zeros for row {uuid!r}. Give one weight above 0.", "SE-0603"
+        )
     return tuple(numbers)

@@ -102,7 +102,7 @@ def read_stored(path: Path) -> Stored:
     for row in table.select(columns).to_pylist():
         by_uuid.setdefault(row["uuid"], []).append(row)
     if not by_uuid:
-        raise UserError(f"{path} has no question. Generate it again.")
+        raise UserError(f"{path} has no question. Generate it again.", "SE-0906")
     first = next(iter(by_uuid.values()))
     indices = tuple(row["paraphrase_index"] for row in first[:-1])
     assert first[-1]["paraphrase_index"] == PRIOR_INDEX

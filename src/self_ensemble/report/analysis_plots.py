@@ -295,5 +295,7 @@ def _write(figure: Figure, path: Path) -> Path:
         # Without the date, equal results give equal files.
         figure.savefig(path.with_suffix(".svg"), format="svg", metadata={"Date": None})
     except OSError as error:
-        raise UserError(f"Cannot write {path} ({error.strerror}). Name another folder.") from error
+        raise UserError(
+            f"Cannot write {path} ({error.strerror}). Name another folder.", "SE-0016"
+        ) from error
     return path

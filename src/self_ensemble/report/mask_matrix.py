@@ -52,7 +52,8 @@ def check_length(num_tokens: int) -> None:
     if num_tokens > MAX_TOKENS:
         raise UserError(
             f"Got {num_tokens:,} tokens; pictures and blocks are drawn of at most "
-            f"{MAX_TOKENS:,}. Give shorter wordings, fewer --num-shots or smaller --lengths."
+            f"{MAX_TOKENS:,}. Give shorter wordings, fewer --num-shots or smaller --lengths.",
+            "SE-0017",
         )
 
 

@@ -49,7 +49,7 @@ def write_mask_png(path: Path, drawing: MaskDrawing) -> None:
         figure.savefig(path, dpi=_DPI, format="png")
     except OSError as error:
         raise UserError(
-            f"Cannot write {path} ({error.strerror or error}). Name another file."
+            f"Cannot write {path} ({error.strerror or error}). Name another file.", "SE-0016"
         ) from error
 
 

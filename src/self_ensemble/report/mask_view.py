@@ -93,7 +93,8 @@ def mask_picture(sequence: PackedSequence) -> str:
             num_segments = sum(span.kind == "segment" for span in sequence.spans)
             raise UserError(
                 f"{num_segments} segments have {len(columns)} boundaries, too many for a picture "
-                f"of {WIDTH} columns. Draw at most 25 segments."
+                f"of {WIDTH} columns. Draw at most 25 segments.",
+                "SE-0017",
             )
     lines = [" " * label_width + line for line in _header(columns, digits, cell)]
     visible = (bias_at(sequence, columns, columns) > NEVER).tolist()

@@ -53,7 +53,9 @@ def write_reliability_plot(path: Path, rows: Sequence[CalibrationRow]) -> None:
     try:
         figure.savefig(path, dpi=_DPI, format="png")
     except OSError as error:
-        raise UserError(f"Cannot write {path} ({error.strerror}). Name another file.") from error
+        raise UserError(
+            f"Cannot write {path} ({error.strerror}). Name another file.", "SE-0016"
+        ) from error
 
 
 def reliability_figure(rows: Sequence[CalibrationRow]) -> Figure:

@@ -125,7 +125,9 @@ def write_text(path: Path, text: str) -> None:
     try:
         path.write_text(text, encoding="utf-8", newline="\n")
     except OSError as error:
-        raise UserError(f"Cannot write {path} ({error.strerror}). Name another file.") from error
+        raise UserError(
+            f"Cannot write {path} ({error.strerror}). Name another file.", "SE-0016"
+        ) from error
 
 
 def _blocks(table: ScoreTable) -> list[list[ScoreRow]]:

@@ -30,7 +30,8 @@ def naming_disk_errors(path: Path, output_option: str = OUTPUT_DIR) -> Iterator[
         raise UserError(
             f"Cannot write {path}: {error.strerror or error}. "
             "Free or unlock the place and run the same command again, "
-            f"or choose another {output_option}."
+            f"or choose another {output_option}.",
+            "SE-0701",
         ) from error
 
 
@@ -51,7 +52,8 @@ def check_writable(folder: Path, output_option: str = OUTPUT_DIR) -> None:
         if in_the_way:
             raise UserError(
                 f"Cannot write to {folder}: {in_the_way[-1]} is not a folder. "
-                f"Move it away or choose another {output_option}."
+                f"Move it away or choose another {output_option}.",
+                "SE-0701",
             )
         folder.mkdir(parents=True, exist_ok=True)
         # Without a name where the system can do that, so that a kill leaves nothing behind.
@@ -125,7 +127,8 @@ def read_bytes(path: Path, remedy: str) -> bytes:
         if error.errno in DAMAGE:
             raise DamagedError(path, f"it cannot be read ({reason})", remedy) from error
         raise UserError(
-            f"Cannot read {path}: {reason}. Make it readable and run the same command again."
+            f"Cannot read {path}: {reason}. Make it readable and run the same command again.",
+            "SE-0702",
         ) from error
 
 

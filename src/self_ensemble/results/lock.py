@@ -38,14 +38,16 @@ class FileLock:
                 os.close(descriptor)
                 raise UserError(
                     f"{holder or 'Another process'} is writing the result locked by {path}. "
-                    f"Wait until it ends, or choose another {output_option}."
+                    f"Wait until it ends, or choose another {output_option}.",
+                    "SE-0705",
                 ) from error
             except OSError as error:
                 os.close(descriptor)
                 raise UserError(
                     f"Cannot lock {path}: {error.strerror or error}. Two runs at once would mix "
                     f"their rows, so the file system must offer locks; choose another "
-                    f"{output_option}."
+                    f"{output_option}.",
+                    "SE-0706",
                 ) from error
             # The holder before us may have deleted the file between our open and our flock; then
             # the lock is on a file without a name, and the next process would make a new one.

@@ -144,13 +144,15 @@ def require_same(
         raise UserError(
             f"{path} does not say what its model was, by content, so that nobody can tell whether "
             "it is the same one: it was begun by an earlier version. Use --overwrite to start "
-            f"anew, or another {output_option}."
+            f"anew, or another {output_option}.",
+            "SE-0708",
         )
     changed = differences(old, new, may_differ)
     if changed:
         raise UserError(
             f"{described(changed)}: {path} was made with other options. "
-            f"Use --overwrite to start anew, or another {output_option}."
+            f"Use --overwrite to start anew, or another {output_option}.",
+            "SE-0704",
         )
 
 

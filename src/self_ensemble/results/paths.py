@@ -98,7 +98,8 @@ def _of_wordings(
         if len(chosen) > LONGEST_STEM:
             raise UserError(
                 f"Got {len(indices)} --indices, too many to name a file after. Give fewer, or "
-                "--paraphrases FILE with those wordings alone."
+                "--paraphrases FILE with those wordings alone.",
+                "SE-0709",
             )
         return f"diversity/{stem}-{chosen}{source}.feather"
     return f"{stem}-{num_paraphrases}{source}.feather"
@@ -139,7 +140,8 @@ def check_name(path: Path, made_with: Mapping[str, object]) -> None:
     if meant and max(meant, key=len) != stem:
         raise UserError(
             f"{path} holds {made}: it has been renamed or exchanged. Give it back its name, "
-            f"{stem}, or make it again with --overwrite."
+            f"{stem}, or make it again with --overwrite.",
+            "SE-0707",
         )
 
 
@@ -167,7 +169,8 @@ def folder_name(name: str, what: str) -> str:
     if name in ("", ".", "..") or "/" in name or "\0" in name or len(os.fsencode(name)) > LONGEST:
         raise UserError(
             f"Got {what} {name[:80]!r}, which is no name for a folder of results. "
-            f"Give one of 1 to {LONGEST} bytes without '/'."
+            f"Give one of 1 to {LONGEST} bytes without '/'.",
+            "SE-0709",
         )
     return name
 
@@ -187,11 +190,13 @@ def _method_stem(method: str) -> str:
     if not all(name.isidentifier() for name in (*module.split("."), function)):
         raise UserError(
             f"Method {method!r} is not of the form module:function. "
-            "Name an importable module and a function in it, for example my_rules:longest."
+            "Name an importable module and a function in it, for example my_rules:longest.",
+            "SE-0604",
         )
     if len(os.fsencode(method)) > LONGEST_STEM:
         raise UserError(
-            f"Method {method[:40]}... has too long a name for a file. Give it a shorter one."
+            f"Method {method[:40]}... has too long a name for a file. Give it a shorter one.",
+            "SE-0709",
         )
     return f"ensemble_{module}.{function}"
 
@@ -209,5 +214,7 @@ def _model_folder(model_name: str) -> str:
     # abspath gives "." and ".." their folder's own name and leaves links unfollowed.
     name = os.path.basename(os.path.abspath(os.path.expanduser(model_name)))
     if not name:
-        raise UserError(f"Model {model_name!r} has no name. Give the path of a model folder.")
+        raise UserError(
+            f"Model {model_name!r} has no name. Give the path of a model folder.", "SE-0709"
+        )
     return name

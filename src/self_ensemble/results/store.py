@@ -202,7 +202,8 @@ class ResultFile:
                 raise UserError(
                     f"{self._run} has lost the rows of {len(lost)} of {len(uuids)} questions: "
                     "something else has removed shards while the run went on. Run the same "
-                    "command again to ask them again."
+                    "command again to ask them again.",
+                    "SE-0710",
                 )
             in_order = [position for uuid in uuids for position in places[uuid]]
             ordered = merged.take(pa.array(in_order, pa.int64()))

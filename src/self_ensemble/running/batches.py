@@ -65,7 +65,7 @@ def run_batches(
         UserError: A batch does not fit into memory and may not shrink, or one entry does not fit.
     """
     if batch_size < 1:
-        raise UserError(f"Got --batch-size {batch_size}. Give 1 or more.")
+        raise UserError(f"Got --batch-size {batch_size}. Give 1 or more.", "SE-0010")
     total, spent, start = 0, 0.0, 0
     with finish_batch_on_signal() as interruption:
         while start < len(todo):
@@ -78,7 +78,8 @@ def run_batches(
                 if not may_shrink or len(batch) == 1:
                     raise UserError(
                         f"{len(batch)} questions at once do not fit into memory. What is done is "
-                        "kept; use a smaller --batch-size."
+                        "kept; use a smaller --batch-size.",
+                        "SE-0406",
                     ) from error
                 batch_size = -(-len(batch) // 2)
                 on_shrink(len(batch), batch_size)

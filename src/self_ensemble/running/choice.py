@@ -38,7 +38,8 @@ class WordingChoice:
         """
         if len(wordings) < self.needed:
             raise UserError(
-                f"{self.needed} wordings are asked for, the question has {len(wordings)}."
+                f"{self.needed} wordings are asked for, the question has {len(wordings)}.",
+                "SE-0201",
             )
         return tuple(wordings[index] for index in self.chosen())
 
@@ -70,7 +71,9 @@ def make_request(
         UserError: It has fewer wordings than asked for, or no accepted answer.
     """
     if not question.answers:
-        raise UserError("The question has no accepted answer, so it could not be scored.")
+        raise UserError(
+            "The question has no accepted answer, so it could not be scored.", "SE-0117"
+        )
     return request_of(question, choice, weights, segment_weights)
 
 

@@ -74,7 +74,8 @@ def nothing_finite(what: str, reasons: Mapping[str, str]) -> UserError:
     uuid, reason = next(iter(reasons.items()))
     return UserError(
         f"None of the first {len(reasons)} questions has finite scores ({what}), so the run ends "
-        f"here. Question {uuid!r}: {reason} What was done before is kept."
+        f"here. Question {uuid!r}: {reason} What was done before is kept.",
+        "SE-0611",
     )
 
 

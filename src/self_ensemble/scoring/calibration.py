@@ -263,7 +263,7 @@ def _levels(confidences: Sequence[float]) -> tuple[NDArray[np.intp], Floats]:
 def _bins(levels: Levels, num_bins: int) -> tuple[Floats, Floats]:
     """Ends of the bins, `(M + 1,)`, and which level is in which bin, 0 or 1, `(K, M)`."""
     if num_bins < 1:
-        raise UserError(f"Got {num_bins} bins. Give 1 or more, as 10.")
+        raise UserError(f"Got {num_bins} bins. Give 1 or more, as 10.", "SE-0010")
     # i / M is the float nearest to the fraction, as is a confidence of 30 of 100: they meet.
     edges = np.arange(num_bins + 1) / num_bins
     bin_of_level = np.searchsorted(edges[1:-1], levels.confidence, side="left")

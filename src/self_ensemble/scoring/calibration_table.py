@@ -127,7 +127,9 @@ def calibration_table(
         UserError: A file cannot be read, or there is no such number of bins or coverage.
     """
     if not 0 < confidence < 1:
-        raise UserError(f"Got confidence {confidence}. Give a number between 0 and 1, as 0.95.")
+        raise UserError(
+            f"Got confidence {confidence}. Give a number between 0 and 1, as 0.95.", "SE-0010"
+        )
     rows: list[CalibrationRow] = []
     notes: list[str] = []
     for folder in folders:
@@ -138,7 +140,7 @@ def calibration_table(
         rows += [row for row in of_folder if row.num_answers]
         notes += _notes(folder, of_folder)
     if not rows:
-        raise UserError(f"{' '.join(notes)} Run `self-ensemble confidence`.")
+        raise UserError(f"{' '.join(notes)} Run `self-ensemble confidence`.", "SE-0901")
     return CalibrationTable(tuple(rows), num_bins, confidence, lemmatiser_name, tuple(notes))
 
 
@@ -167,7 +169,8 @@ def _likelihood(path: Path, row: ResultRow) -> float:
     if row.mean_logprob > ROUNDING:
         raise UserError(
             f"{path}: row {row.uuid!r} has mean_logprob {row.mean_logprob}, which is above 0 and "
-            "no log-probability. Generate it again."
+            "no log-probability. Generate it again.",
+            "SE-0903",
         )
     return nan if isnan(row.mean_logprob) else exp(min(row.mean_logprob, 0.0))
 

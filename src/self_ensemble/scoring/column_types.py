@@ -56,5 +56,6 @@ def refuse_other_columns(path: Path, table: pa.Table) -> None:
         if not fits(table[name].type):
             raise UserError(
                 f"{path} has column {name} of type {table[name].type}. It must hold {wanted}. "
-                "Convert it or give it another name."
+                "Convert it or give it another name.",
+                "SE-0903",
             )

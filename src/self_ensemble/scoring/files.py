@@ -126,7 +126,7 @@ def _table(path: Path, required: Sequence[str], kind: str) -> pa.Table:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror or error}.") from error
+        raise UserError(f"{path} cannot be read: {error.strerror or error}.", "SE-0702") from error
     # Files of published notebooks have no checksum. Ours are checked before pyarrow sees them:
     # on damaged lengths it has crashed the process.
     fault = problem(content) if claims_checksum(content) else None
@@ -138,7 +138,8 @@ def _table(path: Path, required: Sequence[str], kind: str) -> pa.Table:
     if missing:
         raise UserError(
             f"{path} has no column {', '.join(missing)}: it is no {kind} file. Give it the column "
-            "or move it to another folder."
+            "or move it to another folder.",
+            "SE-0902",
         )
     return table
 
@@ -155,7 +156,8 @@ def _number_wordings(path: Path, records: Sequence[dict[str, Any]]) -> None:
         if record["paraphrase"] in wordings:
             raise UserError(
                 f"{path} has row {record['uuid']!r} with wording {record['paraphrase']!r} twice. "
-                "Drop one of the rows."
+                "Drop one of the rows.",
+                "SE-0903",
             )
         record["paraphrase_index"] = len(wordings)
         wordings.append(record["paraphrase"])
@@ -175,9 +177,9 @@ def _is_of_the_question(column: pa.Field, own: Sequence[str]) -> bool:
 def _row(path: Path, record: dict[str, Any], others: Sequence[str]) -> ResultRow:
     uuid, answers, prediction = record["uuid"], record["answers"], record["prediction"]
     if not answers and record.get("error") is None:
-        raise UserError(f"{path}: row {uuid!r} has no answers, so it cannot be scored.")
+        raise UserError(f"{path}: row {uuid!r} has no answers, so it cannot be scored.", "SE-0903")
     if prediction is None and record.get("error") is None:
-        raise UserError(f"{path}: row {uuid!r} has neither a prediction nor an error.")
+        raise UserError(f"{path}: row {uuid!r} has neither a prediction nor an error.", "SE-0903")
     _refuse_other_types(path, uuid, answers, prediction)
     tokens = None if "tokens" in others else record.get("tokens")
     return ResultRow(
@@ -203,13 +205,18 @@ def _measured(number: float | None) -> float:
 def _refuse_other_types(path: Path, uuid: object, answers: Any, prediction: object) -> None:
     """Refuse what only looks like a result: a text for a list of answers, a number for a text."""
     if uuid is None:
-        raise UserError(f"{path} has a row without uuid. Give every row the id of its question.")
+        raise UserError(
+            f"{path} has a row without uuid. Give every row the id of its question.", "SE-0903"
+        )
     if isinstance(answers, str) or not all(isinstance(answer, str) for answer in answers or ()):
         raise UserError(
-            f"{path}: row {uuid!r} has answers {answers!r}. They must be a list of texts."
+            f"{path}: row {uuid!r} has answers {answers!r}. They must be a list of texts.",
+            "SE-0903",
         )
     if not isinstance(prediction, str | None):
-        raise UserError(f"{path}: row {uuid!r} has prediction {prediction!r}, which is no text.")
+        raise UserError(
+            f"{path}: row {uuid!r} has prediction {prediction!r}, which is no text.", "SE-0903"
+        )
 
 
 def _wordings(record: dict[str, Any]) -> tuple[str, ...]:
@@ -226,10 +233,11 @@ def _confidence_row(path: Path, record: dict[str, Any]) -> ConfidenceRow:
     if known and not 0 <= confidence <= 1:
         raise UserError(
             f"{path}: row {uuid!r} has confidence {confidence}, which is not between 0 and 1. "
-            "Estimate it again with `self-ensemble confidence`."
+            "Estimate it again with `self-ensemble confidence`.",
+            "SE-0903",
         )
     if known and not answers:
-        raise UserError(f"{path}: row {uuid!r} has no answers, so it cannot be scored.")
+        raise UserError(f"{path}: row {uuid!r} has no answers, so it cannot be scored.", "SE-0903")
     return ConfidenceRow(
         str(uuid), tuple(answers or ()), record["greedy_predict"], confidence, error
     )
@@ -240,5 +248,7 @@ def _refuse_repeated(path: Path, keys: Iterable[tuple[str, int | None]]) -> None
     for uuid, index in keys:
         if (uuid, index) in seen:
             wording = "" if index is None else f" with wording {index}"
-            raise UserError(f"{path} has row {uuid!r}{wording} twice. Generate it again.")
+            raise UserError(
+                f"{path} has row {uuid!r}{wording} twice. Generate it again.", "SE-0903"
+            )
         seen.add((uuid, index))

@@ -56,7 +56,8 @@ def result_folders(
         waiting = [name for folder in found for name in folder.unfinished]
         raise UserError(
             f"There is no finished result file in {_place(models, output_dir)}."
-            f"{_not_finished(waiting)} Run `self-ensemble generate`."
+            f"{_not_finished(waiting)} Run `self-ensemble generate`.",
+            "SE-0901",
         )
     return tuple(found)
 
@@ -70,13 +71,15 @@ def result_folder_at(path: Path) -> ResultFolder:
     if not path.is_dir():
         raise UserError(
             f"There is no results folder {path}. Give one of a data set and a model, "
-            "as results/demo/smollm2_135m_it."
+            "as results/demo/smollm2_135m_it.",
+            "SE-0901",
         )
     folder = _result_folder(Path(os.path.abspath(path)))
     if not folder.names:
         raise UserError(
             f"There is no finished result file in {path}.{_not_finished(folder.unfinished)} "
-            "Run `self-ensemble generate`."
+            "Run `self-ensemble generate`.",
+            "SE-0901",
         )
     return folder
 
@@ -99,7 +102,8 @@ def calibration_folders(
         raise UserError(
             "There is no finished confidence or result file in "
             f"{_place(models, output_dir)}.{_not_finished(waiting)} "
-            "Run `self-ensemble confidence` or `self-ensemble generate`."
+            "Run `self-ensemble confidence` or `self-ensemble generate`.",
+            "SE-0901",
         )
     return filled
 
@@ -120,12 +124,14 @@ def logprob_file(output_dir: Path, dataset: str, model: str, name: str | None = 
     if not folder.logprobs:
         raise UserError(
             f"There are no finished log-probabilities in {folder.path}. "
-            "Run `self-ensemble generate` with --save-logprobs 64."
+            "Run `self-ensemble generate` with --save-logprobs 64.",
+            "SE-0901",
         )
     if name is None and len(folder.logprobs) > 1:
         raise UserError(
             f"{folder.path} has {len(folder.logprobs)} files of log-probabilities. "
-            f"Choose one with --file: {', '.join(folder.logprobs)}."
+            f"Choose one with --file: {', '.join(folder.logprobs)}.",
+            "SE-0013",
         )
     if name is not None and name not in folder.logprobs:
         raise unknown_name("file", name, folder.logprobs)
@@ -134,7 +140,9 @@ def logprob_file(output_dir: Path, dataset: str, model: str, name: str | None = 
 
 def _model_folders(output_dir: Path, dataset: str | None, model: str | None) -> list[Path]:
     if not output_dir.is_dir():
-        raise UserError(f"There is no results folder {output_dir}. Give it with --output-dir.")
+        raise UserError(
+            f"There is no results folder {output_dir}. Give it with --output-dir.", "SE-0901"
+        )
     datasets = _folders(output_dir)
     if dataset is not None:
         datasets = [_named("dataset", dataset, _names_of(dataset), datasets)]
@@ -169,7 +177,9 @@ def _named(kind: str, given: str, names: Sequence[str], folders: Iterable[Path])
         if name in by_name:
             return by_name[name]
     if not by_name:
-        raise UserError(f"There are no results yet for {kind} {given!r}: the folder is empty.")
+        raise UserError(
+            f"There are no results yet for {kind} {given!r}: the folder is empty.", "SE-0901"
+        )
     raise unknown_name(kind, given, by_name)
 
 
@@ -209,7 +219,9 @@ def _walk(path: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
     """The folders in a folder, links followed, each once: path inside, folders, files."""
 
     def refuse(error: OSError) -> None:
-        raise UserError(f"Cannot look into {error.filename}: {error.strerror}.") from error
+        raise UserError(
+            f"Cannot look into {error.filename}: {error.strerror}.", "SE-0702"
+        ) from error
 
     seen = set()
     for root, folders, files in os.walk(path, onerror=refuse, followlinks=True):

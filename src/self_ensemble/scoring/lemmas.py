@@ -52,17 +52,20 @@ def spacy_lemmatiser(model: str = SPACY_MODEL) -> Lemmatiser:
     except ImportError as error:
         raise UserError(
             "The spaCy lemmatiser was asked for but spaCy is not installed. "
-            f'Run: pip install "self-ensemble[spacy]" && python -m spacy download {model}'
+            f'Run: pip install "self-ensemble[spacy]" && python -m spacy download {model}',
+            "SE-0015",
         ) from error
     try:
         pipeline = spacy.load(model, exclude=["parser", "ner"])
     except OSError as error:
         raise UserError(
-            f"spaCy cannot load the model {model!r}. Run: python -m spacy download {model}"
+            f"spaCy cannot load the model {model!r}. Run: python -m spacy download {model}",
+            "SE-0907",
         ) from error
     if not {"lemmatizer", "trainable_lemmatizer"} & set(pipeline.pipe_names):
         raise UserError(
-            f"The spaCy model {model!r} has no lemmatiser. Use one that has, as {SPACY_MODEL}."
+            f"The spaCy model {model!r} has no lemmatiser. Use one that has, as {SPACY_MODEL}.",
+            "SE-0907",
         )
 
     @functools.lru_cache(maxsize=1 << 16)

@@ -56,7 +56,9 @@ def mean_interval(
         UserError: The confidence is not between 0 and 1.
     """
     if not 0 < confidence < 1:
-        raise UserError(f"Got confidence {confidence}. Give a number between 0 and 1, as 0.95.")
+        raise UserError(
+            f"Got confidence {confidence}. Give a number between 0 and 1, as 0.95.", "SE-0010"
+        )
     data = np.asarray(values, dtype=np.float64)
     if data.size == 0:
         return Estimate(nan, nan, nan, 0)

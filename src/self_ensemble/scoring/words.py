@@ -106,7 +106,8 @@ def icu_borders() -> Borders:
     except ImportError as error:
         raise UserError(
             "Word borders by ICU were asked for but icu4py is not installed. "
-            'Run: pip install "self-ensemble[words]"'
+            'Run: pip install "self-ensemble[words]"',
+            "SE-0015",
         ) from error
 
     @lru_cache(maxsize=1 << 16)

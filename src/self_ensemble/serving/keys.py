@@ -25,10 +25,13 @@ class Keys:
             if len(key) < SHORTEST:
                 raise UserError(
                     f"Key {number} has {len(key)} characters, which can be guessed. Give "
-                    f"{SHORTEST} or more, for example of `openssl rand -hex 24`."
+                    f"{SHORTEST} or more, for example of `openssl rand -hex 24`.",
+                    "SE-1002",
                 )
             if not key.isascii() or not key.isprintable() or " " in key:
-                raise UserError(f"Key {number} has characters that no HTTP header carries.")
+                raise UserError(
+                    f"Key {number} has characters that no HTTP header carries.", "SE-1002"
+                )
         self._digests = [_digest(key.encode()) for key in keys]
 
     @classmethod
@@ -46,7 +49,7 @@ class Keys:
                 lines = file.read_text(encoding="utf-8").splitlines()
             found = _filled(line.partition("#")[0] for line in lines)
             if not found:
-                raise UserError(f"The file {file} has no key. Write one a line.")
+                raise UserError(f"The file {file} has no key. Write one a line.", "SE-1001")
             keys += found
         return cls(keys)
 
@@ -75,7 +78,8 @@ def check_address(host: str, keys: Keys) -> None:
     if not keys.are_there and not is_loopback(host):
         raise UserError(
             f"Got --host {host} and no key: anybody who reaches this machine could ask. Give "
-            f"--api-keys FILE or set {ENVIRONMENT}, or stay on 127.0.0.1."
+            f"--api-keys FILE or set {ENVIRONMENT}, or stay on 127.0.0.1.",
+            "SE-1001",
         )
 
 

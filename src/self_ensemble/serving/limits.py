@@ -37,9 +37,10 @@ class Limits:
         for one in fields(self):
             value = getattr(self, one.name)
             if not 0 < value < float("inf"):
-                raise UserError(f"Got {one.name} {value}. Give a number above 0.")
+                raise UserError(f"Got {one.name} {value}. Give a number above 0.", "SE-1004")
         if self.max_choices > self.max_live:
             raise UserError(
                 f"Got max_choices {self.max_choices} and max_live {self.max_live}: such a request "
-                "would wait for ever. Give no more choices than answers at once."
+                "would wait for ever. Give no more choices than answers at once.",
+                "SE-1004",
             )

@@ -21,7 +21,7 @@ def open_socket(host: str, port: int) -> socket.socket:
         UserError: It cannot be had.
     """
     if not 0 <= port < 1 << 16:
-        raise UserError(f"Got --port {port}. Give a number from 1 to 65535.")
+        raise UserError(f"Got --port {port}. Give a number from 1 to 65535.", "SE-0010")
     found = None
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -32,7 +32,8 @@ def open_socket(host: str, port: int) -> socket.socket:
         if found is not None:
             found.close()
         raise UserError(
-            f"Cannot listen on {host}:{port} ({error.strerror}). Give another --port or --host."
+            f"Cannot listen on {host}:{port} ({error.strerror}). Give another --port or --host.",
+            "SE-1003",
         ) from error
     return found
 

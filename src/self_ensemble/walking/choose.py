@@ -34,14 +34,19 @@ class Sampling:
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.temperature < float("inf"):
-            raise UserError(f"Got temperature {self.temperature}; expected a number from 0.")
+            raise UserError(
+                f"Got temperature {self.temperature}; expected a number from 0.", "SE-0607"
+            )
         if 0.0 < self.temperature < COLDEST:
             raise UserError(
                 f"Got temperature {self.temperature}; logits divided by it overflow. Give 0 for "
-                f"greedy answers, or {COLDEST} or more."
+                f"greedy answers, or {COLDEST} or more.",
+                "SE-0607",
             )
         if not 0.0 < self.top_p <= 1.0:
-            raise UserError(f"Got top-p {self.top_p}; expected a number above 0, up to 1.")
+            raise UserError(
+                f"Got top-p {self.top_p}; expected a number above 0, up to 1.", "SE-0607"
+            )
 
     def uniforms(self, key: str, num_draws: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
         """The uniform draws of one answer, `(num_draws,)`; a function of seed and key alone."""

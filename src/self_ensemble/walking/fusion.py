@@ -105,7 +105,8 @@ def check_strength(strength: float) -> None:
     """
     if not 0 <= strength <= MOST_CONTRAST:
         raise UserError(
-            f"Got --contrast-strength {strength}. Give a number from 0 to {MOST_CONTRAST:,.0f}."
+            f"Got --contrast-strength {strength}. Give a number from 0 to {MOST_CONTRAST:,.0f}.",
+            "SE-0010",
         )
 
 

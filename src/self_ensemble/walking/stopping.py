@@ -39,9 +39,11 @@ class StopRule:
 
     def __post_init__(self) -> None:
         if "" in self.stop:
-            raise UserError("Got an empty stop string. Every stop string needs text.")
+            raise UserError("Got an empty stop string. Every stop string needs text.", "SE-0010")
         if self.max_new_tokens < 1:
-            raise UserError(f"Got {self.max_new_tokens} new tokens; expected at least 1.")
+            raise UserError(
+                f"Got {self.max_new_tokens} new tokens; expected at least 1.", "SE-0010"
+            )
 
     def reason(self, token_ids: Sequence[int]) -> str | None:
         """Which rule ended the answer ("eos", "stop", "length"), or None to go on."""

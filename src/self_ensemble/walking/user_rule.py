@@ -27,6 +27,9 @@ FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 class RuleError(UserError):
     """A user's rule raised, or returned what is no score for each token."""
 
+    def __init__(self, message: str) -> None:
+        super().__init__(message, "SE-0605")
+
 
 @dataclass(frozen=True, slots=True)
 class UserRule:
@@ -104,10 +107,11 @@ def load_rule(name: str, known: list[str]) -> FusionRule:
         reason = _reason(error)
         raise UserError(
             f"Cannot load the fusion rule {name!r} ({f'{place}: ' if place else ''}{reason}). "
-            "Give module:function, importable from here (set PYTHONPATH)."
+            "Give module:function, importable from here (set PYTHONPATH).",
+            "SE-0604",
         ) from error
     if not callable(rule):
-        raise UserError(f"{name!r} is no function. Give module:function.")
+        raise UserError(f"{name!r} is no function. Give module:function.", "SE-0604")
     return checked_rule(name, rule)
 
 
@@ -124,7 +128,8 @@ def checked_rule(name: str, rule: Callable[..., object]) -> FusionRule:
     except TypeError as error:
         raise UserError(
             f"The fusion rule {name!r} does not take (logits, weights): {error}. "
-            "Write a function of two tensors."
+            "Write a function of two tensors.",
+            "SE-0604",
         ) from error
     except ValueError:
         pass  # functions written in C tell nothing of what they take

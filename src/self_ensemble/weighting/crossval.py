@@ -111,7 +111,8 @@ def check_folds(num_folds: int, num_questions: int) -> None:
     if not 2 <= num_folds <= num_questions:
         raise UserError(
             f"Got --folds {num_folds} for {num_questions} questions. Give 2 or more, at most "
-            "one per question."
+            "one per question.",
+            "SE-0010",
         )
 
 

@@ -67,7 +67,9 @@ class DevSetRows:
         left_out = {q.uuid: self._left_out[q.uuid] for q in questions if q.uuid in self._left_out}
         if not found and left_out:
             uuid, reason = next(iter(left_out.items()))
-            raise UserError(f"No question of the dev set can be asked. Row {uuid!r}: {reason}")
+            raise UserError(
+                f"No question of the dev set can be asked. Row {uuid!r}: {reason}", "SE-0609"
+            )
         return DevSet(
             tuple(question for question in questions if question.uuid in found),
             tuple(found[question.uuid] for question in questions if question.uuid in found),

@@ -34,6 +34,7 @@ def group_of(question: Question, by: By, chosen: Sequence[int]) -> str:
     if not isinstance(relation, str) or kinds != {"manual"}:
         raise UserError(
             f"Row {question.uuid!r} is not asked in a relation's manual templates, which weights "
-            "by template need. Learn one weight per wording with --by index."
+            "by template need. Learn one weight per wording with --by index.",
+            "SE-0609",
         )
     return relation

@@ -94,12 +94,14 @@ def read_learned(path: Path) -> LearnedWeights:
     """
     document = read_document(path, CHANGED, may_be_edited=True)
     if document.get("kind") != KIND:
-        raise UserError(f"{path} holds no learned weights (field 'kind'). {REMEDY}")
+        raise UserError(f"{path} holds no learned weights (field 'kind'). {REMEDY}", "SE-0610")
     indices = _list_of(int, document, "indices", path)
     weights = _field(document, "weights", dict, path)
     by = _field(document, "by", str, path)
     if by not in ("index", "template"):
-        raise UserError(f"{path}: field 'by' is {by!r}, not index or template. {REMEDY}")
+        raise UserError(
+            f"{path}: field 'by' is {by!r}, not index or template. {REMEDY}", "SE-0610"
+        )
     return LearnedWeights(
         cast(By, by),
         {group: _vector(path, group, value, len(indices)) for group, value in weights.items()},
@@ -137,14 +139,16 @@ def learned_weights_for(
         if theirs != ours:
             raise UserError(
                 f"{path} was learned with {what} {theirs}; this run has {ours}. "
-                "Run `self-ensemble learn-weights` with the same ones."
+                "Run `self-ensemble learn-weights` with the same ones.",
+                "SE-0608",
             )
     seen = frozenset(learned.dev_uuids)
     for question in question_set.questions:
         if question.uuid in seen:
             raise UserError(
                 f"{path} was fitted on row {question.uuid!r}, which is to be answered. Answer "
-                "rows that are not in the dev set (--offset, --max-samples), or learn on others."
+                "rows that are not in the dev set (--offset, --max-samples), or learn on others.",
+                "SE-0608",
             )
     return {
         question.uuid: _weights_of(question, learned, chosen, path)
@@ -161,7 +165,8 @@ def _weights_of(
     if group not in learned.weights:
         raise UserError(
             f"{path} has no weights for the relation {group!r} of row {question.uuid!r}: no "
-            "question of the dev set has it. Learn on more questions, or with --by index."
+            "question of the dev set has it. Learn on more questions, or with --by index.",
+            "SE-0608",
         )
     return learned.weights[group]
 
@@ -169,14 +174,18 @@ def _weights_of(
 def _field(document: Mapping[str, object], name: str, kind: type[T], path: Path) -> T:
     value = document.get(name)
     if not isinstance(value, kind):
-        raise UserError(f"{path} has no field {name!r} of type {kind.__name__}. {REMEDY}")
+        raise UserError(
+            f"{path} has no field {name!r} of type {kind.__name__}. {REMEDY}", "SE-0610"
+        )
     return value
 
 
 def _list_of(kind: type[T], document: Mapping[str, object], name: str, path: Path) -> list[T]:
     values = _field(document, name, list, path)
     if not values or not all(isinstance(v, kind) and not isinstance(v, bool) for v in values):
-        raise UserError(f"{path}: field {name!r} is no list of {kind.__name__}. {REMEDY}")
+        raise UserError(
+            f"{path}: field {name!r} is no list of {kind.__name__}. {REMEDY}", "SE-0610"
+        )
     return values
 
 
@@ -189,7 +198,8 @@ def _vector(path: Path, group: str, value: object, size: int) -> tuple[float, ..
     if len(numbers) != size or not fit or not any(numbers):
         raise UserError(
             f"{path}: field 'weights' has {value} for {group!r}; expected {size} finite numbers "
-            f"from 0, one above 0. {REMEDY}"
+            f"from 0, one above 0. {REMEDY}",
+            "SE-0610",
         )
     return tuple(float(w) for w in numbers)
 

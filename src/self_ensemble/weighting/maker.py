@@ -97,7 +97,8 @@ class CandidateMaker:
         self.ensemble.check(request)
         if not any(text.strip() for text in question.answer_texts[:1]):
             raise UserError(
-                "The first accepted answer is no text, so nothing can be learned from it."
+                "The first accepted answer is no text, so nothing can be learned from it.",
+                "SE-0609",
             )
         return request
 

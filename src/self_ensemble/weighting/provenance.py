@@ -36,11 +36,14 @@ def require_made_with(
     if IDENTITY not in theirs:
         raise UserError(
             f"{path} does not say what its model was, by content: an earlier version made it. "
-            f"{remedy}"
+            f"{remedy}",
+            "SE-0708",
         )
     changed = differences(_part(theirs, same_data), _part(ours, same_data))
     if changed:
-        raise UserError(f"{described(changed)}: {path} was made with the former. {remedy}")
+        raise UserError(
+            f"{described(changed)}: {path} was made with the former. {remedy}", "SE-0608"
+        )
 
 
 def _part(fields: Mapping[str, object], same_data: bool) -> Manifest:

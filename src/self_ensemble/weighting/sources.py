@@ -83,14 +83,16 @@ def weights_from(
     if source in columns:
         raise UserError(
             f"{source!r} is both a source of weights and a column of {question_set.name}. "
-            "Rename the column, or give the weights as a file."
+            "Rename the column, or give the weights as a file.",
+            "SE-0107",
         )
     if source == LEARNED:
         learned = learned_weights_path(output_dir, question_set.name, model)
         if not learned.exists():
             raise UserError(
                 f"There is no {learned} with the weights. Run `self-ensemble learn-weights` with "
-                "other questions of the same data set and the same model first."
+                "other questions of the same data set and the same model first.",
+                "SE-0602",
             )
         return learned_weights_for(learned, question_set, chosen, model)
     estimator = "sampling" if source == "confidence" else source
@@ -98,7 +100,8 @@ def weights_from(
     if not path.exists():
         raise UserError(
             f"There is no {path} with the weights. Run `self-ensemble confidence --estimator "
-            f"{estimator}` with the same data and model first."
+            f"{estimator}` with the same data and model first.",
+            "SE-0602",
         )
     remedy = f"Run `self-ensemble confidence --estimator {estimator} --repair` to make it again."
     cells = _read_confidences(path, remedy)
@@ -151,7 +154,9 @@ def _read_confidences(path: Path, remedy: str) -> _Cells:
     table = read_table(path, remedy)
     missing = [name for name in columns if name not in table.column_names]
     if missing:
-        raise UserError(f"{path} has no column {missing[0]!r}. Make it with `confidence`.")
+        raise UserError(
+            f"{path} has no column {missing[0]!r}. Make it with `confidence`.", "SE-0608"
+        )
     rows = table.select(columns).to_pylist()
     return {
         (row["uuid"], row["paraphrase_index"]): _Cell(row["paraphrase"], row["confidence"])
@@ -169,14 +174,16 @@ def _weights_of(
         if (question.uuid, index) not in cells:
             raise UserError(
                 f"{path} has no confidence in wording {index} of row {question.uuid!r}. Run "
-                "`self-ensemble confidence` over the same rows and wordings."
+                "`self-ensemble confidence` over the same rows and wordings.",
+                "SE-0608",
             )
         paraphrase, confidence = cells[question.uuid, index]
         if paraphrase != question.wordings[index]:
             raise UserError(
                 f"{path} has row {question.uuid!r} with wording {index} {paraphrase!r}; the "
                 f"question now reads {question.wordings[index]!r}. Run `self-ensemble confidence` "
-                "with the same wordings."
+                "with the same wordings.",
+                "SE-0608",
             )
         weights.append(confidence)
     if any(math.isnan(weight) for weight in weights):

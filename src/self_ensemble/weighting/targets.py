@@ -69,7 +69,8 @@ def chat_target(tokenizer: Any, stop: StopRule) -> Target:
     if _end(followed("Paris"), stop) is None:
         raise UserError(
             "This model's chat template does not end an answer with an end-of-sequence token. "
-            "Use --chat-template off."
+            "Use --chat-template off.",
+            "SE-0502",
         )
 
     def target(answer: str) -> tuple[int, ...]:

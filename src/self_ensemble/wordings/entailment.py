@@ -93,15 +93,19 @@ def load_entailment(name: str, threshold: float, device: str) -> EntailmentCheck
     if info["missing_keys"]:
         raise UserError(
             f"{name!r} is no sequence classifier: it has no weights for "
-            f"{', '.join(sorted(info['missing_keys']))}. Give an entailment model."
+            f"{', '.join(sorted(info['missing_keys']))}. Give an entailment model.",
+            "SE-0205",
         )
     labels = {number: str(label) for number, label in model.config.id2label.items()}
     label_ids = [number for number, label in labels.items() if label.lower() == LABEL]
     if len(label_ids) != 1:
         raise UserError(
             f"{name!r} has the labels {', '.join(labels.values())}, and one must be {LABEL!r}. "
-            "Give an entailment model."
+            "Give an entailment model.",
+            "SE-0205",
         )
     if tokenizer.pad_token is None:
-        raise UserError(f"The tokenizer of {name!r} has no padding token. Give another model.")
+        raise UserError(
+            f"The tokenizer of {name!r} has no padding token. Give another model.", "SE-0205"
+        )
     return EntailmentCheck(model.eval().to(device), tokenizer, int(label_ids[0]), threshold)

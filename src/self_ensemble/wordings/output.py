@@ -59,7 +59,9 @@ class Output:
             UserError: Another kind of file, or one that is read.
         """
         if path.suffix not in (".jsonl", ".feather"):
-            raise UserError(f"Got --output {path}. Give a file that ends in .jsonl or .feather.")
+            raise UserError(
+                f"Got --output {path}. Give a file that ends in .jsonl or .feather.", "SE-0014"
+            )
         output = cls(path, path.with_suffix(".feather"))
         for written in (output.named, output.store):
             with naming_disk_errors(written, OUTPUT):
@@ -67,7 +69,8 @@ class Output:
                 if any(written.samefile(one) for one in same):
                     raise UserError(
                         f"--output {path} would write over {written}, which is the data set. "
-                        "Choose another name."
+                        "Choose another name.",
+                        "SE-0014",
                     )
         return output
 
@@ -92,7 +95,8 @@ class Output:
                 raise UserError(
                     f"{self.named} is there already, without the {self.store.name} that a "
                     "run leaves beside it. Move it away, use --overwrite to replace it, or "
-                    "choose another --output."
+                    "choose another --output.",
+                    "SE-0204",
                 )
         file = ResultFile.open(
             self.store,
@@ -153,7 +157,9 @@ def read_rows(store: Path) -> list[dict[str, Any]]:
     """
     table = read_table(store, "Run `self-ensemble paraphrase` again with --repair.")
     if table.schema.names != PARAPHRASE_SCHEMA.names:
-        raise UserError(f"{store} is no file of wordings. Give one that `paraphrase` has written.")
+        raise UserError(
+            f"{store} is no file of wordings. Give one that `paraphrase` has written.", "SE-0204"
+        )
     rows: list[dict[str, Any]] = table.to_pylist()
     return rows
 

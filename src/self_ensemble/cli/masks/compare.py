@@ -83,7 +83,7 @@ def _packed_answer(model: LoadedModel, frame: PromptFrame, asked: Asked, drawing
     request = Request("mask", asked.wordings, segment_weights=weights, readable=asked.readable)
     ((outcome,),) = ensemble.run([request]).values()
     if not isinstance(outcome, Answer):
-        raise UserError(f"There is no answer to compare: {outcome.error}")
+        raise UserError(f"There is no answer to compare: {outcome.error}", "SE-0612")
     return outcome.text
 
 
@@ -93,7 +93,8 @@ def _causal_answer(model: LoadedModel, prompt: tuple[int, ...], settings: Settin
         raise UserError(
             f"All wordings in one prompt and {settings.max_new_tokens} new tokens take {length} "
             f"positions; {why_no_longer(model.model.config, model.context_length)}. "
-            "Give fewer --num-shots, or fewer or shorter wordings."
+            "Give fewer --num-shots, or fewer or shorter wordings.",
+            "SE-0501",
         )
     rule = StopRule.of(model, settings.stop, settings.max_new_tokens)
     with with_own_attention(model):

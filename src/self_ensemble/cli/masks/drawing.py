@@ -54,7 +54,8 @@ class Drawing:
         if len(self.segment_weights) != num_wordings:
             raise UserError(
                 f"Got {len(self.segment_weights)} --segment-weights for {num_wordings} wordings. "
-                "Give one per wording."
+                "Give one per wording.",
+                "SE-0603",
             )
         relative = relative_weights(self.segment_weights)
         return [weight / sum(relative) for weight in relative]

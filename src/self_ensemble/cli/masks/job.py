@@ -148,7 +148,8 @@ def _check(
         raise UserError(
             f"The check needs {length} positions; "
             f"{why_no_longer(loaded.model.config, loaded.context_length)}. "
-            "Give fewer --num-shots or shorter wordings."
+            "Give fewer --num-shots or shorter wordings.",
+            "SE-0501",
         )
     dtype = str(loaded.dtype).removeprefix("torch.")
     echo(f"\nIsolation on {loaded.name} ({loaded.attention}, {dtype}, {loaded.device})")

@@ -27,7 +27,8 @@ def one_source(dataset: str | None, text: list[str] | None, lengths: str | None)
     found = f"Got {' and '.join(given)}" if given else "Nothing to draw"
     raise UserError(
         f"{found}. Give one of: --dataset NAME --index I, --text once per wording, "
-        "or --lengths 40,38,45."
+        "or --lengths 40,38,45.",
+        "SE-0012",
     )
 
 
@@ -42,7 +43,8 @@ def parse_lengths(text: str) -> tuple[int, ...]:
     if wrong:
         raise UserError(
             f"Got --lengths {text!r}: {wrong[0]!r} is no number of tokens from 1. "
-            "Give one number per segment, such as 40,38,45."
+            "Give one number per segment, such as 40,38,45.",
+            "SE-0010",
         )
     return tuple(int(part) for part in parts)
 
@@ -69,7 +71,8 @@ def refuse_without_weights(computes: bool, options: Mapping[str, object]) -> Non
     if given and not computes:
         raise UserError(
             f"{given[0]} changes nothing: only the tokenizer is loaded. Leave it out, or add "
-            "--check or --compare."
+            "--check or --compare.",
+            "SE-0012",
         )
 
 
@@ -84,5 +87,6 @@ def check_files(png: Path | None, html: Path | None) -> None:
     if png is not None and find_spec("matplotlib") is None:
         raise UserError(
             "--png needs matplotlib, which is not installed. "
-            'Run: pip install "self-ensemble[plots]"'
+            'Run: pip install "self-ensemble[plots]"',
+            "SE-0015",
         )

@@ -43,7 +43,8 @@ def question_of(data: DataOptions, index: int, choice: WordingChoice) -> Asked:
     if not 0 <= index < num_questions:
         raise UserError(
             f"Got --index {index}, but {question_set.name} has {num_questions} questions. "
-            f"Give a number from 0 to {num_questions - 1}."
+            f"Give a number from 0 to {num_questions - 1}.",
+            "SE-0112",
         )
     question = question_set.questions[index]
     wordings = _picked(question, choice, f"Question {index} of {question_set.name}")
@@ -61,6 +62,7 @@ def _picked(question: Question, choice: WordingChoice, which: str) -> tuple[str,
             remedy = f"Give --indices below {found}"
         raise UserError(
             f"{which} has {found} wordings, {needed} are asked for. {remedy}, or a file with "
-            "more wordings as --paraphrases."
+            "more wordings as --paraphrases.",
+            "SE-0201",
         )
     return choice.pick(question.wordings)

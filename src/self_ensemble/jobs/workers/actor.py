@@ -37,9 +37,10 @@ class Made:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The run cannot go on, with the line for the user."""
+    """The run cannot go on, with the line for the user and its code."""
 
     line: str
+    code: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,19 +71,21 @@ class Worker:
             return Refused(
                 f"A worker cannot load what the run is made with ({type(error).__name__}: "
                 f"{error}). Have the same self-ensemble, and the modules of your rules, on every "
-                "machine."
+                "machine.",
+                "SE-0806",
             )
         try:
             self._loaded = maker = recipe.maker(SILENT)
             return Ready(maker.about, recipe.rules())
         except UserError as error:
-            return Refused(str(error))
+            return Refused(str(error), error.code)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
             return Refused(
                 f"A worker has not the memory for its model ({error}). Give fewer --workers, or a "
-                "smaller model."
+                "smaller model.",
+                "SE-0308",
             )
 
     def make(self, packed: bytes) -> Made | Refused | TooLarge:
@@ -91,7 +94,7 @@ class Worker:
         try:
             return Made(pack_rows(maker.make(*unpack_questions(packed)), maker.counters))
         except UserError as error:
-            return Refused(str(error))
+            return Refused(str(error), error.code)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise

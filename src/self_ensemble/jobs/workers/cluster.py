@@ -111,12 +111,14 @@ def _refusal_if_it_fails(where: str) -> Iterator[None]:
             raise UserError(
                 f"Ray does not start on this machine ({reason}). It waits for half a minute, and "
                 "a machine that is busy may take longer: run the same command again, or leave "
-                "workers out."
+                "workers out.",
+                "SE-0801",
             ) from error
         raise UserError(
             f"Cannot join Ray at {where!r} ({reason}). Give the address of a running head, auto "
             "where one runs on this machine, or local to start Ray here. A head that asks for a "
-            "token wants RAY_AUTH_MODE=token and RAY_AUTH_TOKEN in the environment."
+            "token wants RAY_AUTH_MODE=token and RAY_AUTH_TOKEN in the environment.",
+            "SE-0803",
         ) from error
 
 
@@ -158,7 +160,8 @@ def _imported(local: bool) -> ModuleType:
         except ImportError as error:
             raise UserError(
                 "Workers need Ray, which is not installed. Install it with "
-                "pip install 'self-ensemble[ray]', or leave --workers out."
+                "pip install 'self-ensemble[ray]', or leave --workers out.",
+                "SE-0015",
             ) from error
     found: ModuleType = ray
     return found
@@ -183,7 +186,8 @@ def _start(ray: ModuleType, workers: Workers, num_workers: int, folder: Path | N
             raise UserError(
                 "Ray was imported before it could be told to listen to this machine alone. Import "
                 "it later, set RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0 before, or call ray.init "
-                "yourself: a Ray that runs is used as it is."
+                "yourself: a Ray that runs is used as it is.",
+                "SE-0801",
             )
         cpus = workers.cpus_per_worker or _cpus_here(num_workers)
         ray.init(
@@ -209,7 +213,8 @@ def _share(there: float, workers: Workers, num_workers: int, device: str, local:
     if local and gpus * num_workers > there:
         raise UserError(
             f"{num_workers} workers with {gpus:g} GPUs each are asked for, and this machine has "
-            f"{there:g}. Give fewer --workers, or a smaller --gpus-per-worker."
+            f"{there:g}. Give fewer --workers, or a smaller --gpus-per-worker.",
+            "SE-0802",
         )
     return Share(workers.cpus_per_worker or (_cpus_here(num_workers) if local else 1.0), gpus)
 

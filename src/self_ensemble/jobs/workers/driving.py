@@ -102,8 +102,8 @@ class Drive:
                     made.append(rows)
                 case Ready():
                     self.accept(result)
-                case Refused(line):
-                    raise UserError(line)
+                case Refused(line, code):
+                    raise UserError(line, code)
                 case Died(reason, waiting):
                     first = [] if batch is None else after_death(batch, reason)
                     self.queue.put_back([*first, *waiting])
@@ -134,7 +134,8 @@ class Drive:
         if self.task.batch_size is not None or size == 1:
             raise UserError(
                 f"{size} questions at once do not fit into memory. What is done is kept; use a "
-                "smaller --batch-size."
+                "smaller --batch-size.",
+                "SE-0406",
             )
         smaller = -(-size // 2)
         if smaller < self.queue.batch_size:
@@ -154,5 +155,5 @@ def first_ready(pool: Pool) -> Ready:
             match landed.result:
                 case Ready():
                     return landed.result
-                case Refused(line):
-                    raise UserError(line)
+                case Refused(line, code):
+                    raise UserError(line, code)

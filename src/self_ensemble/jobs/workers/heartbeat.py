@@ -76,7 +76,8 @@ def within(seconds: float, ask: Callable[[], T]) -> T:
     except queue.Empty:
         raise UserError(
             f"Ray has ended: its head has not answered for {seconds:g} s. What was done is kept; "
-            "run the same command again to go on."
+            "run the same command again to go on.",
+            "SE-0804",
         ) from None
     if isinstance(answer, BaseException):
         raise answer
@@ -106,5 +107,6 @@ def _ended(address: Address) -> UserError:
     host, port = address
     return UserError(
         f"Ray has ended: nothing answers at {host}:{port} any more. What was done is kept; run "
-        "the same command again to go on."
+        "the same command again to go on.",
+        "SE-0804",
     )

@@ -38,15 +38,24 @@ class Workers:
         if self.ray.startswith("ray://"):
             raise UserError(
                 f"Got --ray {self.ray}. Give the head as host:port, on a machine of the "
-                "cluster; Ray's client mode is not for runs that write where they are started."
+                "cluster; Ray's client mode is not for runs that write where they are started.",
+                "SE-0803",
             )
         if self.num_workers < 1:
-            raise UserError(f"Got {self.num_workers} workers. Give 1 or more.")
+            raise UserError(f"Got {self.num_workers} workers. Give 1 or more.", "SE-0010")
         if self.max_worker_restarts < 0:
-            raise UserError(f"Got {self.max_worker_restarts} restarts of workers. Give 0 or more.")
+            raise UserError(
+                f"Got {self.max_worker_restarts} restarts of workers. Give 0 or more.", "SE-0010"
+            )
         if self.cpus_per_worker is not None and not self.cpus_per_worker > 0:
-            raise UserError(f"Got {self.cpus_per_worker} CPUs per worker. Give more than 0.")
+            raise UserError(
+                f"Got {self.cpus_per_worker} CPUs per worker. Give more than 0.", "SE-0010"
+            )
         if self.gpus_per_worker is not None and not self.gpus_per_worker >= 0:
-            raise UserError(f"Got {self.gpus_per_worker} GPUs per worker. Give 0 or more.")
+            raise UserError(
+                f"Got {self.gpus_per_worker} GPUs per worker. Give 0 or more.", "SE-0010"
+            )
         if self.batch_timeout is not None and not self.batch_timeout > 0:
-            raise UserError(f"Got a batch timeout of {self.batch_timeout} s. Give more than 0.")
+            raise UserError(
+                f"Got a batch timeout of {self.batch_timeout} s. Give more than 0.", "SE-0010"
+            )

@@ -83,7 +83,8 @@ class OnWorkers:
         if changed:
             raise UserError(
                 f"The workers differ ({described(changed)}). Give all of them the same files and "
-                "versions."
+                "versions.",
+                "SE-0806",
             )
 
 
@@ -100,7 +101,8 @@ def on_workers(
     if not isinstance(model, ModelOptions):
         raise UserError(
             "Workers load the model themselves. Give its name, its folder or ModelOptions, not a "
-            "model that is loaded."
+            "model that is loaded.",
+            "SE-0807",
         )
     num_workers = max(min(workers.num_workers, num_questions), 1)
     with ray_cluster(workers, num_workers, model.device) as cluster:
@@ -144,6 +146,7 @@ def _pickled(recipe: Recipe) -> bytes:
     except (TypeError, AttributeError, pickle.PicklingError) as error:
         raise UserError(
             f"What the run is made with cannot be sent to workers ({error}). Have a module hold "
-            "your fusion rules, or leave workers out."
+            "your fusion rules, or leave workers out.",
+            "SE-0807",
         ) from error
     return found

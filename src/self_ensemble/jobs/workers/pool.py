@@ -228,7 +228,8 @@ class Pool:
             raise UserError(
                 f"No worker is left, and none is started any more: the last one died while "
                 f"{doing} ({reason}) What was done before is kept; run the same command again to "
-                "go on, or give more --max-worker-restarts."
+                "go on, or give more --max-worker-restarts.",
+                "SE-0805",
             )
         return Landed(member, batch, Died(reason, [lost for _, lost in rest if lost is not None]))
 
@@ -240,5 +241,6 @@ def _is_loading(member: Member) -> bool:
 def _given_up(error: Exception) -> UserError:
     return UserError(
         f"Ray gives up ({first_line(error)}). What was done is kept; run the same command again "
-        "to go on."
+        "to go on.",
+        "SE-0805",
     )

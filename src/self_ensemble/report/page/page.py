@@ -80,7 +80,8 @@ def render_page(
     if size > max_bytes:
         raise UserError(
             f"The page would have {size / 1e6:.1f} MB, and a page has {max_bytes / 1e6:.0f} at "
-            "most. Give fewer or shorter wordings, or fewer tokens."
+            "most. Give fewer or shorter wordings, or fewer tokens.",
+            "SE-0017",
         )
     return html
 
@@ -95,7 +96,7 @@ def write_page(path: Path, html: str) -> None:
         write_atomically(path, html.encode())
     except OSError as error:
         raise UserError(
-            f"Cannot write {path} ({error.strerror or error}). Name another file."
+            f"Cannot write {path} ({error.strerror or error}). Name another file.", "SE-0016"
         ) from error
 
 

@@ -71,7 +71,8 @@ def write_report(
     if not can_draw():
         raise UserError(
             "A report needs matplotlib, which is not installed. "
-            'Run: pip install "self-ensemble[plots]"'
+            'Run: pip install "self-ensemble[plots]"',
+            "SE-0015",
         )
     loaded = load_results(
         dataset,

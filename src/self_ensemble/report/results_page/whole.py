@@ -64,7 +64,8 @@ def report_page(
             if number == 1:
                 raise UserError(
                     f"The report of {len(loaded)} data sets and models is too large for one page. "
-                    "Choose with --dataset and --model."
+                    "Choose with --dataset and --model.",
+                    "SE-0017",
                 ) from error
             number //= 2
         for folder, sections in zip(folders, found, strict=True):

@@ -6,7 +6,7 @@ state, which OpenVINO's CPU plugin grows in place inside of its attention kernel
 with all that is around its passes, the graph's passes alone.
 
     pip install openvino
-    python -m benchmarks.openvino_pass bf16 origin,flex_attention,avg
+    python -m benchmarks.openvino_pass bf16 origin flex_attention avg
 
 T tokens, B questions, R most tokens of a question, S slots, E hidden size, Hq and Hkv heads, D
 head dim, V vocabulary.
@@ -14,6 +14,8 @@ head dim, V vocabulary.
 
 import sys
 import time
+from argparse import ArgumentParser
+from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
@@ -24,8 +26,8 @@ from openvino import opset6, opset13
 from rich.console import Console
 from torch import Tensor, nn
 
-from benchmarks.work import demo_work
-from self_ensemble.asking.methods import resolve_method
+from benchmarks.work import Work, demo_work
+from self_ensemble.asking.methods import Method, resolve_method
 from self_ensemble.errors import UserError
 from self_ensemble.models.load import load_model
 
@@ -144,16 +146,13 @@ class Passes:
         return torch.from_numpy(self._request.get_output_tensor(0).data.copy()), taken
 
 
-def main(precision: str = "f32", methods: str = "origin,flex_attention,avg") -> None:
+def study(precision: str, methods: Sequence[str]) -> None:
     """Compare logits with the model's own, then time prefill and steps beside ours.
 
     Raises:
-        UserError: An unknown precision, or the graph's logits are not the model's.
+        UserError: An unknown method, or the graph's logits are not the model's.
     """
-    if precision not in LIMITS:
-        raise UserError(
-            f"Got precision {precision!r}. Choose from: {', '.join(LIMITS)}.", "SE-1101"
-        )
+    asked = [resolve_method(name) for name in methods]
     torch.set_num_threads(1)
     console = Console(width=132, highlight=False)
     plain = load_model(packed=False)
@@ -170,29 +169,48 @@ def main(precision: str = "f32", methods: str = "origin,flex_attention,avg") -> 
     console.print(f"logits differ from the model's by {away:.1e} of the largest")
     dtype = {"f32": "float32", "bf16": "bfloat16"}[precision]
     work = demo_work(load_model(dtype=dtype), num_questions=NUM_QUESTIONS)
+    for method in asked:
+        console.print(_beside(work, passes, method))
+
+
+def _beside(work: Work, passes: Passes, method: Method) -> str:
+    """What a method's passes take here and there, in one line."""
     prefix = len(work.frame.prefix)
-    for method in methods.split(","):
-        short, full = (work.ensemble([resolve_method(method)], n) for n in (1, NUM_TOKENS))
-        ours, theirs = [], []
-        requests = work.requests(slice(0, NUM_QUESTIONS))
-        for ensemble in (short, full):
-            ensemble.run(requests)
-        prompt = short.counters.prompt_tokens
-        width = max(-(-prompt // NUM_QUESTIONS), 1)
-        each = max(1, full.counters.decode_tokens // (NUM_TOKENS - 1) // NUM_QUESTIONS)
-        for _ in range(REPEATS):
-            one, all_of_them = _cpu_ms(short, requests), _cpu_ms(full, requests)
-            ours.append((one, (all_of_them - one) / (NUM_TOKENS - 1)))
-            passes.restart()
-            passes.feed(torch.full((NUM_QUESTIONS, prefix), 5), num_real=prefix)
-            first = passes.feed(torch.full((NUM_QUESTIONS, width), 5), num_real=prompt)[1]
-            place = torch.full((NUM_QUESTIONS, each), 5)
-            theirs.append((first, median(passes.feed(place)[1] for _ in range(NUM_TOKENS - 1))))
-        (a, b), (c, d) = (map(median, zip(*found, strict=True)) for found in (ours, theirs))
-        console.print(
-            f"{method}: prefill of {prompt} tokens {a:.0f} ms ours, {c:.0f} OpenVINO; a step of "
-            f"{each * NUM_QUESTIONS} tokens {b:.0f} and {d:.0f}"
-        )
+    short, full = (work.ensemble([method], n) for n in (1, NUM_TOKENS))
+    ours, theirs = [], []
+    requests = work.requests(slice(0, NUM_QUESTIONS))
+    for ensemble in (short, full):
+        ensemble.run(requests)
+    prompt = short.counters.prompt_tokens
+    width = -(-prompt // NUM_QUESTIONS)
+    each = max(1, full.counters.decode_tokens // (NUM_TOKENS - 1) // NUM_QUESTIONS)
+    for _ in range(REPEATS):
+        one, all_of_them = _cpu_ms(short, requests), _cpu_ms(full, requests)
+        ours.append((one, (all_of_them - one) / (NUM_TOKENS - 1)))
+        passes.restart()
+        passes.feed(torch.full((NUM_QUESTIONS, prefix), 5), num_real=prefix)
+        first = passes.feed(torch.full((NUM_QUESTIONS, width), 5), num_real=prompt)[1]
+        place = torch.full((NUM_QUESTIONS, each), 5)
+        theirs.append((first, median(passes.feed(place)[1] for _ in range(NUM_TOKENS - 1))))
+    (a, b), (c, d) = (map(median, zip(*found, strict=True)) for found in (ours, theirs))
+    return (
+        f"{method.name}: prefill of {prompt} tokens {a:.0f} ms ours, {c:.0f} OpenVINO; a step of "
+        f"{each * NUM_QUESTIONS} tokens {b:.0f} and {d:.0f}"
+    )
+
+
+def main(arguments: list[str]) -> int:
+    """Run and print; returns the exit code."""
+    parser = ArgumentParser(prog="python -m benchmarks.openvino_pass")
+    parser.add_argument("precision", choices=LIMITS)
+    parser.add_argument("methods", nargs="*", help="origin, flex_attention and avg by default")
+    asked = parser.parse_args(arguments)
+    try:
+        study(asked.precision, asked.methods or ["origin", "flex_attention", "avg"])
+    except UserError as error:
+        sys.stderr.write(f"Error: {' '.join(str(error).split())}\n")
+        return 2
+    return 0
 
 
 def _cpu_ms(ensemble: Any, requests: Any) -> float:
@@ -227,4 +245,4 @@ def _rotated(x: Any, cos: Any, sin: Any) -> Any:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))

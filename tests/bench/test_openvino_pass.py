@@ -6,7 +6,6 @@ import torch
 pytest.importorskip("openvino", reason='needs pip install "self-ensemble[bench]"')
 
 from benchmarks.openvino_pass import Passes, main
-from self_ensemble.errors import UserError
 
 
 def test_the_graph_gives_the_models_logits_pass_after_pass(tiny_model):
@@ -21,6 +20,6 @@ def test_the_graph_gives_the_models_logits_pass_after_pass(tiny_model):
             torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_an_unknown_precision_is_refused():
-    with pytest.raises(UserError, match="Got precision 'int8'"):
-        main("int8")
+def test_what_cannot_be_timed_is_refused_in_one_line(capsys):
+    assert main(["f32", "avgg"]) == 2
+    assert capsys.readouterr().err.startswith("Error: Unknown method 'avgg'.")

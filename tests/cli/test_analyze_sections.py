@@ -297,3 +297,17 @@ def test_neither_torch_nor_pandas_is_needed(results):
         "sys.exit(bool({'torch', 'transformers', 'pandas', 'matplotlib'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("column", ["rel/uri", "../up", "x" * 300])
+def test_files_of_a_kind_lie_beside_the_others_whatever_its_column_is_called(column, tmp_path):
+    pytest.importorskip("matplotlib", reason="the extra plots is not installed")
+    folder, there = tmp_path / "results" / "cities" / "tiny", tmp_path / "there"
+    there.mkdir()
+    rows = [record(f"q{n}", "Rome", **{column: "ab"[n % 2]}) for n in range(4)]
+    write_file(folder / "origin.feather", rows)
+    run(*ONE, tmp_path / "results", "--by", column, "--csv", there / "t.csv", "--plot", there)
+    names = sorted(path.name for path in there.iterdir())
+    kinds = [name.partition("by_")[2] for name in names if "by_" in name]
+    assert len(kinds) == 3, names  # CSV, PNG and SVG
+    assert {path.name for path in tmp_path.iterdir()} == {"results", "there"}

@@ -65,6 +65,14 @@ def test_a_column_without_values_passes_whatever_its_type(folder):
     assert [row.error for row in read_rows(path)] == [None] * 3
 
 
+def test_an_empty_error_is_none(folder):
+    path = write(folder, error=["", "too long", None])
+    assert [row.error for row in read_rows(path)] == [None, "too long", None]
+    path = write(folder, error=["", "", ""], prediction=["Rome", None, "Oslo"])
+    with pytest.raises(UserError, match="row 'q1' has neither a prediction nor an error"):
+        read_rows(path)
+
+
 def test_wordings_that_are_not_all_known_are_not_known(folder):
     path = write(folder, paraphrases=[["a", None], ["b", "c"], [None]])
     assert [row.wordings for row in read_rows(path)] == [(), ("b", "c"), ()]

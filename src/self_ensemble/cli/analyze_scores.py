@@ -27,6 +27,7 @@ from self_ensemble.report.analysis_sheets import (
     group_sheet,
     robustness_sheets,
 )
+from self_ensemble.report.cells import part_of_file_name
 from self_ensemble.report.changed_view import changed_view
 from self_ensemble.report.sheet import (
     Sheet,
@@ -152,7 +153,7 @@ def _write_csv(path: Path | None, sheets: Sequence[Sheet]) -> list[str]:
     if path is None:
         return lines
     for key in dict.fromkeys(sheet.key for sheet in sheets):
-        beside = path.with_name(f"{path.stem}.{key}{path.suffix}")
+        beside = path.with_name(f"{path.stem}.{part_of_file_name(key)}{path.suffix}")
         write_text(beside, sheet_csv([sheet for sheet in sheets if sheet.key == key]))
         lines.append(f"Table: {beside}")
     return lines

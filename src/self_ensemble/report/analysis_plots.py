@@ -28,6 +28,7 @@ from self_ensemble.analysis.loaded import Loaded
 from self_ensemble.analysis.score_rows import ScoreRow
 from self_ensemble.analysis.score_table import ScoreTable
 from self_ensemble.errors import UserError
+from self_ensemble.report.cells import part_of_file_name
 from self_ensemble.report.figure import LETTERS, column_figure
 from self_ensemble.report.first_token_plot import first_token_figure
 from self_ensemble.report.matrix_plots import agreement_figure, group_figure
@@ -69,7 +70,7 @@ def write_plots(
         place = folder if len(loaded) == 1 else folder.joinpath(*results.place)
         rows = [row for row in table.rows if (row.dataset, row.model) == results.place]
         for name, figure in _figures(results, rows, table, kinds).items():
-            written.append(_write(figure, place / f"{name}.png"))
+            written.append(_write(figure, place / f"{part_of_file_name(name)}.png"))
     return written
 
 

@@ -176,9 +176,11 @@ def _is_of_the_question(column: pa.Field, own: Sequence[str]) -> bool:
 
 def _row(path: Path, record: dict[str, Any], others: Sequence[str]) -> ResultRow:
     uuid, answers, prediction = record["uuid"], record["answers"], record["prediction"]
-    if not answers and record.get("error") is None:
+    # An empty text, as a CSV file leaves it behind, is no reason.
+    error = record.get("error") or None
+    if not answers and error is None:
         raise UserError(f"{path}: row {uuid!r} has no answers, so it cannot be scored.", "SE-0903")
-    if prediction is None and record.get("error") is None:
+    if prediction is None and error is None:
         raise UserError(f"{path}: row {uuid!r} has neither a prediction nor an error.", "SE-0903")
     _refuse_other_types(path, uuid, answers, prediction)
     tokens = None if "tokens" in others else record.get("tokens")
@@ -186,7 +188,7 @@ def _row(path: Path, record: dict[str, Any], others: Sequence[str]) -> ResultRow
         uuid=str(uuid),
         answers=tuple(answers or ()),
         prediction=prediction,
-        error=record.get("error"),
+        error=error,
         seconds=_measured(record.get("seconds")),
         paraphrase_index=record.get("paraphrase_index"),
         mean_logprob=nan if record.get("mean_logprob") is None else record["mean_logprob"],
@@ -226,7 +228,7 @@ def _wordings(record: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _confidence_row(path: Path, record: dict[str, Any]) -> ConfidenceRow:
-    uuid, answers, error = record["uuid"], record["answers"], record.get("error")
+    uuid, answers, error = record["uuid"], record["answers"], record.get("error") or None
     _refuse_other_types(path, uuid, answers, record["greedy_predict"])
     confidence = nan if record["confidence"] is None else record["confidence"]
     known = error is None and not isnan(confidence)

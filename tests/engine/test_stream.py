@@ -7,6 +7,7 @@ import pytest
 import torch
 from asking import (
     METHODS,
+    PREFIX,
     QUESTIONS,
     WEIGHTS,
     ensemble,
@@ -20,8 +21,12 @@ from hypothesis import strategies as st
 
 from self_ensemble.asking.methods import resolve_method
 from self_ensemble.asking.request import Request, Settings, Unanswered
+from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError
+from self_ensemble.passes.current_pass import GivenUp, one_at_a_time, while_wanted
+from self_ensemble.prompts.build import plain_frame
 from self_ensemble.prompts.frame import whole_frame
+from self_ensemble.questions.schema import Framing
 from self_ensemble.walking.choose import Sampling
 from self_ensemble.walking.stopping import StopRule
 
@@ -181,6 +186,22 @@ def test_a_question_in_a_prompt_of_its_own_is_generated_behind_it(loaded, tiny_m
         assert tokens([answer]) == tokens(asked.run([request])["origin"])
 
 
+@pytest.mark.parametrize("kinds", [(0,), (1,), (2,), (0, 1, 2, 3)])
+def test_prompts_of_all_kinds_share_a_batch(loaded, kinds):
+    model = loaded()
+    prefixes = [PREFIX, f"{PREFIX}Q: Slow?\nA: No.\n\n", "Answer in one word.\n\n", ""]
+    frames = [plain_frame(model.tokenizer, prefixes[n], (), Framing()) for n in kinds]
+    asked = ensemble(model, ["flex_attention", "avg"])
+    together = [replace(one, frame=frame) for frame in frames for one in requests()]
+    found, streamed = asked.run(together), _by_number(asked.stream(together))[0]
+    for number, request in enumerate(together):
+        alone = Ensemble(model, asked.methods, frame=request.frame, settings=asked.settings)
+        wanted = alone.run([replace(request, frame=None)])
+        for method in ("flex_attention", "avg"):
+            assert tokens([found[method][number]]) == tokens(wanted[method])
+            assert tokens([streamed[number, method]]) == tokens(wanted[method])
+
+
 def test_whole_prompts_are_read_together_by_their_common_end(loaded):
     model = loaded()
     frame = whole_frame(model.tokenizer)
@@ -284,6 +305,41 @@ def test_several_threads_can_ask_one_model(loaded):
     for thread in threads:
         thread.join()
     assert found == dict.fromkeys(("sdpa", "eager"), [tokens(expected)] * 5)
+
+
+def test_a_pass_waits_for_its_turn(loaded):
+    model = loaded()
+    asked = ensemble(model, "avg")
+    thread = threading.Thread(target=lambda: asked.run(requests()))
+    with one_at_a_time(model.model):
+        thread.start()
+        thread.join(0.3)
+        assert thread.is_alive()
+        assert asked.counters.forwards == 0
+    thread.join(20)
+    assert asked.counters.forwards > 0
+
+
+def test_nothing_is_computed_that_nobody_waits_for(loaded):
+    asked = ensemble(loaded(), "avg")
+    wanted = iter([True, True, False])
+    with pytest.raises(GivenUp), while_wanted(lambda: next(wanted)):
+        asked.run(requests())
+    assert asked.counters.forwards == 2
+    assert asked.run(requests())["avg"]
+
+
+@pytest.mark.parametrize(
+    ("text", "stop", "settled"),
+    [
+        ("no ST", ("STOP",), "no "), ("no STO", ("STOP", "OPS"), "no "),
+        ("no STOP", ("STOP",), "no "),
+        ("STx", ("STOP",), "STx"), ("aa", ("aab",), ""), ("baa", ("aab",), "b"), ("ab", (), "ab"),
+    ],
+)  # fmt: skip
+def test_what_may_become_a_stop_string_is_kept_back(tiny_tokenizer, text, stop, settled):
+    rule = StopRule(tiny_tokenizer, frozenset(), stop, max_new_tokens=100)
+    assert rule.settled(tiny_tokenizer(text)["input_ids"]) == settled
 
 
 @settings(max_examples=200)

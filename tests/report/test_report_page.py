@@ -319,3 +319,10 @@ def test_seconds_and_tokens_have_the_digits_that_analyze_shows(tmp_path):
     table = markdown_text(score_table([loaded]))
     assert " 1.23 |" in table
     assert " 70.7 |" in table
+
+
+def test_a_report_says_from_where_its_wordings_are_numbered(tmp_path):
+    said = "numbered from 1 here"
+    assert said in page_of(city_folder(tmp_path / "with"))
+    write_file(tmp_path / "without" / "origin.feather", fused_rows("010"))
+    assert said not in page_of(tmp_path / "without")

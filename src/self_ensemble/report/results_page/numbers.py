@@ -38,6 +38,11 @@ def scores_section(reported: Reported) -> Section:
     loaded, rows = reported.loaded, reported.rows
     sheet = summary_sheet(loaded, rows, reported.cluster)
     compared = "" if reported.baseline is None else f" and Holm-corrected over {_tests(rows)}"
+    numbered = (
+        ("Wordings are numbered from 1 here; `analyze` and --indices count them from 0.",)
+        if PER_PROMPT in loaded.files
+        else ()
+    )
     units = "questions" if reported.cluster is None else f"groups of equal {reported.cluster}"
     return Section(
         "scores",
@@ -54,6 +59,7 @@ def scores_section(reported: Reported) -> Section:
             "command are decoded together and each shows the time of all of them. Tokens: "
             "what a question sends through the model by this method alone, behind the run's "
             "prefix; the mean. A dash: not known.",
+            *numbered,
         ),
     )
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from self_ensemble.jobs.workers.options import Workers as Workers
     from self_ensemble.models.load import LoadedModel as LoadedModel
     from self_ensemble.models.load import load_model as load_model
+    from self_ensemble.prompts.build import conversation_frame as conversation_frame
     from self_ensemble.prompts.frame import whole_frame as whole_frame
     from self_ensemble.questions.by_text import KnownWordings as KnownWordings
     from self_ensemble.questions.by_text import field_text as field_text
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
     from self_ensemble.questions.files import questions_from_rows as questions_from_rows
     from self_ensemble.questions.load import load_questions as load_questions
     from self_ensemble.report.results_page.job import write_report as write_report
+    from self_ensemble.scoring.normalise import first_line as first_line
+    from self_ensemble.scoring.vote import vote as vote
     from self_ensemble.tracing.trace import Trace as Trace
     from self_ensemble.walking.choose import Sampling as Sampling
 
@@ -55,6 +58,9 @@ if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 
 _WHERE = {
+    "first_line": "scoring.normalise",
+    "vote": "scoring.vote",
+    "conversation_frame": "prompts.build",
     "load_templates": "questions.by_text",
     "ItemPrompts": "asking.items",
     "whole_frame": "prompts.frame",

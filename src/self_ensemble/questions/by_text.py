@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from self_ensemble.errors import UserError, reading
-from self_ensemble.questions.fields import required_text, text_list
+from self_ensemble.questions.fields import optional_text, text_list
 from self_ensemble.questions.files import original_first
 from self_ensemble.questions.reading import read_content
 from self_ensemble.questions.tables import read_table
@@ -73,6 +73,25 @@ class KnownWordings:
             )
         return Cut(text[:place], question, text[place + len(question) :])
 
+    def cut_text(self, text: str) -> Cut:
+        """Find the question with wordings in a text of which nothing else is known.
+
+        Raises:
+            UserError: None of them stands there, several do, or one does more than once.
+        """
+        if text.strip() in self.by_question:
+            return self.cut(text, {"text": text})
+        found = [question for question in self.by_question if question in text]
+        # One may be the beginning of another.
+        found = [one for one in found if not any(one != more and one in more for more in found)]
+        if len(found) != 1:
+            what = "several questions" if found else "no question"
+            raise UserError(
+                f"The prompt {_shown(text)} has {what} of {self.source} in it. Give a file that "
+                "has the question as it stands there."
+            )
+        return self.cut(text, {"text": found[0]})
+
     def wordings(self, question: str) -> tuple[str, ...]:
         """The wordings to ask a question in, itself first.
 
@@ -130,15 +149,22 @@ def load_wordings(path: Path | str) -> dict[str, tuple[str, ...]]:
     """Wordings by question, itself first, from a file such as `paraphrase` writes.
 
     Args:
-        path: A table with `question` and `paraphrases` (a list).
+        path: A table with `question` and `paraphrases` (a list); without `question` the first of
+            `paraphrases` is the original.
 
     Raises:
         UserError: The file is malformed, or has a question twice with other wordings.
     """
     found: dict[str, tuple[str, ...]] = {}
     for row in read_table(Path(path)).rows:
-        question = required_text(row, "question").strip()
-        wordings = original_first(question, text_list(row, "paraphrases"))
+        wordings = original_first(optional_text(row, "question"), text_list(row, "paraphrases"))
+        question = wordings[0].strip() if wordings else ""
+        if not question:
+            raise UserError(
+                f"{row.where}: the row has no question. Give 'question' and 'paraphrases', or the "
+                "question as the first of 'paraphrases'."
+            )
+        wordings = (question, *wordings[1:])
         if found.setdefault(question, wordings) != wordings:
             raise UserError(
                 f"{row.where}: the question {_shown(question)} stands there twice with other "

@@ -187,6 +187,17 @@ def test_a_rule_that_makes_nan_is_named_and_does_not_touch_others(loaded):
     ]
 
 
+def test_an_infinite_score_makes_no_probability_of_the_others(loaded):
+    def certain(logits, weights):
+        scores = logits.mean(dim=-2)
+        scores[:, 7] = math.inf
+        return scores
+
+    asked = ensemble(loaded("llama"), "avg")
+    with pytest.raises(UserError, match="Token 1 .*nan or infinity"):
+        asked.log_likelihoods([(requests()[0], (60,))], certain)
+
+
 def test_what_a_rule_rules_out_has_no_probability(loaded):
     def only_even(logits, weights):
         scores = logits.mean(dim=-2)

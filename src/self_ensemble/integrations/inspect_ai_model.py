@@ -56,24 +56,30 @@ class SelfEnsembleAPI(ModelAPI):
     ) -> None:  # fmt: skip
         super().__init__(model_name, base_url, api_key, [], config)
         if unknown:
-            raise se.UserError(f"Unknown -M {', '.join(unknown)}. See docs/inspect-ai.md.")
+            raise se.UserError(
+                f"Unknown -M {', '.join(unknown)}. See docs/inspect-ai.md.", "SE-0011"
+            )
         if (method == "origin") == bool(paraphrases):
             raise se.UserError(
                 f"Got method={method} {'with' if paraphrases else 'without'} paraphrases. origin "
-                "asks the question as it is, and every other method asks wordings."
+                "asks the question as it is, and every other method asks wordings.",
+                "SE-0012",
             )
         loaded = se.load_model(model_name, device=device, dtype=dtype)
         if not loaded.has_chat_template:
             raise se.UserError(
                 f"{model_name} has no chat template, and Inspect asks in conversations. Choose a "
-                "model that was trained for them."
+                "model that was trained for them.",
+                "SE-0502",
             )
         # Each wording's own answer is made from the same prefill.
         each = () if method in ("origin", "per_prompt") else ("per_prompt",)
         self.ensemble = se.Ensemble(loaded, [method, *each])
         self.auto, self.num = paraphrases == "auto", num_paraphrases
         if self.auto and (num_paraphrases or 0) < 2:
-            raise se.UserError("paraphrases=auto needs num_paraphrases=2 or more wordings.")
+            raise se.UserError(
+                "paraphrases=auto needs num_paraphrases=2 or more wordings.", "SE-0010"
+            )
         known = se.load_wordings(paraphrases) if paraphrases and not self.auto else {}
         accept = fewer == "accept"
         self.known = se.KnownWordings(str(paraphrases), known, num_paraphrases, accept)
@@ -88,7 +94,9 @@ class SelfEnsembleAPI(ModelAPI):
     ) -> ModelOutput:  # fmt: skip
         """Answer; requests that come while others are answered are answered together."""
         if tools:
-            raise se.UserError("Tools were given, which self-ensemble does not call. Leave them.")
+            raise se.UserError(
+                "Tools were given, which self-ensemble does not call. Leave them.", "SE-1201"
+            )
         found: dict[str, Any] = {}
         # One at a time: two threads must not tell one tokenizer how to read special tokens.
         async with self.turn:
@@ -109,7 +117,9 @@ class SelfEnsembleAPI(ModelAPI):
     def _request(self, messages: list[ChatMessage], settings: "se.Settings") -> "se.Request":
         *before, last = messages
         if last.role != "user" or any(turn.role == "tool" for turn in before):
-            raise se.UserError("The last message is not the user's, or one is a tool's. Ask.")
+            raise se.UserError(
+                "The last message is not the user's, or one is a tool's. Ask.", "SE-1201"
+            )
         turns = [{"role": turn.role, "content": turn.text} for turn in before]
         frame = se.conversation_frame(self.ensemble.model.tokenizer, turns)
         wordings: tuple[str, ...] = (last.text,)
@@ -148,7 +158,7 @@ class SelfEnsembleAPI(ModelAPI):
         method = self.ensemble.methods[0].name
         answer = outcomes[method]
         if not isinstance(answer, se.Answer):
-            raise se.UserError(answer.error)
+            raise se.UserError(answer.error, "SE-0612")
         members = outcomes.get("per_prompt", answer).members or (answer,)
         said = [one.text if isinstance(one, se.Answer) else None for one in members]
         told: dict[str, Any] = {"method": method, "wordings": told_of(request.wordings, said)}
@@ -186,7 +196,8 @@ def _settings(config: GenerateConfig) -> "se.Settings":
     unread = {name: value for name, value in given.items() if name not in READ | SENDING}
     if unread:
         raise se.UserError(
-            f"Got {unread}, which self-ensemble does not have. Leave it out, or choose hf/..."
+            f"Got {unread}, which self-ensemble does not have. Leave it out, or choose hf/...",
+            "SE-1201",
         )
     sampling = se.Sampling(config.temperature or 0.0, config.top_p or 1.0, config.seed or 0)
     return se.Settings(

@@ -88,7 +88,8 @@ class KnownWordings:
             what = "several questions" if found else "no question"
             raise UserError(
                 f"The prompt {_shown(text)} has {what} of {self.source} in it. Give a file that "
-                "has the question as it stands there."
+                "has the question as it stands there.",
+                "SE-0107",
             )
         return self.cut(text, {"text": found[0]})
 
@@ -162,7 +163,8 @@ def load_wordings(path: Path | str) -> dict[str, tuple[str, ...]]:
         if not question:
             raise UserError(
                 f"{row.where}: the row has no question. Give 'question' and 'paraphrases', or the "
-                "question as the first of 'paraphrases'."
+                "question as the first of 'paraphrases'.",
+                "SE-0107",
             )
         wordings = (question, *wordings[1:])
         if found.setdefault(question, wordings) != wordings:

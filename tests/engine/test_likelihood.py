@@ -194,7 +194,7 @@ def test_an_infinite_score_makes_no_probability_of_the_others(loaded):
         return scores
 
     asked = ensemble(loaded("llama"), "avg")
-    with pytest.raises(UserError, match="Token 1 .*nan or infinity"):
+    with pytest.raises(UserError, match=r"Token 1 .*nan or infinity"):
         asked.log_likelihoods([(requests()[0], (60,))], certain)
 
 

@@ -65,6 +65,7 @@ class SelfEnsembleAPI(ModelAPI):
                 "asks the question as it is, and every other method asks wordings.",
                 "SE-0012",
             )
+        self.known = se.KnownWordings.given(paraphrases, num_paraphrases, fewer)
         loaded = se.load_model(model_name, device=device, dtype=dtype)
         if not loaded.has_chat_template:
             raise se.UserError(
@@ -76,13 +77,6 @@ class SelfEnsembleAPI(ModelAPI):
         each = () if method in ("origin", "per_prompt") else ("per_prompt",)
         self.ensemble = se.Ensemble(loaded, [method, *each])
         self.auto, self.num = paraphrases == "auto", num_paraphrases
-        if self.auto and (num_paraphrases or 0) < 2:
-            raise se.UserError(
-                "paraphrases=auto needs num_paraphrases=2 or more wordings.", "SE-0010"
-            )
-        known = se.load_wordings(paraphrases) if paraphrases and not self.auto else {}
-        accept = fewer == "accept"
-        self.known = se.KnownWordings(str(paraphrases), known, num_paraphrases, accept)
         self.kinds = attribution.split("+") if attribution else []
         self.batch_size, self.turn = batch_size, anyio.Lock()
         self.asked: Counter[str] = Counter()

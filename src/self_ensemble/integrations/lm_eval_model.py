@@ -22,7 +22,6 @@ from tqdm import tqdm
 
 import self_ensemble as se
 
-AUTO = "auto"
 UNSAID = "cuda:0"  # what lm-eval's command gives as the device where nobody has said one
 # What a task may ask for although it changes nothing.
 NEUTRAL = {"num_beams": 1, "repetition_penalty": 1, "top_k": 0, "min_p": 0, "typical_p": 1}
@@ -52,8 +51,6 @@ class SelfEnsembleLM(LM):
             raise se.UserError(
                 f"Unknown model_args: {', '.join(unknown)}. See docs/lm-eval.md.", "SE-0011"
             )
-        if fewer not in ("refuse", "accept"):
-            raise se.UserError(f"Got fewer={fewer}; expected refuse or accept.", "SE-0011")
         if paraphrases and templates:
             raise se.UserError("Got paraphrases and templates. Give one of the two.", "SE-0012")
         if method == "per_prompt" or (method == "origin") == bool(paraphrases or templates):
@@ -63,10 +60,7 @@ class SelfEnsembleLM(LM):
                 "asks wordings, and per_prompt has an answer for each, where lm-eval takes one.",
                 "SE-0012",
             )
-        if paraphrases == AUTO and (num_paraphrases or 0) < 2:
-            raise se.UserError(
-                "paraphrases=auto needs num_paraphrases=2 or more wordings.", "SE-0010"
-            )
+        self.known = se.KnownWordings.given(paraphrases, num_paraphrases, fewer)
         if not isinstance(model, se.LoadedModel):
             model = se.load_model(
                 str(model), device="auto" if device in (None, UNSAID) else device, dtype=dtype,
@@ -75,8 +69,6 @@ class SelfEnsembleLM(LM):
         self.batch_size = 16 if str(batch_size).startswith("auto") else max(1, int(batch_size))
         self.loaded, self.tokenizer, self.seed = model, model.tokenizer, seed
         self.paraphrases, self.num, self.field = paraphrases, num_paraphrases, question_field
-        known = se.load_wordings(paraphrases) if paraphrases not in (None, AUTO) else {}
-        self.known = se.KnownWordings(str(paraphrases), known, num_paraphrases, fewer == "accept")
         self.folder, self.is_chat = wordings_folder, False  # are prompts in the chat template?
         self.templates = se.load_templates(templates)[:num_paraphrases] if templates else ()
         self.ensemble = se.Ensemble(model, method, frame=se.whole_frame(self.tokenizer))
@@ -151,7 +143,7 @@ class SelfEnsembleLM(LM):
         self, requests: Sequence[Instance], prompts: Sequence[str], settings: Sequence[se.Settings]
     ) -> list[se.Request]:
         """All requests, checked before the first is asked."""
-        if self.paraphrases == AUTO:
+        if self.paraphrases == "auto":
             texts = {se.field_text(one.doc, self.field or "question") for one in requests}
             if texts := texts - self.known.by_question.keys():
                 made = se.reword(texts, self.loaded, (self.num or 0) - 1, folder=self.folder)[0]

@@ -18,6 +18,7 @@ from self_ensemble.questions.files import original_first
 from self_ensemble.questions.reading import read_content
 from self_ensemble.questions.tables import read_table
 
+AUTO = "auto"
 LONGEST_SHOWN = 60  # characters of a text in a message
 
 
@@ -44,6 +45,22 @@ class KnownWordings:
     by_question: Mapping[str, tuple[str, ...]]
     num: int | None = None
     accept_fewer: bool = False
+
+    @classmethod
+    def given(cls, paraphrases: str | None, num: int | None, fewer: str) -> "KnownWordings":
+        """From options: a file, "auto" for wordings that are still to be drawn, or nothing.
+
+        Raises:
+            UserError: An option that cannot be.
+        """
+        if fewer not in ("refuse", "accept"):
+            raise UserError(f"Got fewer={fewer}; expected refuse or accept.", "SE-0011")
+        if paraphrases == AUTO and (num or 0) < 2:
+            raise UserError(
+                "paraphrases=auto needs num_paraphrases=2 or more wordings.", "SE-0010"
+            )
+        by_question = {} if paraphrases in (None, AUTO) else load_wordings(str(paraphrases))
+        return cls(str(paraphrases), by_question, num, fewer == "accept")
 
     def cut(self, text: str, item: Mapping[str, object], field: str | None = None) -> Cut:
         """Find the question of an item in its prompt.

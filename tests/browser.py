@@ -47,16 +47,17 @@ class Browser:
         return self._send("POST", "/goog/cdp/execute", cmd=command, params=parameters)
 
     def open(
-        self, page: Path, *, width: int = 1280, height: int = 900, dark: bool = False
+        self, page: Path | str, *, width: int = 1280, height: int = 900, dark: bool = False
     ) -> None:
-        """Show a file at a size, light or dark."""
+        """Show a file, or an address, at a size, light or dark."""
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.devtools("Emulation.setEmulatedMedia", features=[scheme])
         self.devtools(
             "Emulation.setDeviceMetricsOverride",
             width=width, height=height, deviceScaleFactor=1, mobile=False,
         )  # fmt: skip
-        self._send("POST", "/url", url=page.resolve().as_uri())
+        address = page if isinstance(page, str) else page.resolve().as_uri()
+        self._send("POST", "/url", url=address)
 
     def run(self, script: str, *arguments: object) -> Any:
         """Run a script and give what it returns."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import httpx
+from fastapi import FastAPI
 from openai import OpenAI
 
 from self_ensemble.ensemble import Ensemble
@@ -35,8 +36,12 @@ class Running:
 
 
 @contextmanager
-def running(ensemble: Ensemble, **options) -> Iterator[Running]:
+def running(
+    ensemble: Ensemble, mount: Callable[[FastAPI], object] | None = None, **options
+) -> Iterator[Running]:
     app = create_app(ensemble, **options)
+    if mount is not None:
+        mount(app)
     listening = open_socket("127.0.0.1", 0)
     port = listening.getsockname()[1]
     server = make_server(app, app.state.service.limits)

@@ -20,6 +20,7 @@ from self_ensemble.cli.learn_weights import learn_weights
 from self_ensemble.cli.lm_eval import CONTEXT, lm_eval
 from self_ensemble.cli.mask import mask
 from self_ensemble.cli.paraphrase import paraphrase
+from self_ensemble.cli.playground import playground
 from self_ensemble.cli.replay import replay
 from self_ensemble.cli.report import report
 from self_ensemble.cli.serve import serve
@@ -48,6 +49,7 @@ app.command("replay")(replay)
 app.command("inspect")(inspect)
 app.command("mask")(mask)
 app.command("serve")(serve)
+app.command("playground")(playground)
 app.command("lm-eval", context_settings=CONTEXT)(lm_eval)
 app.command("bench")(bench)
 app.command("doctor")(doctor)

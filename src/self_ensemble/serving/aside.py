@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from self_ensemble.asking.methods import Method
 from self_ensemble.asking.request import Answer, Request
+from self_ensemble.attribution.kinds import Attribution
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.jobs.paraphrase import ParaphraseOptions
 from self_ensemble.passes.current_pass import while_wanted
@@ -25,6 +26,7 @@ from self_ensemble.serving.limits import Limits
 from self_ensemble.walking.choose import Sampling
 from self_ensemble.wordings.choice import choose
 from self_ensemble.wordings.draw import Rewriter
+from self_ensemble.wordings.pool import Candidate, Refused
 
 Result = TypeVar("Result")
 DRAWN = ParaphraseOptions()  # as `self-ensemble paraphrase` draws
@@ -51,7 +53,7 @@ class Aside:
         Raises:
             ApiError: Fewer than asked for pass it, or the deadline is met.
         """
-        found = await self._do(lambda: self._draw(original, num, seed), deadline)
+        found, _ = await self.drawn(original, num, seed, deadline)
         if len(found) < num:
             raise ApiError(
                 422,
@@ -60,7 +62,17 @@ class Aside:
                 "too_few_wordings",
                 "paraphrase",
             )
-        return found
+        return [candidate.text for candidate in found]
+
+    async def drawn(
+        self, original: str, num: int, seed: int, deadline: float
+    ) -> tuple[list[Candidate], list[Refused]]:
+        """At most `num` further wordings, the best first, and those that the gate refused.
+
+        Raises:
+            ApiError: They cannot be made, or the deadline is met.
+        """
+        return await self._do(lambda: self._draw(original, num, seed), deadline)
 
     async def attribution(
         self, request: Request, method: Method, answer: Answer, kinds: Sequence[str],
@@ -72,16 +84,28 @@ class Aside:
             UserError: It cannot be had.
             ApiError: The deadline is met.
         """
-        found = await self._do(
+        found = await self.attributed(request, method, answer, kinds, deadline)
+        return {kind: list(one.total) for kind, one in found.items()}
+
+    async def attributed(
+        self, request: Request, method: Method, answer: Answer, kinds: Sequence[str],
+        deadline: float,
+    ) -> dict[str, Attribution]:  # fmt: skip
+        """The same for each token of the answer.
+
+        Raises:
+            UserError: It cannot be had.
+            ApiError: The deadline is met.
+        """
+        return await self._do(
             lambda: self._ensemble.attribute(request, kinds, method, answer), deadline
         )
-        return {kind: list(one.total) for kind, one in found.items()}
 
     def close(self) -> None:
         """Do nothing more."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    def _draw(self, original: str, num: int, seed: int) -> list[str]:
+    def _draw(self, original: str, num: int, seed: int) -> tuple[list[Candidate], list[Refused]]:
         sampling = Sampling(DRAWN.temperature, DRAWN.top_p, seed)
         if num not in self._rewriters:
             self._rewriters[num] = Rewriter(
@@ -92,7 +116,7 @@ class Aside:
         (pool,) = rewriter.draw([Question("asked", (original,), ())])
         if pool.error is not None:
             raise ApiError(422, pool.error, param="paraphrase")
-        return [candidate.text for candidate in choose(original, pool.passed, num)]
+        return choose(original, pool.passed, num), pool.refused
 
     async def _do(self, do: Callable[[], Result], deadline: float) -> Result:
         if self._num_waiting >= self._limits.max_waiting:

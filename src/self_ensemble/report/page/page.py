@@ -86,6 +86,12 @@ def render_page(
     return html
 
 
+def render_part(template: str, macro: str, *values: object) -> Markup:
+    """Fill a macro of a template, for a page that is not ours; values are escaped as ever."""
+    module = _environment().get_template(template).module
+    return Markup(getattr(module, macro)(*values))
+
+
 def write_page(path: Path, html: str) -> None:
     """Write a page, whole or not at all.
 

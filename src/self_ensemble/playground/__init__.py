@@ -1,0 +1,1 @@
+"""The playground without Gradio: what is asked and shown, its file, its HTML, its door."""

@@ -20,7 +20,7 @@ demo: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.engines --write-json benchmarks/engines.json \
-		--plot benchmarks/bench.png --write-results benchmarks/RESULTS.md --write-readme README.md
+		--plot benchmarks/bench.png --write-results benchmarks/RESULTS.md --write-readme docs/measured.md
 
 docs: $(STAMP)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m docs_site

@@ -47,7 +47,11 @@ def main(arguments: list[str]) -> int:
     put_together(PAGES)
     folder = Path(arguments[0] if arguments else ROOT / "site").absolute()
     build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir"]
-    return subprocess.run([*build, str(folder)], cwd=ROOT, check=False).returncode
+    code = subprocess.run([*build, str(folder)], cwd=ROOT, check=False).returncode
+    if code == 0:
+        # A browser runs no search in pages that it opens from disk.
+        print(f"{folder}/index.html; with the search: python -m http.server --directory {folder}")
+    return code
 
 
 if __name__ == "__main__":

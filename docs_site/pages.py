@@ -23,6 +23,8 @@ OUTSIDE = {
 COPIES = "files"
 
 _LINK = re.compile(r"(\]\()([^)\s#]+)(#[^)\s]*)?(\))")
+# Each page of the site has a menu of languages.
+_OTHER_LANGUAGE = re.compile(r"\[(?:English|中文)\]\([^)]*\) · ")
 _FENCE = re.compile(r"^(```+)(\w+) ([\w.]+)$", re.MULTILINE)
 _CODE = re.compile(r"(^```.*?^```|^(?:    [^\n]*\n)+|`[^`\n]*`)", re.DOTALL | re.MULTILINE)
 
@@ -34,6 +36,8 @@ def in_repository(page: str) -> str:
 
 def on_site(path: str) -> str:
     """Where a file of the repository lies on the site, from its root."""
+    # In the Chinese half a link to a page leads to the Chinese one by itself.
+    path = path.replace(".zh.md", ".md")
     if path in OUTSIDE:
         return OUTSIDE[path]
     return path.removeprefix("docs/") if path.startswith("docs/") else f"{COPIES}/{path}"
@@ -42,6 +46,7 @@ def on_site(path: str) -> str:
 def for_site(text: str, page: str) -> str:
     """A page's text with links as they are on the site, and names of files above their code."""
     source = PurePosixPath(in_repository(page))
+    text = _OTHER_LANGUAGE.sub("", text)
     pieces = _CODE.split(text)
     pieces[::2] = [_LINK.sub(lambda m: _moved(m, source, page), one) for one in pieces[::2]]
     return _FENCE.sub(r'\1\2 title="\3"', "".join(pieces))

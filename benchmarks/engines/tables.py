@@ -1,4 +1,4 @@
-"""The tables, made from the document alone: for the terminal, RESULTS.md and the README."""
+"""The tables, made from the document alone: for the terminal, RESULTS.md and docs/measured.md."""
 
 import re
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ PARTS = {
 BEGIN, END = "<!-- engines: begin -->", "<!-- engines: end -->"
 PICTURE = (
     "![Milliseconds per question of every engine: one wording, five, and five fused]"
-    "(benchmarks/bench.png)"
+    "(../benchmarks/bench.png)"
 )
 DASH = "-"
 
@@ -52,7 +52,7 @@ def results_markdown(document: Mapping[str, Any]) -> str:
 
 
 def readme_block(document: Mapping[str, Any]) -> str:
-    """What the README shows: picture, two tables, ratios, and what they depend on."""
+    """What docs/measured.md shows: picture, two tables, ratios, and what they depend on."""
     work = document["work"]
     blocks = [PICTURE]
     for part, about in PARTS.items():
@@ -68,7 +68,7 @@ def readme_block(document: Mapping[str, Any]) -> str:
 
 
 def write_readme(path: Path, document: Mapping[str, Any]) -> None:
-    """Put the tables between the marks of a README.
+    """Put the tables between the marks of a page.
 
     Raises:
         UserError: It has no marks, or cannot be read or written.

@@ -1,4 +1,4 @@
-"""The examples of README and docstrings, which a notebook's user writes first."""
+"""The examples of README, tour and docstrings, which a notebook's user writes first."""
 
 import doctest
 import re
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-README = Path(__file__).parents[2] / "README.md"
+ROOT = Path(__file__).parents[2]
 JOBS = (
     *(f"jobs.{name}" for name in ("analyze", "confidence", "generate", "learn_weights")),
     "jobs.paraphrase",
@@ -34,12 +34,15 @@ def test_the_example_of_loading_results_runs_as_it_stands(tmp_path, monkeypatch)
 
 
 @pytest.mark.model
-def test_the_readme_s_examples_run_and_print_what_they_say(tmp_path, monkeypatch, capsys) -> None:
+@pytest.mark.parametrize(("page", "number"), [("README.md", 1), ("docs/tour.md", 4)])
+def test_the_examples_of_a_page_run_and_print_what_they_say(
+    page, number, tmp_path, monkeypatch, capsys
+) -> None:
     monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), flags=re.DOTALL)
     # The one for a server is run in tests/serving.
     blocks = [block for block in blocks if "import OpenAI" not in block]
-    assert len(blocks) == 4
+    assert len(blocks) == number
     for block in blocks:
         exec(block, {})
         printed = capsys.readouterr().out

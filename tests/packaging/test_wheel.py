@@ -1,18 +1,20 @@
 """The wheel, built from the source archive, works outside the checkout with one extra at a time.
 
 Each environment has what the wheel's metadata name, and what these need in turn, and nothing else:
-a dependency that is not declared is missing there. Packages are links to those of the tests'
+a dependency that is not declared is missing there. Packages are hard links to those of the tests'
 environment, because torch alone would take minutes to install for each extra.
 """
 
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
 import tomllib
 import venv
 import zipfile
+from functools import partial
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
@@ -29,6 +31,9 @@ ANALYZE = "analyze --dataset demo --model smollm2_135m_it"
 WORKS: dict[str, tuple[str, str]] = {
     "": ("--version", __version__),
     "hub": ("-c import datasets", ""),
+    "lm-eval": ("-c import lm_eval", ""),
+    "inspect": ("-c import inspect_ai", ""),
+    "playground": ("-c import gradio", ""),
     "ray": ("-c import ray", ""),
     "serve": ("serve --help", "--port"),
     "plots": (f"{ANALYZE} --plot figures", "accuracy"),
@@ -84,8 +89,9 @@ def test_the_wheel_has_all_files_of_the_package_and_nothing_else(built):
 
 
 @pytest.mark.parametrize("extra", WORKS, ids=lambda extra: extra or "none")
-def test_the_wheel_answers_outside_the_checkout(built, tmp_path, extra):
+def test_the_wheel_answers_outside_the_checkout(built, tmp_path, extra, request):
     python = _environment(tmp_path / "environment", built[0], extra)
+    request.addfinalizer(partial(shutil.rmtree, tmp_path / "environment"))
     work = tmp_path / "work"
     work.mkdir()
     command, said = WORKS[extra]
@@ -140,8 +146,21 @@ def _link(found: Distribution, packages: Path) -> None:
     tops = {file.parts[0] for file in found.files or () if file.parts[0] != ".."}
     for top in tops - {"__pycache__"}:
         place, source = packages / top, Path(str(found.locate_file(top)))
-        if not place.exists() and source.exists():
-            place.symlink_to(source)
+        if place.exists() or not source.exists():
+            continue
+        # No symbolic links: what they lead to is no installed package of this environment, and
+        # would be taken for code of the user's own.
+        if source.is_dir():
+            shutil.copytree(source, place, copy_function=_hard_link)
+        else:
+            _hard_link(str(source), str(place))
+
+
+def _hard_link(source: str, place: str) -> None:
+    try:
+        os.link(source, place)
+    except OSError:  # On another file system.
+        shutil.copy2(source, place)
 
 
 def _run(python: Path, command: str, work: Path) -> str:

@@ -1,4 +1,4 @@
-"""The examples of README and docs/serve.md, as they stand, with the real model behind them."""
+"""The examples of docs/tour.md and docs/serve.md, as they stand, with the real model behind."""
 
 import json
 import os
@@ -29,7 +29,7 @@ def blocks(file, word):
     return [block for block in found if word in block]
 
 
-@pytest.mark.parametrize("file", ["README.md", "docs/serve.md"])
+@pytest.mark.parametrize("file", ["docs/tour.md", "docs/serve.md"])
 def test_the_examples_with_openais_client_run(smollm2, file, capsys):
     (block,) = blocks(file, "import OpenAI")
     exec(block.replace("http://127.0.0.1:8000", smollm2.url), {})

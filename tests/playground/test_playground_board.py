@@ -110,3 +110,25 @@ def test_the_largest_answers_of_the_page_fit_into_a_file():
         strips=strips,
     )  # fmt: skip
     assert boards.read(boards.write(board)) == board
+
+
+def test_what_is_typed_is_asked_line_by_line():
+    values = {"methods": ["avg"], "style": "plain", "max_tokens": 8}
+    found = boards.asked_of(" a? ", "b?\n\n  c?\n", **values)
+    assert found.wordings == ["a?", "b?", "c?"]
+    with pytest.raises(UserError, match="no question"):
+        boards.asked_of(" ", "b?", **values)
+    with pytest.raises(UserError, match=r"wordings: List should have at most 16 items"):
+        boards.asked_of("a?", "b?\n" * 16, **values)
+    with pytest.raises(UserError, match=r"methods: List should have at least 1 item"):
+        boards.asked_of("a?", "", **(values | {"methods": []}))
+
+
+def test_wordings_that_were_made_of_another_question_are_left_out():
+    board = full_board()
+    assert boards.gate_of(board.asked, board.gate.model_dump_json()) == board.gate
+    other = board.gate.model_copy(update={"original": "another?"})
+    assert boards.gate_of(board.asked, other.model_dump_json()) is None
+    assert boards.gate_of(board.asked, "") is None
+    with pytest.raises(UserError, match="Not asked"):
+        boards.gate_of(board.asked, "{")

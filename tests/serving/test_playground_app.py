@@ -58,8 +58,8 @@ def test_a_question_is_answered_as_it_comes(page):
 
 
 def test_a_question_that_cannot_be_asked_is_a_line_on_the_page(page):
-    told = ask(page, ["", "", ["avg"], "plain", 8, True, ""])
-    assert "at least 1 item" in json.dumps(told)
+    told = ask(page, [" ", "A further wording?", ["avg"], "plain", 8, True, ""])
+    assert "There is no question. Write one first. [SE-0010]" in json.dumps(told)
     assert "Traceback" not in json.dumps(told)
 
 

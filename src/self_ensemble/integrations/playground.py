@@ -6,7 +6,6 @@ the same service. Nothing is sent to or fetched from elsewhere, and nothing is w
 
 import asyncio
 import os
-import secrets
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -15,13 +14,11 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when Gradio is imported
 import gradio as gr
 from fastapi import FastAPI
 from fastapi.responses import RedirectResponse
-from pydantic import ValidationError
 
 from self_ensemble.errors import UserError
 from self_ensemble.playground import board as boards
 from self_ensemble.playground import views
-from self_ensemble.playground.answering import answer, make_wordings, methods_of, opened
-from self_ensemble.playground.board import Board, Gate
+from self_ensemble.playground.answering import answer, make_wordings, methods_of, opened, told
 from self_ensemble.playground.door import PATH, Door
 from self_ensemble.playground.files import OPEN, SAVE
 from self_ensemble.playground.snippets import curl_code, python_code
@@ -29,10 +26,6 @@ from self_ensemble.serving.errors import ApiError
 from self_ensemble.serving.service import Service
 
 PREFERRED = ("flex_attention", "avg", "vote")
-STYLES = {"plain": "as “Q: … A:”", "chat": "as a chat"}
-LONGEST = "Longest answer, in tokens"
-SANS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "DejaVu Sans", "sans-serif"]
-MONO = ["ui-monospace", "Menlo", "Consolas", "DejaVu Sans Mono", "monospace"]
 Values = dict[Any, Any]
 
 
@@ -48,11 +41,7 @@ def add_playground(
     """
     asyncio.run(_mount(app, url, with_key))
     app.add_middleware(Door)
-
-    @app.get("/", include_in_schema=False)
-    async def to_the_page() -> RedirectResponse:
-        return RedirectResponse(f"{PATH}/")
-
+    app.add_route("/", lambda _: RedirectResponse(f"{PATH}/"))
     return app
 
 
@@ -62,7 +51,7 @@ async def _mount(app: FastAPI, url: str, with_key: bool) -> None:
     gr.mount_gradio_app(
         app, page.blocks, PATH, footer_links=[], run_history=False, ssr_mode=False, pwa=False,
         enable_monitoring=False, mcp_server=False, show_error=False, max_file_size=1,
-        theme=gr.themes.Default(primary_hue="blue", font=SANS, font_mono=MONO),
+        theme=gr.themes.Default(primary_hue="blue", font=views.SANS, font_mono=views.MONO),
         css=views.style(),
     )  # fmt: skip
 
@@ -75,7 +64,7 @@ class _Page:
         self.known = known = methods_of(service)
         chat = service.ensemble.model.has_chat_template
         self.styles = ("plain", "chat") if chat else ("plain",)
-        most = min(boards.MAX_WORDINGS, service.limits.max_wordings)
+        most = min(boards.MAX_WORDINGS, service.limits.max_wordings) - 1
         with gr.Blocks(title=f"self-ensemble: {service.name}", analytics_enabled=False) as blocks:
             gr.HTML(views.heading(service.name))
             with gr.Row():
@@ -89,10 +78,8 @@ class _Page:
                         placeholder="France's capital is called what?", elem_id="se-wordings",
                     )  # fmt: skip
                     with gr.Row():
-                        self.num = gr.Number(
-                            min(4, most - 1), label="How many", minimum=1, maximum=most - 1,
-                            precision=0, min_width=80,
-                        )  # fmt: skip
+                        self.num = gr.Number(min(4, most), label="How many", minimum=1,
+                                             maximum=most, precision=0, min_width=80)  # fmt: skip
                         make = gr.Button("Make wordings", elem_id="se-make", min_width=140)
                 with gr.Column(scale=2, min_width=300):
                     self.methods = gr.CheckboxGroup(
@@ -100,11 +87,11 @@ class _Page:
                         value=[one for one in PREFERRED if one in known] or known[:1],
                     )  # fmt: skip
                     self.style = gr.Radio(
-                        [(text, name) for name, text in STYLES.items() if name in self.styles],
+                        [(boards.STYLES[name], name) for name in self.styles],
                         label="Ask", value="plain", elem_id="se-style",
                     )  # fmt: skip
                     most = min(boards.MAX_TOKENS, service.limits.max_tokens)
-                    self.tokens = gr.Slider(1, most, min(32, most), step=1, label=LONGEST)
+                    self.tokens = gr.Slider(1, most, min(32, most), step=1, label=boards.LONGEST)
                     self.attribute = gr.Checkbox(True, label="Find out which wording decided")
             with gr.Row():
                 ask = gr.Button("Ask", variant="primary", elem_id="se-ask", min_width=70)
@@ -157,37 +144,33 @@ class _Page:
     ) -> AsyncGenerator[Values, None]:  # fmt: skip
         try:
             asked = boards.asked_of(
-                wordings=[one.strip() for one in (question, *wordings.split("\n")) if one.strip()],
-                methods=[one for one in self.known if one in methods], style=style,
-                max_tokens=int(tokens),
+                question, wordings, methods=[one for one in self.known if one in methods],
+                style=style, max_tokens=int(tokens),
             )  # fmt: skip
-            gate = Gate.model_validate_json(made) if made else None
-            if gate is not None and gate.original != asked.wordings[0]:
-                gate = None
+            gate = boards.gate_of(asked, made)
             yield {**self._done(None), self.said: ""}
             async for last in answer(self.service, asked, gate, attribute=attribute):
                 yield {self.answers: views.answers(last)}
                 if all(one.is_whole for one in last.members):
                     yield self._done(last)
-        except (UserError, ApiError, ValidationError) as error:
-            yield {self.said: views.refusal(getattr(error, "message", str(error)))}
+        except (UserError, ApiError) as error:
+            yield {self.said: views.refusal(told(error))}
 
     async def _make(self, question: str, num: float) -> Values:
         try:
-            seed = secrets.randbits(62)
-            gate = await make_wordings(self.service, question.strip(), int(num or 0), seed)
+            gate = await make_wordings(self.service, question.strip(), int(num or 0))
         except (UserError, ApiError) as error:
-            return {self.said: views.refusal(getattr(error, "message", str(error)))}
+            return {self.said: views.refusal(told(error))}
         found = {self.gate: views.gate(gate), self.made: gate.model_dump_json(), self.said: ""}
-        return {**found, self.wordings: "\n".join(gate.kept)} if gate.kept else found
+        return found | ({self.wordings: "\n".join(gate.kept)} if gate.kept else {})
 
     def _open(self, text: str) -> Values:
         if not text:
-            return {self.said: ""}
+            return {}
         try:
             found = boards.read(text)
         except UserError as error:
-            return {self.said: views.refusal(str(error))}
+            return {self.said: views.refusal(told(error))}
         asked = found.asked
         return {
             **self._done(found),
@@ -202,7 +185,7 @@ class _Page:
             self.made: found.gate.model_dump_json() if found.gate else "",
         }
 
-    def _done(self, found: Board | None) -> Values:
+    def _done(self, found: boards.Board | None) -> Values:
         """What stands below the answers; nothing of the last question while one is asked."""
         if found is None:
             return dict.fromkeys((self.strips, self.mask, self.python, self.curl, self.file), "")

@@ -1,5 +1,6 @@
 """A question from what was typed to boards that fill up, over the server's own service."""
 
+import secrets
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 from math import isfinite
@@ -80,8 +81,12 @@ async def answer(
         yield board
 
 
-async def make_wordings(service: Service, original: str, num: int, seed: int) -> Gate:
+async def make_wordings(
+    service: Service, original: str, num: int, seed: int | None = None
+) -> Gate:
     """Wordings made by the model: those that the gate kept, and those that it refused.
+
+    Without a seed they are others each time.
 
     Raises:
         ApiError: They cannot be made, or not in time.
@@ -91,6 +96,7 @@ async def make_wordings(service: Service, original: str, num: int, seed: int) ->
         raise ApiError(422, "Write a question of one line first.")
     if not 1 <= num <= most:
         raise ApiError(422, f"Got {num} wordings to make. Give a number from 1 to {most}.")
+    seed = secrets.randbits(62) if seed is None else seed
     kept, refused = await service.aside.drawn(original, num, seed, service.deadline())
     return Gate(
         original=original,
@@ -169,3 +175,8 @@ def opened(board: Board, methods: Sequence[str], styles: Sequence[str]) -> str:
         missing.append(board.asked.style)
     without = f" Cannot be asked again here: {', '.join(missing)}." if missing else ""
     return f"From a file, answered by {board.model}. Press Ask to ask again.{without}"
+
+
+def told(error: UserError | ApiError) -> str:
+    """What the page says of a refusal."""
+    return error.message if isinstance(error, ApiError) else f"{error} [{error.code}]"

@@ -22,6 +22,8 @@ def _one_line(text: str) -> str:
 
 
 Style = Literal["chat", "plain"]
+LONGEST = "Longest answer, in tokens"
+STYLES = {"plain": "as \u201cQ: \u2026 A:\u201d", "chat": "as a chat"}
 Wording = Annotated[str, Field(min_length=1, max_length=4000), AfterValidator(_one_line)]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Word = Annotated[str, Field(max_length=4000)]
@@ -184,16 +186,39 @@ def read(text: str) -> Board:
         raise UserError(f"The file cannot be opened: {_first(error)}.", "SE-1005") from None
 
 
-def asked_of(**values: object) -> Asked:
+def asked_of(question: str, further: str, **values: object) -> Asked:
     """What was typed, as a question.
+
+    Args:
+        question: The original wording.
+        further: Further wordings, one a line; empty lines are none.
+        values: The other fields.
 
     Raises:
         UserError: It cannot be asked: why, in a line.
     """
+    if not question.strip():
+        raise UserError("There is no question. Write one first.", "SE-0010")
+    lines = (question, *further.split("\n"))
     try:
-        return Asked.model_validate(values)
+        return Asked.model_validate(
+            {"wordings": [one.strip() for one in lines if one.strip()], **values}
+        )
     except ValidationError as error:
-        raise UserError(f"{_first(error).capitalize()}.", "SE-0010") from None
+        raise UserError(f"Not asked: {_first(error)}.", "SE-0010") from None
+
+
+def gate_of(asked: Asked, made: str) -> Gate | None:
+    """Wordings that were made, from their JSON; None where they are not of this question.
+
+    Raises:
+        UserError: It is no such JSON.
+    """
+    try:
+        gate = Gate.model_validate_json(made) if made else None
+    except ValidationError as error:
+        raise UserError(f"Not asked: {_first(error)}.", "SE-0010") from None
+    return gate if gate is not None and gate.original == asked.wordings[0] else None
 
 
 def _first(error: ValidationError) -> str:

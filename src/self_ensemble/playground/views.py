@@ -14,6 +14,9 @@ from self_ensemble.report.page.page import FOLDER, render_part
 
 TEMPLATE = "playground.html.j2"
 STYLE = FOLDER / "playground.css"
+# Fonts that are there; none is fetched.
+SANS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "DejaVu Sans", "sans-serif"]
+MONO = ["ui-monospace", "Menlo", "Consolas", "DejaVu Sans Mono", "monospace"]
 MAX_DRAWN = 2048  # tokens
 
 

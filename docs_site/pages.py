@@ -26,7 +26,7 @@ _LINK = re.compile(r"(\]\()([^)\s#]+)(#[^)\s]*)?(\))")
 # Each page of the site has a menu of languages.
 _OTHER_LANGUAGE = re.compile(r"\[(?:English|中文)\]\([^)]*\) · ")
 _FENCE = re.compile(r"^(```+)(\w+) ([\w.]+)$", re.MULTILINE)
-_CODE = re.compile(r"(^```.*?^```|^(?:    [^\n]*\n)+|`[^`\n]*`)", re.DOTALL | re.MULTILINE)
+_CODE = re.compile(r"(^```.*?^```|(?<=\n\n)(?:    [^\n]*\n)+|`[^`\n]*`)", re.DOTALL | re.MULTILINE)
 
 
 def in_repository(page: str) -> str:

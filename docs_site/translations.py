@@ -15,7 +15,7 @@ from pathlib import Path
 from docs_site.pages import ROOT
 
 _FIRST = re.compile(r"<!-- translated from (\S+), sha256 (\w+) -->\n")
-_CODE = re.compile(r"^```.*?^```|^(?: {4}[^\n]*\n)+", re.DOTALL | re.MULTILINE)
+_CODE = re.compile(r"^```.*?^```|(?<=\n\n)(?: {4}[^\n]*\n)+", re.DOTALL | re.MULTILINE)
 _COMMENT = re.compile(r"\s+#.*")
 
 

@@ -70,7 +70,7 @@ def test_links_of_the_repository_become_those_of_the_site():
         "[a](design.md#positions) [b](data.md) [c](files/tests/scoring/labelled_pairs.tsv)"
     )
     assert copied(text, "docs/scoring.md") == {"tests/scoring/labelled_pairs.tsv"}
-    code = "\n    [e](docs/data.md)\n\n`[f](docs/data.md)`"
+    code = "As this:\n\n    [e](docs/data.md)\n\n`[f](docs/data.md)`"
     assert for_site(f"{code} [d](docs/data.md)", "index.md") == f"{code} [d](data.md)"
 
 

@@ -33,7 +33,7 @@ WORKS: dict[str, tuple[str, str]] = {
     "hub": ("-c import datasets", ""),
     "lm-eval": ("-c import lm_eval", ""),
     "inspect": ("-c import inspect_ai", ""),
-    "playground": ("-c import gradio", ""),
+    "playground": ("-c import self_ensemble.integrations.playground", ""),
     "ray": ("-c import ray", ""),
     "serve": ("serve --help", "--port"),
     "plots": (f"{ANALYZE} --plot figures", "accuracy"),

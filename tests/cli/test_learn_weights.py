@@ -157,7 +157,7 @@ def test_a_place_that_cannot_be_written_is_told_with_the_option_that_chose_it(
     (tmp_path / "out").write_text("a file in the way")
     place = tmp_path / "out" / ("mine.json" if option == "--output" else "")
     assert main(learn(questions, tiny_folder, tmp_path, option, str(place))) == 2
-    assert f"out is not a folder. Move it away or choose another {option}.\n" in (
+    assert f"out is not a folder. Move it away or choose another {option}. [SE-0701]\n" in (
         capsys.readouterr().err
     )
 

@@ -257,7 +257,7 @@ def test_a_place_that_cannot_be_written_is_told_with_the_option_that_chose_it(
 ) -> None:
     (tmp_path / "out").write_text("a file in the way")
     assert main(command("out/w.jsonl")) == 2
-    assert "out is not a folder. Move it away or choose another --output.\n" in (
+    assert "out is not a folder. Move it away or choose another --output. [SE-0701]\n" in (
         capfd.readouterr().err
     )
 

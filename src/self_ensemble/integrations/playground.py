@@ -122,7 +122,7 @@ class _Page:
                  self.attribute, self.made]  # fmt: skip
         shown = [self.said, self.answers, self.strips, self.mask, self.python, self.curl,
                  self.file]  # fmt: skip
-        quiet = {"api_visibility": "private", "show_progress": "hidden"}
+        quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
         asking = [
             event(self._ask, given, shown, trigger_mode="always_last", **quiet)
             for event in (ask.click, self.question.submit)

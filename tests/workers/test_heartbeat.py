@@ -37,7 +37,7 @@ with ray_cluster(Workers(1, cpus_per_worker=1), 1, "cpu") as cluster:
 
     pool = Pool(
         ray.remote(Large).remote,
-        2,
+        1,
         max_restarts=0,
         batch_timeout=None,
         look=cluster.look,
@@ -45,7 +45,9 @@ with ray_cluster(Workers(1, cpus_per_worker=1), 1, "cpu") as cluster:
     )
     while not list(pool.landed()):
         pass
-    ray.wait([pool.members[1].calls[0][0]])
+    (member,) = pool.members
+    pool.submit(member, Batch(()), member.actor.load)
+    ray.wait([call for call, _ in member.calls])
     (node,) = (one for one in psutil.Process().children() if one.name() == "raylet")
     node.kill()
     node.wait()

@@ -7,8 +7,8 @@ from importlib.util import find_spec
 from benchmarks.engines.asking import ALONE, COLUMNS, Engine
 from self_ensemble.errors import unknown_name
 
-# What `self-ensemble` runs with, see `self_ensemble.cli.main.wait_briefly`; and everybody
-# here: beside other load it is better for all, and alone it makes no difference.
+# What importing `self_ensemble` sets for itself is set for everybody: beside other load it is better
+# for all, and alone it makes no difference.
 WAITING = {"GOMP_SPINCOUNT": "5000"}
 REFERENCE = "generate-float32"
 
@@ -23,8 +23,6 @@ class Line:
         title: What the tables call it.
         package: What must be installed.
         options: How `load_model` loads ours.
-        waits_briefly: Whether threads of GNU OpenMP that wait give their core up soon.
-        only_beside_load: Whether it is there for `--beside-load` alone.
     """
 
     engine: str
@@ -32,8 +30,6 @@ class Line:
     title: str
     package: str = "torch"
     options: Mapping[str, str] = field(default_factory=dict)
-    waits_briefly: bool = True
-    only_beside_load: bool = False
 
     @property
     def is_ours(self) -> bool:
@@ -53,7 +49,9 @@ class Line:
         if find_spec(self.package) is not None:
             return None
         name = self.package.replace("_", "-")
-        return f"{name} is not installed (pip install 'self-ensemble[bench]')"
+        # Its wheels are built for older processors, so it is no part of the extra.
+        wanted = name if self.engine == "llama.cpp" else "'self-ensemble[bench]'"
+        return f"{name} is not installed (pip install {wanted})"
 
     def load(self, model: str, num_threads: int) -> Engine:
         """Load the model; done in a process of its own."""
@@ -86,12 +84,10 @@ LINES: dict[str, Line] = {
     **_other("llama.cpp", "llama.cpp", "xllamacpp", "4-bit int8"),
     "ours-bfloat16": _ours("bfloat16", "self-ensemble, bfloat16", dtype="bfloat16"),
     "ours-float32": _ours("float32", "self-ensemble, float32", dtype="float32"),
-    # From Python nobody has told OpenMP's threads to wait briefly.
-    "ours-python-bfloat16": Line(
-        "ours", "bfloat16", "self-ensemble from Python, bfloat16",
-        options={"dtype": "bfloat16"}, waits_briefly=False, only_beside_load=True,
-    ),
 }  # fmt: skip
+
+# The fastest two of others, and ours.
+BESIDE_LOAD = ("ours-bfloat16", "openvino-4-bit", "openvino-bfloat16")
 
 
 def choose(names: Sequence[str], *, beside_load: bool = False) -> dict[str, Line]:
@@ -101,21 +97,10 @@ def choose(names: Sequence[str], *, beside_load: bool = False) -> dict[str, Line
         UserError: An unknown name.
     """
     if not names:
-        if beside_load:
-            wanted = (
-                "ours-bfloat16",
-                "ours-python-bfloat16",
-                "openvino-4-bit",
-                "openvino-bfloat16",
-            )
-            return {name: LINES[name] for name in wanted}
-        return {name: line for name, line in LINES.items() if not line.only_beside_load}
+        wanted = BESIDE_LOAD if beside_load else LINES
+        return {name: LINES[name] for name in wanted}
     engines = {line.engine for line in LINES.values()}
     for name in names:
         if name not in LINES and name not in engines:
             raise unknown_name("engine", name, {*LINES, *engines})
-    return {
-        name: line
-        for name, line in LINES.items()
-        if name in names or (line.engine in names and (beside_load or not line.only_beside_load))
-    }
+    return {name: line for name, line in LINES.items() if name in names or line.engine in names}

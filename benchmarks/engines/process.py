@@ -57,7 +57,7 @@ class Running:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the process)
         unset = ("GOMP_SPINCOUNT", "OMP_NUM_THREADS", "OMP_WAIT_POLICY")
         environment = {key: text for key, text in os.environ.items() if key not in unset}
-        environment |= WAITING if LINES[name].waits_briefly else {}
+        environment |= WAITING
         if core is not None:
             environment["OMP_NUM_THREADS"] = "1"
         command = [sys.executable, "-m", "benchmarks.engines.process"]

@@ -182,6 +182,8 @@ def _cell(numbers: Mapping[str, Any] | None, spread: bool) -> str:
     text = _number(numbers["median"])
     if not spread:
         return text
+    if numbers["turns"] == 1:
+        return f"{text} (once)"
     few = f", {numbers['turns']} turns" if numbers["turns"] < 5 else ""
     return f"{text} ({_number(numbers['p10'])} to {_number(numbers['p90'])}{few})"
 

@@ -7,8 +7,8 @@ from importlib.util import find_spec
 from benchmarks.engines.asking import ALONE, COLUMNS, Engine
 from self_ensemble.errors import unknown_name
 
-# What importing `self_ensemble` sets for itself is set for everybody: beside other load it is better
-# for all, and alone it makes no difference.
+# What importing `self_ensemble` sets for itself is set for everybody: beside other load it is
+# better for all, and alone it makes no difference.
 WAITING = {"GOMP_SPINCOUNT": "5000"}
 REFERENCE = "generate-float32"
 

@@ -311,3 +311,48 @@ def test_files_of_a_kind_lie_beside_the_others_whatever_its_column_is_called(col
     kinds = [name.partition("by_")[2] for name in names if "by_" in name]
     assert len(kinds) == 3, names  # CSV, PNG and SVG
     assert {path.name for path in tmp_path.iterdir()} == {"results", "there"}
+
+
+def test_columns_that_differ_in_signs_alone_have_files_of_their_own(tmp_path):
+    pytest.importorskip("matplotlib", reason="the extra plots is not installed")
+    columns = {"rel uri": "ab", "rel/uri": "abc"}
+    rows = [
+        record(f"q{n}", "Rome", **{name: of[n % len(of)] for name, of in columns.items()})
+        for n in range(6)
+    ]
+    write_file(tmp_path / "results" / "cities" / "tiny" / "origin.feather", rows)
+    there = tmp_path / "there"
+    there.mkdir()
+    run(*ONE, tmp_path / "results", "--by", ",".join(columns), "--csv", there / "t.csv", "--plot",
+        there)  # fmt: skip
+    kinds = {path.name for path in there.iterdir() if "by_" in path.name}
+    assert kinds == {
+        "t.by_rel_uri.csv", "by_rel_uri.png", "by_rel_uri.svg", "t.by_rel_uri-2.csv",
+        "by_rel_uri-2.png", "by_rel_uri-2.svg",
+    }  # fmt: skip
+    assert "c" in (there / "t.by_rel_uri-2.csv").read_text()
+
+
+def test_chinese_kinds_are_drawn_and_letters_without_a_font_are_told_once(tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib", reason="the extra plots is not installed")
+    from self_ensemble.analysis.score_table import score_table
+    from self_ensemble.report import figure
+    from self_ensemble.report.analysis_plots import write_plots
+
+    folder = tmp_path / "results" / "\u57ce\u5e02" / "tiny"
+    rows = [record(f"q{n}", "Rome", **{"\u5173\u7cfb": "\u9996\u90fd"}) for n in range(4)]
+    write_file(folder / "origin.feather", rows)
+    loaded, said = [load(folder)], []
+    monkeypatch.setattr(figure, "_families", lambda: ["sans-serif"])
+    paths = write_plots(
+        tmp_path / "plots", loaded, score_table(loaded), ["\u5173\u7cfb"], say=said.append
+    )
+    assert tmp_path / "plots" / "by_\u5173\u7cfb.png" in paths
+    assert said == [figure.BOXES]
+
+
+def test_a_folder_for_figures_that_cannot_be_made_is_told_in_one_line(results, tmp_path):
+    pytest.importorskip("matplotlib", reason="the extra plots is not installed")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"file is not a folder\. Move it away or .* --plot\.$"):
+        run("--compare-all", "--output-dir", results, "--plot", tmp_path / "file" / "plots")

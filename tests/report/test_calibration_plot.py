@@ -132,7 +132,7 @@ def test_no_text_lies_over_another_or_out_of_the_picture(rows, num_rows):
 def test_one_file_and_any_number_of_bins_can_be_drawn(tmp_path, num_bins):
     rows = rows_of(tmp_path / "d" / "m", ("confidence",), num_bins)
     path = tmp_path / "calibration.png"
-    write_reliability_plot(path, rows)
+    write_reliability_plot(path, rows, say=print)
     assert path.read_bytes().startswith(b"\x89PNG")
 
 
@@ -145,7 +145,7 @@ def test_few_answers_of_one_class_are_drawn_though_auroc_is_unknown(tmp_path):
     figure = reliability_figure(table.rows)
     assert accuracies_drawn(panels(figure)[row.name][0]) == [1.0, 1.0]
     assert any(text.get_text().endswith("AUROC -") for text in shown_texts(figure))
-    write_reliability_plot(tmp_path / "calibration.png", table.rows)
+    write_reliability_plot(tmp_path / "calibration.png", table.rows, say=print)
     assert (tmp_path / "calibration.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -162,4 +162,4 @@ def test_drawing_changes_no_setting_and_does_not_load_pyplot(rows):
 
 def test_file_that_cannot_be_written_is_refused(rows):
     with pytest.raises(UserError, match=r"Cannot write /no/such/plot\.png"):
-        write_reliability_plot(Path("/no/such/plot.png"), rows[:1])
+        write_reliability_plot(Path("/no/such/plot.png"), rows[:1], say=print)

@@ -1,13 +1,12 @@
 """The heavy half of `self-ensemble analyze --calibration`, imported when it runs."""
 
 from collections.abc import Sequence
-from importlib.util import find_spec
 from itertools import groupby
 from pathlib import Path
 
 import typer
 
-from self_ensemble.cli.analyze_outputs import Choice, Outputs, check_matplotlib, show, write_tables
+from self_ensemble.cli.analyze_outputs import Choice, Outputs, show, write_tables
 from self_ensemble.cli.console import ConsoleProgress
 from self_ensemble.errors import UserError
 from self_ensemble.jobs.analyze import calibrate
@@ -17,6 +16,7 @@ from self_ensemble.report.calibration import (
     json_document,
     markdown_text,
 )
+from self_ensemble.report.can_draw import can_draw, check_can_draw
 from self_ensemble.results.paths import model_folder_name
 from self_ensemble.scoring.calibration import DEFAULT_NUM_BINS
 from self_ensemble.scoring.calibration_table import CalibrationTable
@@ -48,7 +48,7 @@ def analyze_calibration(
 
 
 def _check_plot(plot: Path, folders: Sequence[ResultFolder]) -> None:
-    check_matplotlib()
+    check_can_draw("--plot")
     if plot.suffix.lower() != ".png":
         raise UserError(f"--plot {plot} is no PNG. Name a file that ends in .png.", "SE-0014")
     if len(folders) > 1:
@@ -63,7 +63,7 @@ def _plot(
     table: CalibrationTable, plot: Path | None, folders: Sequence[ResultFolder]
 ) -> list[str]:
     """Draw the plot of each folder; returns the lines that say where they are."""
-    if find_spec("matplotlib") is None:
+    if not can_draw():
         return ['No plot: it needs matplotlib. Run: pip install "self-ensemble[plots]"']
     from self_ensemble.report.reliability_plot import write_reliability_plot
 
@@ -71,6 +71,6 @@ def _plot(
     lines = []
     for key, rows in groupby(table.rows, key=lambda row: (row.dataset, row.model)):
         path = paths[key] / "calibration.png" if plot is None else plot
-        write_reliability_plot(path, list(rows))
+        write_reliability_plot(path, list(rows), say=ConsoleProgress().warn)
         lines.append(f"Plot: {path}")
     return lines

@@ -2,15 +2,13 @@
 
 import json
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 import typer
 from rich.console import RenderableType
 
 from self_ensemble.cli.console import page_console
-from self_ensemble.errors import UserError
-from self_ensemble.report.tables import write_text
+from self_ensemble.report.files import write_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,20 +44,6 @@ class Outputs:
     as_json: bool
 
 
-def check_matplotlib() -> None:
-    """Refuse --plot where there is nothing to draw with.
-
-    Raises:
-        UserError: matplotlib is not installed.
-    """
-    if find_spec("matplotlib") is None:
-        raise UserError(
-            "--plot needs matplotlib, which is not installed. "
-            'Run: pip install "self-ensemble[plots]"',
-            "SE-0015",
-        )
-
-
 def write_tables(
     outputs: Outputs, csv_text: str, markdown_text: str, latex_text: str = ""
 ) -> None:
@@ -70,7 +54,7 @@ def write_tables(
         (outputs.latex_file, latex_text),
     ):
         if path is not None:
-            write_text(path, text)
+            write_file(path, text)
 
 
 def show(outputs: Outputs, view: RenderableType, document: dict[str, object]) -> None:

@@ -13,7 +13,7 @@ from self_ensemble.analysis.changed import ChangedAnswer
 from self_ensemble.analysis.groups import MADE
 from self_ensemble.analysis.loaded import DEFAULT_BASELINE, Judging, Loaded
 from self_ensemble.analysis.score_table import ScoreTable, score_table
-from self_ensemble.cli.analyze_outputs import Choice, Outputs, check_matplotlib, show, write_tables
+from self_ensemble.cli.analyze_outputs import Choice, Outputs, show, write_tables
 from self_ensemble.cli.console import ConsoleProgress
 from self_ensemble.errors import UserError, unknown_name
 from self_ensemble.jobs.analyze import load_results
@@ -27,8 +27,9 @@ from self_ensemble.report.analysis_sheets import (
     group_sheet,
     robustness_sheets,
 )
-from self_ensemble.report.cells import part_of_file_name
+from self_ensemble.report.can_draw import check_can_draw
 from self_ensemble.report.changed_view import changed_view
+from self_ensemble.report.files import file_names, write_file
 from self_ensemble.report.sheet import (
     Sheet,
     sheet_csv,
@@ -43,7 +44,6 @@ from self_ensemble.report.tables import (
     latex_text,
     markdown_text,
     score_view,
-    write_text,
 )
 
 SECTIONS = ("comparison", "curve", "robustness")
@@ -75,7 +75,7 @@ class Shown:
 def analyze_scores(choice: Choice, shown: Shown, outputs: Outputs) -> None:
     """Load the results, show what was asked for, and write it."""
     if shown.plot is not None:
-        check_matplotlib()
+        check_can_draw("--plot")
     loaded = load_results(
         choice.dataset,
         choice.model,
@@ -99,7 +99,8 @@ def analyze_scores(choice: Choice, shown: Shown, outputs: Outputs) -> None:
     if shown.plot is not None:
         from self_ensemble.report.analysis_plots import write_plots
 
-        lines += [f"Plot: {path}" for path in write_plots(shown.plot, loaded, table, shown.kinds)]
+        plots = write_plots(shown.plot, loaded, table, shown.kinds, say=ConsoleProgress().warn)
+        lines += [f"Plot: {path}" for path in plots]
     document = json_document(table)
     if sheets:
         document["sections"] = [
@@ -152,9 +153,9 @@ def _write_csv(path: Path | None, sheets: Sequence[Sheet]) -> list[str]:
     lines: list[str] = []
     if path is None:
         return lines
-    for key in dict.fromkeys(sheet.key for sheet in sheets):
-        beside = path.with_name(f"{path.stem}.{part_of_file_name(key)}{path.suffix}")
-        write_text(beside, sheet_csv([sheet for sheet in sheets if sheet.key == key]))
+    for key, name in file_names(sheet.key for sheet in sheets).items():
+        beside = path.with_name(f"{path.stem}.{name}{path.suffix}")
+        write_file(beside, sheet_csv([sheet for sheet in sheets if sheet.key == key]))
         lines.append(f"Table: {beside}")
     return lines
 

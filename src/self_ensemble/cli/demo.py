@@ -30,8 +30,9 @@ def demo(
     from self_ensemble.jobs.generate import generate
     from self_ensemble.jobs.generate_options import GenerateOptions
     from self_ensemble.jobs.inputs import DataOptions
+    from self_ensemble.report.can_draw import can_draw
     from self_ensemble.report.examples import choose_examples, example_view, make_examples
-    from self_ensemble.report.results_page.job import can_draw, write_report
+    from self_ensemble.report.results_page.job import write_report
     from self_ensemble.report.tables import score_view
     from self_ensemble.results import load
     from self_ensemble.scoring.lemmas import lemmatiser_named

@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 
 from self_ensemble.cli.console import page_console
-from self_ensemble.report.page.page import write_page
+from self_ensemble.report.files import write_file
 from self_ensemble.report.trace_page import trace_page
 from self_ensemble.report.trace_view import pages, trace_view
 from self_ensemble.tracing.trace import Trace
@@ -26,7 +26,7 @@ def show(trace: Trace, *, step: bool, html: Path | None, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(trace.as_dict(), allow_nan=False))
     elif html is not None:
-        write_page(html, trace_page(trace))
+        write_file(html, trace_page(trace))
         typer.echo(f"Page: {html}", err=True)
     elif step:
         walk(trace, page_console())

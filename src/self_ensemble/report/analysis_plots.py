@@ -9,7 +9,7 @@
     agreement    which files answer alike
     by_KIND      every file on every kind of question
 
-Figures are made without pyplot, so nothing global is set and no window system is asked for.
+Each kind has a PNG and an SVG of the same name.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,19 +20,18 @@ from typing import Literal
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from self_ensemble.analysis.curve import ALL, ANY, VOTE, Curve
 from self_ensemble.analysis.loaded import Loaded
 from self_ensemble.analysis.score_rows import ScoreRow
 from self_ensemble.analysis.score_table import ScoreTable
-from self_ensemble.errors import UserError
-from self_ensemble.report.cells import part_of_file_name
-from self_ensemble.report.figure import LETTERS, column_figure
+from self_ensemble.report.figure import BOXES, LETTERS, column_figure, save_figure
+from self_ensemble.report.files import file_names
 from self_ensemble.report.first_token_plot import first_token_figure
 from self_ensemble.report.matrix_plots import agreement_figure, group_figure
 from self_ensemble.report.plot_style import COLOURS, FAINT, INK, STRIP, label, plain
+from self_ensemble.results.disk import check_writable
 from self_ensemble.scoring.statistics import Estimate
 
 _DPI = 200
@@ -49,7 +48,12 @@ _COST_AXIS = {
 
 
 def write_plots(
-    folder: Path, loaded: Sequence[Loaded], table: ScoreTable, kinds: Sequence[str] = ()
+    folder: Path,
+    loaded: Sequence[Loaded],
+    table: ScoreTable,
+    kinds: Sequence[str] = (),
+    *,
+    say: Callable[[str], None],
 ) -> list[Path]:
     """Draw every figure of every data set and model.
 
@@ -58,6 +62,7 @@ def write_plots(
         loaded: The results.
         table: Their scores.
         kinds: Kinds of questions to draw apart.
+        say: Prints a line, of letters that no font here has.
 
     Returns:
         The PNG files; beside each is an SVG of the same name.
@@ -65,12 +70,18 @@ def write_plots(
     Raises:
         UserError: A file cannot be written.
     """
-    written = []
+    written, is_whole = [], True
     for results in loaded:
         place = folder if len(loaded) == 1 else folder.joinpath(*results.place)
+        check_writable(place, "--plot")
         rows = [row for row in table.rows if (row.dataset, row.model) == results.place]
-        for name, figure in _figures(results, rows, table, kinds).items():
-            written.append(_write(figure, place / f"{part_of_file_name(name)}.png"))
+        figures = _figures(results, rows, table, kinds)
+        for name, stem in file_names(figures).items():
+            written.append(place / f"{stem}.png")
+            for path in (written[-1], written[-1].with_suffix(".svg")):
+                is_whole &= save_figure(figures[name], path, _DPI)
+    if not is_whole:
+        say(BOXES)
     return written
 
 
@@ -283,20 +294,3 @@ def _costs(loaded: Loaded, name: str, cost: Cost) -> list[float]:
     for row in loaded.file(name).scores.rows:
         found[row.uuid] = found.get(row.uuid, 0.0) + getattr(row, cost)
     return [number for number in found.values() if isfinite(number)]
-
-
-def _write(figure: Figure, path: Path) -> Path:
-    for text in figure.findobj(Text):
-        assert isinstance(text, Text)
-        # A name with dollars in it is no formula.
-        text.set_parse_math(False)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=_DPI, format="png")
-        # Without the date, equal results give equal files.
-        figure.savefig(path.with_suffix(".svg"), format="svg", metadata={"Date": None})
-    except OSError as error:
-        raise UserError(
-            f"Cannot write {path} ({error.strerror}). Name another folder.", "SE-0016"
-        ) from error
-    return path

@@ -77,15 +77,6 @@ def decimal_interval(estimate: Estimate) -> str:
     return f"{value} [{decimal(estimate.low)}, {decimal(estimate.high)}]"
 
 
-def part_of_file_name(text: str) -> str:
-    """A text, such as the name of a user's column, as part of the name of a file.
-
-    What would lead to another folder or is no name anywhere becomes an underline, and what is too
-    long for a name is cut.
-    """
-    return re.sub(r"[^\w.-]", "_", text).encode()[:150].decode(errors="ignore")
-
-
 def number_table(
     title: str, header: Sequence[str], rows: Iterable[Sequence[str]], num_names: int = 1
 ) -> Table:

@@ -3,11 +3,11 @@
     title, facts                          one panel per mask: its own, and what it is compared
     part | heat map | part | blocks       with; then one per BlockMask
 
-Figures are made without pyplot, as in `reliability_plot`. Sizes are in inches.
+Sizes are in inches.
 """
 
 import colorsys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from textwrap import wrap
 
@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
-from self_ensemble.errors import UserError
+from self_ensemble.report.figure import BOXES, save_figure
 from self_ensemble.report.mask_blocks import NAMES, BlockTable, block_line, size_line
 from self_ensemble.report.mask_drawing import DrawnMask, MaskDrawing
 from self_ensemble.report.mask_matrix import mask_shades, shade_of
@@ -38,19 +38,14 @@ _HEAT = LinearSegmentedColormap.from_list("heat", ["#f4f6f8", "#b9d5ec", "#3f7ca
 _BLOCKS = ListedColormap(["#f4f6f8", "#8fb8da", "#0d3b66"])
 
 
-def write_mask_png(path: Path, drawing: MaskDrawing) -> None:
+def write_mask_png(path: Path, drawing: MaskDrawing, *, say: Callable[[str], None]) -> None:
     """Draw and write.
 
     Raises:
         UserError: The file cannot be written.
     """
-    figure = mask_figure(drawing)
-    try:
-        figure.savefig(path, dpi=_DPI, format="png")
-    except OSError as error:
-        raise UserError(
-            f"Cannot write {path} ({error.strerror or error}). Name another file.", "SE-0016"
-        ) from error
+    if not save_figure(mask_figure(drawing), path, _DPI):
+        say(BOXES)
 
 
 def mask_figure(drawing: MaskDrawing) -> Figure:
@@ -111,7 +106,6 @@ class _Canvas:
             self.figure.text(
                 x / self.width, (y - step * number) / self.height, line, fontsize=size,
                 color=colour, fontweight=weight, ha=align, va="center" if middle else "top",
-                parse_math=False,
             )  # fmt: skip
 
     def line(self, start: tuple[float, float], end: tuple[float, float], colour: Colour) -> None:

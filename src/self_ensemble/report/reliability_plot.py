@@ -4,10 +4,10 @@
     result files   [diagram] [diagram]                         bin over a strip of answers per bin
     risk-coverage  [ estimators      ] [ result files    ]     at most seven curves in a chart
 
-Figures are made without pyplot, so nothing global is set and no window system is asked for.
+The charts have one scale, so that they can be compared.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import ceil
 from pathlib import Path
 from textwrap import wrap
@@ -18,8 +18,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import PercentFormatter
 
-from self_ensemble.errors import UserError
 from self_ensemble.report.cells import decimal, percent
+from self_ensemble.report.figure import BOXES, save_figure
 from self_ensemble.report.plot_style import COLOURS, FAINT, INK, STRIP, plain
 from self_ensemble.scoring.calibration import Bins, risk_coverage
 from self_ensemble.scoring.calibration_table import CalibrationRow
@@ -43,19 +43,16 @@ _BAR, _OVER, _UNDER = "#3f7cac", "#f0b6bc", "#8fcfb4"
 _CHARTS_IN_LINE = 2
 
 
-def write_reliability_plot(path: Path, rows: Sequence[CalibrationRow]) -> None:
+def write_reliability_plot(
+    path: Path, rows: Sequence[CalibrationRow], *, say: Callable[[str], None]
+) -> None:
     """Draw all rows of one data set and model and write the PNG.
 
     Raises:
         UserError: The file cannot be written.
     """
-    figure = reliability_figure(rows)
-    try:
-        figure.savefig(path, dpi=_DPI, format="png")
-    except OSError as error:
-        raise UserError(
-            f"Cannot write {path} ({error.strerror}). Name another file.", "SE-0016"
-        ) from error
+    if not save_figure(reliability_figure(rows), path, _DPI):
+        say(BOXES)
 
 
 def reliability_figure(rows: Sequence[CalibrationRow]) -> Figure:

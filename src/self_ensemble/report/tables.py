@@ -8,7 +8,6 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 from itertools import groupby
-from pathlib import Path
 from textwrap import wrap
 
 from rich.console import Group, RenderableType
@@ -16,7 +15,6 @@ from rich.text import Text
 
 from self_ensemble.analysis.score_rows import ScoreRow
 from self_ensemble.analysis.score_table import ScoreTable
-from self_ensemble.errors import UserError
 from self_ensemble.report.cells import (
     LATEX_NEEDS,
     MISSING,
@@ -114,20 +112,6 @@ def json_document(table: ScoreTable) -> dict[str, object]:
         "wordings": [_record(row) for row in table.wordings],
         "notes": list(table.notes),
     }
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a table's text to a file.
-
-    Raises:
-        UserError: The file cannot be written.
-    """
-    try:
-        path.write_text(text, encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise UserError(
-            f"Cannot write {path} ({error.strerror}). Name another file.", "SE-0016"
-        ) from error
 
 
 def _blocks(table: ScoreTable) -> list[list[ScoreRow]]:

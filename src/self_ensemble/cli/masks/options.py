@@ -1,11 +1,11 @@
 """What `mask` is given, and what it refuses before anything heavy is imported."""
 
 from collections.abc import Mapping
-from importlib.util import find_spec
 from pathlib import Path
 
 from self_ensemble.cli.options import check_file, one_of, parse_weights
 from self_ensemble.errors import UserError
+from self_ensemble.report.can_draw import check_can_draw
 
 SOURCES = ("--dataset", "--text", "--lengths")
 LONGEST = 1_000_000  # tokens; longer than any model's context
@@ -84,9 +84,5 @@ def check_files(png: Path | None, html: Path | None) -> None:
     """
     check_file("--png", png, ".png")
     check_file("--html", html, ".html")
-    if png is not None and find_spec("matplotlib") is None:
-        raise UserError(
-            "--png needs matplotlib, which is not installed. "
-            'Run: pip install "self-ensemble[plots]"',
-            "SE-0015",
-        )
+    if png is not None:
+        check_can_draw("--png")

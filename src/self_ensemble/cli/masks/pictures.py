@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 from self_ensemble.packing.layout import Layout
 from self_ensemble.passes.flat_row import question_block_mask
 from self_ensemble.prompts.token_texts import token_texts
+from self_ensemble.report.files import write_file
 from self_ensemble.report.mask_blocks import BlockTable, block_table, blocks_text
 from self_ensemble.report.mask_drawing import DrawnMask, MaskDrawing
 from self_ensemble.report.mask_matrix import check_length, check_size, count_pairs
 from self_ensemble.report.packed_sequence import PackedSequence
-from self_ensemble.report.page.page import write_page
 
 
 class BlockRow(NamedTuple):
@@ -69,12 +69,12 @@ class Pictures:
             # Here, not above: the library is an extra.
             from self_ensemble.report.mask_png import write_mask_png
 
-            write_mask_png(self.png, drawing)
+            write_mask_png(self.png, drawing, say=self.echo)
             self.echo(f"\nWrote {self.png}")
         if self.html is not None:
             from self_ensemble.report.mask_page import mask_page
 
-            write_page(self.html, mask_page(drawing))
+            write_file(self.html, mask_page(drawing))
             self.echo(f"\nWrote {self.html}")
 
 

@@ -19,7 +19,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from self_ensemble.errors import UserError
-from self_ensemble.results.disk import write_atomically
 
 FOLDER = Path(__file__).parent
 MAX_BYTES = 2_000_000
@@ -90,20 +89,6 @@ def render_part(template: str, macro: str, *values: object) -> Markup:
     """Fill a macro of a template, for a page that is not ours; values are escaped as ever."""
     module = _environment().get_template(template).module
     return Markup(getattr(module, macro)(*values))
-
-
-def write_page(path: Path, html: str) -> None:
-    """Write a page, whole or not at all.
-
-    Raises:
-        UserError: The file cannot be written.
-    """
-    try:
-        write_atomically(path, html.encode())
-    except OSError as error:
-        raise UserError(
-            f"Cannot write {path} ({error.strerror or error}). Name another file.", "SE-0016"
-        ) from error
 
 
 def shown(text: str) -> str:

@@ -3,22 +3,16 @@
 It is here and not among the jobs, because a page is made above them.
 """
 
-from importlib.util import find_spec
 from pathlib import Path
 
 from self_ensemble.analysis.loaded import Judging
-from self_ensemble.errors import UserError
 from self_ensemble.jobs.analyze import load_results
 from self_ensemble.jobs.progress import SILENT, Progress
 from self_ensemble.questions.schema import QuestionSet
-from self_ensemble.report.page.page import write_page
+from self_ensemble.report.can_draw import check_can_draw
+from self_ensemble.report.files import write_file
 
 DEFAULT_PAGE = "report.html"
-
-
-def can_draw() -> bool:
-    """Whether there is what figures are drawn with."""
-    return find_spec("matplotlib") is not None
 
 
 def write_report(
@@ -68,12 +62,7 @@ def write_report(
         >>> se.write_report("demo", output_dir=folder, output=folder / "report.html").name
         'report.html'
     """
-    if not can_draw():
-        raise UserError(
-            "A report needs matplotlib, which is not installed. "
-            'Run: pip install "self-ensemble[plots]"',
-            "SE-0015",
-        )
+    check_can_draw("A report")
     loaded = load_results(
         dataset,
         model,
@@ -84,5 +73,5 @@ def write_report(
     )
     from self_ensemble.report.results_page.whole import report_page
 
-    write_page(Path(output), report_page(loaded, baseline=baseline, cluster=cluster))
+    write_file(Path(output), report_page(loaded, baseline=baseline, cluster=cluster))
     return Path(output)

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from transformers import RobertaConfig, RobertaForCausalLM
 
 from self_ensemble.asking.methods import Method, resolve_method
 from self_ensemble.asking.request import Request, Settings
@@ -98,6 +99,17 @@ def test_answers_of_another_method_than_the_oracle_are_not_timed(
     assert out == ""
     assert "Answers are not right (flex_attention, question" in err
     assert "no numbers are reported" in err
+
+
+def test_a_model_that_generate_answers_otherwise_than_it_would_itself_is_refused(model):
+    # Positions of RoBERTa's kin begin behind the padding's; `generate` counts from 0.
+    config = RobertaConfig(
+        vocab_size=len(model.tokenizer), hidden_size=16, num_hidden_layers=1, is_decoder=True,
+        num_attention_heads=2, intermediate_size=16, max_position_embeddings=600,
+    )  # fmt: skip
+    roberta = replace(model, model=RobertaForCausalLM(config).eval())
+    with pytest.raises(UserError, match="counts positions from 0 where this model counts from 2"):
+        measure_speed(roberta, [resolve_method("avg")], num_questions=1, batch_size=1)
 
 
 @pytest.mark.usefixtures("two_questions")

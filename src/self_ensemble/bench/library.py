@@ -8,7 +8,9 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import GenerationConfig
 
+from self_ensemble.errors import UserError
 from self_ensemble.models.load import LoadedModel
+from self_ensemble.models.support import first_position
 from self_ensemble.walking.stopping import StopRule
 
 
@@ -23,7 +25,19 @@ def left_padded(
 
 
 def own_attention(model: LoadedModel) -> str:
-    """The library's attention that a model is loaded with; ours may have taken its place."""
+    """The library's attention that a model is loaded with; ours may have taken its place.
+
+    Raises:
+        UserError: `generate` does not answer as the model would by itself.
+    """
+    first = first_position(model.model)
+    if first:
+        raise UserError(
+            f"{model.name} cannot be compared with transformers' generate, which counts positions "
+            f"from 0 where this model counts from {first}, and so answers otherwise. Its answers "
+            "by `self-ensemble generate` are right; their seconds are in the results.",
+            "SE-0612",
+        )
     return "sdpa" if model.model._supports_sdpa else "eager"
 
 

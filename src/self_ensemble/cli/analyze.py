@@ -6,42 +6,19 @@ from typing import Annotated
 
 import typer
 
+from self_ensemble.cli import finished_options
 from self_ensemble.errors import UserError, unknown_name
 
 
 def analyze(
-    dataset: Annotated[
-        str | None, typer.Option(help="Data set: its name, or the path of your own file.")
-    ] = None,
-    model: Annotated[str | None, typer.Option(help="Model: alias, hub id or path.")] = None,
-    output_dir: Annotated[Path, typer.Option(help="Folder of all results.")] = Path("results"),
-    compare_all: Annotated[
-        bool,
-        typer.Option(
-            "--compare-all",
-            help="All data sets and models; --dataset and --model then only narrow the choice.",
-        ),
-    ] = False,
-    baseline: Annotated[
-        str | None,
-        typer.Option(
-            help="Result file that the others are compared with, without .feather. "
-            "Default: origin where there is one."
-        ),
-    ] = None,
-    lemmatiser: Annotated[
-        str, typer.Option(help="simplemma, spacy or spacy:MODEL.")
-    ] = "simplemma",
-    words: Annotated[
-        str,
-        typer.Option(
-            help="Chinese, Japanese, Thai and their like: characters, or icu for whole words "
-            r'(pip install "self-ensemble\[words]").'
-        ),
-    ] = "characters",
-    confidence: Annotated[
-        float, typer.Option(help="Coverage of the intervals, between 0 and 1.")
-    ] = 0.95,
+    dataset: finished_options.Dataset = None,
+    model: finished_options.Model = None,
+    output_dir: finished_options.OutputDir = Path("results"),
+    compare_all: finished_options.CompareAll = False,
+    baseline: finished_options.Baseline = None,
+    lemmatiser: finished_options.Lemmatiser = "simplemma",
+    words: finished_options.Words = "characters",
+    confidence: finished_options.Confidence = 0.95,
     cluster: Annotated[
         str | None,
         typer.Option(
@@ -107,16 +84,10 @@ def analyze(
     latex_file: Annotated[
         Path | None, typer.Option("--latex", help="Also write the table for LaTeX (booktabs).")
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document instead of the table.")
-    ] = False,
+    as_json: finished_options.AsJson = False,
 ) -> None:
     """Score result files, with intervals and the paired difference to a baseline."""
-    if not compare_all and (dataset is None or model is None):
-        raise UserError(
-            f"Give both --dataset and --model, or --compare-all for every result in {output_dir}.",
-            "SE-0013",
-        )
+    finished_options.check_choice(dataset, model, output_dir, compare_all=compare_all)
     _check_calibration(
         calibration,
         refused={

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from self_ensemble.cli import options
+from self_ensemble.cli import known_names, options
 from self_ensemble.cli.options import METHOD
 from self_ensemble.errors import at_least
 
@@ -16,7 +16,9 @@ def bench(
     method: Annotated[
         list[str],
         typer.Option(
-            help="Methods, comma-separated; each runs by itself.", rich_help_panel=METHOD
+            help="Methods, comma-separated; each runs by itself.",
+            rich_help_panel=METHOD,
+            callback=known_names.methods,
         ),
     ] = ["flex_attention,avg"],  # noqa: B006
     questions: Annotated[

@@ -97,6 +97,7 @@ def confidence(
                 )
     chosen = options.parse_indices(indices)
     num_wordings = options.wordings_per_question(num_paraphrases, num_manual, num_auto)
+    size = options.parse_batch_size(batch_size)
     on_workers = worker_options.parse_workers(
         workers, ray, cpus_per_worker, gpus_per_worker, max_worker_restarts, batch_timeout
     )
@@ -124,7 +125,7 @@ def confidence(
             chat_template=chat_template,
             max_new_tokens=max_new_tokens,
             stop=options.parse_stop(stop),
-            batch_size=options.parse_batch_size(batch_size),
+            batch_size=size,
             overwrite=overwrite,
             repair=repair,
         ),

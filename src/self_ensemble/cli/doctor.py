@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from self_ensemble.cli.options import one_of
+from self_ensemble.cli import known_names
 from self_ensemble.errors import UserError
 
 if TYPE_CHECKING:
@@ -47,7 +47,11 @@ def doctor(
     ] = "smollm2_135m_it",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     attention: Annotated[
-        str, typer.Option(help="Backend you mean to use: auto, sdpa, flex or eager.")
+        str,
+        typer.Option(
+            help="Backend you mean to use: auto, sdpa, flex or eager.",
+            callback=known_names.attention,
+        ),
     ] = "auto",
     output_dir: Annotated[Path, typer.Option(help="Folder of all results.")] = Path("results"),
     skip_flex: Annotated[
@@ -56,7 +60,6 @@ def doctor(
     aliases: Annotated[Path | None, typer.Option(help="TOML file with your aliases.")] = None,
 ) -> None:
     """Check the installation, the devices, the model and the folders. Exit code 1: one failed."""
-    one_of("attention backend", attention, ["auto", "sdpa", "flex", "eager"])
     if skip_flex and attention == "flex":
         raise UserError(
             "--skip-flex skips the backend that --attention flex asks for. Drop one.", "SE-0012"

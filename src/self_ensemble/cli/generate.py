@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from self_ensemble.cli import options, worker_options
+from self_ensemble.cli import known_names, options, worker_options
 from self_ensemble.cli.options import METHOD
 from self_ensemble.cli.show_questions import questions_json, questions_page
 from self_ensemble.errors import at_least
@@ -26,6 +26,7 @@ def generate(
             "weighted_max, prob_avg, logprob_avg, min_entropy, contrast, gated, vote, origin, "
             "per_prompt, module:function, all.",
             rich_help_panel=METHOD,
+            callback=known_names.methods,
         ),
     ] = ["flex_attention"],  # noqa: B006
     num_paraphrases: options.NumParaphrases = None,
@@ -118,6 +119,7 @@ def generate(
         workers, ray, cpus_per_worker, gpus_per_worker, max_worker_restarts, batch_timeout
     )
     num_wordings = options.wordings_per_question(num_paraphrases, num_manual, num_auto)
+    kinds, size = options.parse_attribution(attribution), options.parse_batch_size(batch_size)
     # Here, not above: torch would make every `--help` wait.
     from self_ensemble.cli.console import ConsoleProgress
     from self_ensemble.jobs.generate import generate as run
@@ -156,9 +158,9 @@ def generate(
             top_p=top_p,
             seed=seed,
             decode=decode,
-            attribution=options.parse_attribution(attribution),
+            attribution=kinds,
             save_logprobs=save_logprobs,
-            batch_size=options.parse_batch_size(batch_size),
+            batch_size=size,
             overwrite=overwrite,
             repair=repair,
         ),

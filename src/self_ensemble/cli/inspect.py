@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from self_ensemble.cli import options
+from self_ensemble.cli import known_names, options
 from self_ensemble.cli.options import DATA, METHOD
 from self_ensemble.errors import UserError, at_least
 
@@ -36,7 +36,9 @@ def inspect(
     method: Annotated[
         list[str],
         typer.Option(
-            help="One or several, comma-separated, as for generate; all.", rich_help_panel=METHOD
+            help="One or several, comma-separated, as for generate; all.",
+            rich_help_panel=METHOD,
+            callback=known_names.methods,
         ),
     ] = ["flex_attention", "avg", "vote"],  # noqa: B006
     num_paraphrases: Annotated[
@@ -163,6 +165,7 @@ def inspect(
     options.check_templates(manual_read_each_other, dataset, paraphrases)
     chosen = options.parse_indices(indices)
     num_wordings = options.wordings_per_question(num_paraphrases, num_manual, num_auto or 0)
+    kinds = options.parse_attribution(attribution)
     # Here, not above: torch would make every `--help` wait.
     from self_ensemble.cli.console import ConsoleProgress
     from self_ensemble.cli.inspect_output import show
@@ -207,7 +210,7 @@ def inspect(
             top_p=top_p,
             seed=seed,
             decode=decode,
-            attribution=options.parse_attribution(attribution),
+            attribution=kinds,
         ),
         num_top=top,
         num_ahead=ahead,

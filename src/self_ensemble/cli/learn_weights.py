@@ -82,6 +82,7 @@ def learn_weights(
     does. Use them on other questions: generate --weights learned refuses the ones learned from.
     """
     num_wordings = options.wordings_per_question(num_paraphrases, num_manual, num_auto)
+    chosen, size = options.parse_indices(indices), options.parse_batch_size(batch_size)
     at_least("--max-samples", max_samples, 1)
     on_workers = worker_options.parse_workers(
         workers, ray, cpus_per_worker, gpus_per_worker, max_worker_restarts, batch_timeout
@@ -104,11 +105,11 @@ def learn_weights(
         options=LearnOptions(
             by=by,
             num_paraphrases=num_wordings,
-            indices=options.parse_indices(indices),
+            indices=chosen,
             folds=folds,
             seed=seed,
             chat_template=chat_template,
-            batch_size=options.parse_batch_size(batch_size),
+            batch_size=size,
             overwrite=overwrite,
             repair=repair,
         ),

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from self_ensemble.cli import options
+from self_ensemble.cli import known_names, options
 from self_ensemble.cli.masks.options import (
     LONGEST,
     check_files,
@@ -113,15 +113,26 @@ def mask(
     attention: Annotated[
         str | None,
         typer.Option(
-            help="Of --check and --compare: auto, sdpa, flex or eager.", rich_help_panel=MODEL
+            help="Of --check and --compare: auto, sdpa, flex or eager.",
+            rich_help_panel=MODEL,
+            callback=known_names.attention,
         ),
     ] = None,
     device: Annotated[
-        str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", rich_help_panel=MODEL)
+        str | None,
+        typer.Option(
+            help="auto, cpu, cuda, cuda:N or mps.",
+            rich_help_panel=MODEL,
+            callback=known_names.device,
+        ),
     ] = None,
     dtype: Annotated[
         str | None,
-        typer.Option(help="auto, float32, bfloat16 or float16.", rich_help_panel=MODEL),
+        typer.Option(
+            help="auto, float32, bfloat16 or float16.",
+            rich_help_panel=MODEL,
+            callback=known_names.dtype,
+        ),
     ] = None,
     trust_remote_code: options.TrustRemoteCode = False,
     aliases: options.Aliases = None,

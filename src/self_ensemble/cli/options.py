@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from self_ensemble.cli import known_names
 from self_ensemble.errors import MOST, UserError, at_least, unknown_name
 
 DATA, MODEL, METHOD, RESULT = "Data", "Model", "Method", "Results"
@@ -109,7 +110,12 @@ TopP = Annotated[float, typer.Option(help="Nucleus.", rich_help_panel=METHOD)]
 Model = Annotated[
     str, typer.Option(help="Alias, hub id, folder or .gguf file.", rich_help_panel=MODEL)
 ]
-Attention = Annotated[str, typer.Option(help="auto, sdpa, flex or eager.", rich_help_panel=MODEL)]
+Attention = Annotated[
+    str,
+    typer.Option(
+        help="auto, sdpa, flex or eager.", rich_help_panel=MODEL, callback=known_names.attention
+    ),
+]
 Decode = Annotated[
     str,
     typer.Option(
@@ -117,13 +123,22 @@ Decode = Annotated[
         "which CUDA replays as graphs; greedy only. compiled: the same, compiled first; not for "
         "models on a CPU.",
         rich_help_panel=MODEL,
+        callback=known_names.decode,
     ),
 ]
 Device = Annotated[
-    str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", rich_help_panel=MODEL)
+    str,
+    typer.Option(
+        help="auto, cpu, cuda, cuda:N or mps.", rich_help_panel=MODEL, callback=known_names.device
+    ),
 ]
 Dtype = Annotated[
-    str, typer.Option(help="auto, float32, bfloat16 or float16.", rich_help_panel=MODEL)
+    str,
+    typer.Option(
+        help="auto, float32, bfloat16 or float16.",
+        rich_help_panel=MODEL,
+        callback=known_names.dtype,
+    ),
 ]
 TrustRemoteCode = Annotated[
     bool,

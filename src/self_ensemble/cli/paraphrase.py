@@ -153,6 +153,7 @@ def paraphrase(
     on_workers = worker_options.parse_workers(
         workers, ray, cpus_per_worker, gpus_per_worker, max_worker_restarts, batch_timeout
     )
+    size = opt.parse_batch_size(batch_size)
     # Here, not above: torch would make every `--help` wait.
     from self_ensemble.cli.console import ConsoleProgress
     from self_ensemble.jobs.inputs import DataOptions, ModelOptions
@@ -194,7 +195,7 @@ def paraphrase(
             temperature=0.7 if temperature is None else temperature,
             top_p=0.9 if top_p is None else top_p,
             seed=seed,
-            batch_size=opt.parse_batch_size(batch_size),
+            batch_size=size,
             overwrite=overwrite,
             repair=repair,
         ),

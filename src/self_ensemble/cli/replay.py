@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from self_ensemble.cli import options
+from self_ensemble.cli import finished_options, options
 
 
 def replay(
@@ -42,16 +42,16 @@ def replay(
     rows: Annotated[
         bool, typer.Option("--rows", help="Print a JSON line for each rule and question instead.")
     ] = False,
-    output_dir: Annotated[Path, typer.Option(help="Folder of all results.")] = Path("results"),
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document instead of the table.")
-    ] = False,
+    output_dir: finished_options.OutputDir = Path("results"),
+    as_json: finished_options.AsJson = False,
 ) -> None:
     """Fuse the first token again from kept predictions: other rules, wordings, weights; no model.
 
     Needs `generate --save-logprobs 64`. Where what was not kept could change the choice, the row
     says so and is counted.
     """
+    chosen = options.parse_indices(indices)
+    given = None if weights is None else options.parse_weights("--weights", weights)
     # Here, not above: pyarrow would make every `--help` wait.
     from self_ensemble.cli.console import page_console
     from self_ensemble.jobs.replay import replay as run
@@ -63,8 +63,8 @@ def replay(
         model,
         output_dir=output_dir,
         rules=options.parse_names(rule),
-        indices=options.parse_indices(indices),
-        weights=None if weights is None else options.parse_weights("--weights", weights),
+        indices=chosen,
+        weights=given,
         contrast_strength=CONTRAST if contrast_strength is None else contrast_strength,
         file=file,
     )

@@ -5,51 +5,26 @@ from typing import Annotated
 
 import typer
 
-from self_ensemble.cli import options
-from self_ensemble.errors import UserError
+from self_ensemble.cli import finished_options, options
 
 
 def report(
-    dataset: Annotated[
-        str | None, typer.Option(help="Data set: its name, or the path of your own file.")
-    ] = None,
-    model: Annotated[str | None, typer.Option(help="Model: alias, hub id or path.")] = None,
-    output_dir: Annotated[Path, typer.Option(help="Folder of all results.")] = Path("results"),
+    dataset: finished_options.Dataset = None,
+    model: finished_options.Model = None,
+    output_dir: finished_options.OutputDir = Path("results"),
     output: Annotated[Path, typer.Option(help="The page, an .html file.")] = Path("report.html"),
-    compare_all: Annotated[
-        bool,
-        typer.Option(
-            "--compare-all",
-            help="All data sets and models; --dataset and --model then only narrow the choice.",
-        ),
-    ] = False,
-    baseline: Annotated[
-        str | None,
-        typer.Option(
-            help="Result file that the others are compared with, without .feather. "
-            "Default: origin where there is one."
-        ),
-    ] = None,
-    lemmatiser: Annotated[
-        str, typer.Option(help="simplemma, spacy or spacy:MODEL.")
-    ] = "simplemma",
-    words: Annotated[
-        str, typer.Option(help="Scripts without blanks: characters, or icu for whole words.")
-    ] = "characters",
-    confidence: Annotated[
-        float, typer.Option(help="Coverage of the intervals, between 0 and 1.")
-    ] = 0.95,
+    compare_all: finished_options.CompareAll = False,
+    baseline: finished_options.Baseline = None,
+    lemmatiser: finished_options.Lemmatiser = "simplemma",
+    words: finished_options.Words = "characters",
+    confidence: finished_options.Confidence = 0.95,
 ) -> None:
     """Write finished results as one HTML page that needs neither network nor model.
 
     Scores with intervals and tests, figures, calibration, agreement, example questions with every
     answer, and what the files were made with.
     """
-    if not compare_all and (dataset is None or model is None):
-        raise UserError(
-            f"Give both --dataset and --model, or --compare-all for every result in {output_dir}.",
-            "SE-0013",
-        )
+    finished_options.check_choice(dataset, model, output_dir, compare_all=compare_all)
     options.check_file("--output", output, ".html")
     # Here, not above: matplotlib, scipy and pyarrow would make every `--help` wait.
     from self_ensemble.cli.console import ConsoleProgress

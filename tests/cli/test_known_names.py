@@ -1,0 +1,78 @@
+"""A wrong name is refused before torch is imported, in the words of what would have used it."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from transformers import LlamaConfig
+
+from self_ensemble.asking.methods import resolve_methods
+from self_ensemble.captured.decode import check_decode
+from self_ensemble.cli import known_names
+from self_ensemble.errors import UserError
+from self_ensemble.models.devices import DTYPES, resolve_device, resolve_dtype
+from self_ensemble.models.support import choose_backend
+from self_ensemble.walking.choose import Sampling
+
+CPU = torch.device("cpu")
+USED = {
+    known_names.attention: lambda name: choose_backend(name, LlamaConfig(), CPU),
+    known_names.decode: lambda name: check_decode(name, Sampling()),
+    known_names.device: resolve_device,
+    known_names.dtype: lambda name: resolve_dtype(name, CPU),
+    known_names.methods: lambda names: resolve_methods(names, has_weights=True),
+}
+
+
+@pytest.mark.parametrize(
+    ("check", "value"),
+    [
+        (known_names.attention, "flx"), (known_names.decode, "graph"), (known_names.dtype, "fp16"),
+        (known_names.device, "cuda:x"), (known_names.device, "cpu:0"), (known_names.device, "\n"),
+        (known_names.methods, ["avg", "flex_atention"]),
+    ],
+)  # fmt: skip
+def test_a_wrong_name_is_refused_in_the_same_words(check, value):
+    messages = []
+    for refuse in (check, USED[check]):
+        with pytest.raises(UserError) as refused:
+            refuse(value)
+        messages.append(str(refused.value))
+    assert messages[0] == messages[1]
+
+
+def test_what_works_is_taken():
+    for name in known_names.ATTENTION:
+        assert USED[known_names.attention](known_names.attention(name))
+    for name in known_names.DECODE:
+        USED[known_names.decode](known_names.decode(name))
+    assert set(known_names.DTYPE) == {"auto", *DTYPES}
+    assert USED[known_names.device](known_names.device("cpu")).device == CPU
+    assert known_names.device("cuda:1") == "cuda:1"
+    assert known_names.methods(["avg,vote", "my:rule", "all"]) == ["avg,vote", "my:rule", "all"]
+    assert known_names.dtype(None) is None
+
+
+WRONG = (
+    "generate --dataset demo --method flex_atention",
+    "generate --dataset demo --batch-size x",
+    "confidence --dataset demo --dtype fp16",
+    "learn-weights --dataset demo --attention flx",
+    "paraphrase --dataset demo --output w.jsonl --device gpu",
+    "inspect --dataset demo --row 0 --decode graph",
+    "mask --text a --dtype fp16",
+    "bench --method flex_atention",
+    "serve --method flex_atention",
+)
+
+
+def test_a_wrong_option_is_refused_before_torch_is_imported():
+    code = (
+        "import sys; from self_ensemble.cli.main import main\n"
+        f"assert [main(one.split()) for one in {WRONG}] == {[2] * len(WRONG)}\n"
+        "sys.exit(len({'torch', 'transformers'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stderr.splitlines()) == len(WRONG)

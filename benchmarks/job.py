@@ -30,10 +30,10 @@ from benchmarks.summary import Row, ratios, summarise
 from benchmarks.view import LEGEND, growth_view, rows_view
 from benchmarks.work import MOST, Shape, Work, demo_work, shape_work
 from self_ensemble.captured.decode import check_decode
-from self_ensemble.errors import UserError
+from self_ensemble.errors import UserError, reading
 from self_ensemble.models.load import LoadedModel, load_model
 from self_ensemble.models.packed_linear import can_pack
-from self_ensemble.results.disk import write_atomically
+from self_ensemble.report.files import write_file
 from self_ensemble.walking.choose import Sampling
 
 STOP = ("\n",)
@@ -275,20 +275,16 @@ def _show(job: BenchJob, outcome: Outcome) -> None:
 
 
 def append_entry(path: Path, entry: str) -> None:
-    """Append an entry to a file of results.
+    """Append an entry to a file of results; what earlier benchmarks have told stays in it.
 
     Raises:
-        UserError: It cannot be written.
+        UserError: It cannot be read or written.
     """
-    try:
-        before = path.read_text("utf-8").rstrip() + "\n\n" if path.exists() else ""
-        # What earlier benchmarks have told is in it.
-        write_atomically(path.resolve(), (before + entry).encode())
-    except OSError as error:
-        raise UserError(
-            f"Cannot write {path}: {error.strerror or error}. Choose another --write-results.",
-            "SE-1101",
-        ) from error
+    before = ""
+    if path.exists():
+        with reading(path, "Choose another --write-results."):
+            before = path.read_text("utf-8").rstrip() + "\n\n"
+    write_file(path, before + entry)
 
 
 def print_document(document: dict[str, object]) -> None:

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.picture import OURS_COLOUR, RIVAL_COLOUR, new_figure, quiet, write_figure
 from benchmarks.summary import Row
-from self_ensemble.errors import UserError
 
-OURS_COLOUR, RIVAL_COLOUR, FLOOR_COLOUR = "#1b6ca8", "#8a8f98", "#d1495b"
+FLOOR_COLOUR = "#d1495b"
 LABELS = {
     "published": "published loop",
     "generate_one": "generate, one wording",
@@ -28,17 +28,11 @@ def plot_rows(path: Path, rows: Sequence[Row], title: str, footer: str) -> None:
     Raises:
         UserError: Matplotlib is missing, or the file cannot be written.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-        from matplotlib.lines import Line2D
-    except ImportError as error:
-        raise UserError(
-            "--plot needs matplotlib. Run: pip install 'self-ensemble[plots]'", "SE-1101"
-        ) from error
     ordered = sorted(rows, key=lambda row: row.ms_per_question.median)
-    figure = Figure(figsize=(9.0, 2.0 + 0.42 * len(ordered)), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(2.0 + 0.42 * len(ordered))
+    # Here, not above: the library is an extra.
+    from matplotlib.lines import Line2D
+
     axes = figure.add_subplot()
     for place, row in enumerate(ordered):
         colour = OURS_COLOUR if row.is_ours else RIVAL_COLOUR
@@ -60,10 +54,7 @@ def plot_rows(path: Path, rows: Sequence[Row], title: str, footer: str) -> None:
     axes.margins(x=0.16, y=0.5 / len(ordered))
     axes.set_xlabel("milliseconds per question (logarithmic), less is better")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,g}")
-    axes.grid(visible=True, axis="x", which="major", color="#dddddd")
-    axes.set_axisbelow(True)
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
+    quiet(axes, "x", "top", "right", "left")
     axes.tick_params(axis="y", length=0)
     marks = [
         Line2D([], [], marker="o", linestyle="", color=OURS_COLOUR, label="this engine"),
@@ -71,18 +62,11 @@ def plot_rows(path: Path, rows: Sequence[Row], title: str, footer: str) -> None:
         Line2D([], [], marker="|", linestyle="", color=FLOOR_COLOUR, markersize=12,
                markeredgewidth=2.5, label="least time for the same work (roofline)"),
     ]  # fmt: skip
-    figure.suptitle(title.replace(": ", "\n", 1), fontsize=11, x=0.01, ha="left")
     axes.legend(
         handles=marks, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=3, frameon=False,
         fontsize=9, borderaxespad=0.2,
     )  # fmt: skip
-    figure.supxlabel(footer, fontsize=7, color="#777777", x=0.01, ha="left")
-    try:
-        figure.savefig(path, dpi=150)
-    except OSError as error:
-        raise UserError(
-            f"Cannot write {path}: {error.strerror}. Choose another --plot.", "SE-1101"
-        ) from error
+    write_figure(figure, path, title.replace(": ", "\n", 1), footer)
 
 
 def _label(milliseconds: float) -> str:

@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.picture import OURS_COLOUR, RIVAL_COLOUR, new_figure, quiet, write_figure
 from benchmarks.scale import Reached
-from self_ensemble.errors import UserError
 
-COLOURS = ("#1b6ca8", "#d1495b")
-IDEAL_COLOUR = "#8a8f98"
+COLOURS = (OURS_COLOUR, "#d1495b")
 
 
 def plot_scale(path: Path, found: Sequence[Reached], footer: str) -> None:
@@ -21,20 +20,12 @@ def plot_scale(path: Path, found: Sequence[Reached], footer: str) -> None:
     Raises:
         UserError: Matplotlib is missing, or the file cannot be written.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise UserError(
-            "--plot needs matplotlib. Run: pip install 'self-ensemble[plots]'", "SE-1101"
-        ) from error
-    figure = Figure(figsize=(9.0, 5.4), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(5.4)
     axes = figure.add_subplot()
     gpus = sorted({one.point.gpus for one in found})
     rate = found[0].point.questions_per_s_of_gpu
     axes.plot(
-        gpus, [n * rate for n in gpus], "--", color=IDEAL_COLOUR, linewidth=1.5,
+        gpus, [n * rate for n in gpus], "--", color=RIVAL_COLOUR, linewidth=1.5,
         label=f"all GPUs busy, {rate:g} questions/s each",
     )  # fmt: skip
     kinds = sorted({(one.point.methods, one.point.batch_size) for one in found})
@@ -59,18 +50,6 @@ def plot_scale(path: Path, found: Sequence[Reached], footer: str) -> None:
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,g}")
     axes.set_xlabel("GPUs that one driver feeds")
     axes.set_ylabel("questions/s on disk")
-    axes.grid(visible=True, which="major", color="#e4e4e4")
-    axes.set_axisbelow(True)
+    quiet(axes, "both", "top", "right")
     axes.legend(loc="upper left", frameon=False, fontsize=9)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    figure.suptitle(
-        "One driver, and GPUs that sleep instead of computing", fontsize=11, x=0.01, ha="left"
-    )
-    figure.supxlabel(footer, fontsize=7, color="#777777", x=0.01, ha="left")
-    try:
-        figure.savefig(path, dpi=150)
-    except OSError as error:
-        raise UserError(
-            f"Cannot write {path}: {error.strerror}. Choose another --plot.", "SE-1101"
-        ) from error
+    write_figure(figure, path, "One driver, and GPUs that sleep instead of computing", footer)

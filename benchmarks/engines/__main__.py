@@ -36,6 +36,7 @@ from benchmarks.engines.tables import (
 from benchmarks.job import append_entry, print_document
 from self_ensemble.errors import UserError
 from self_ensemble.models.load import load_without_weights
+from self_ensemble.report.files import write_file
 
 NEW_TOKENS = 20
 
@@ -133,12 +134,7 @@ def _write(options: argparse.Namespace, document: Document) -> None:
     if options.write_readme is not None:
         write_readme(options.write_readme, document)
     if options.write_json is not None:
-        try:
-            options.write_json.write_text(json.dumps(document, indent=1) + "\n", "utf-8")
-        except OSError as error:
-            raise UserError(
-                f"Cannot write {options.write_json}: {error.strerror}.", "SE-1101"
-            ) from error
+        write_file(options.write_json, json.dumps(document, indent=1) + "\n")
 
 
 def _read(path: Path) -> Document:

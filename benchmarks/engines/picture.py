@@ -6,9 +6,8 @@ from typing import Any
 
 from benchmarks.engines.document import median
 from benchmarks.engines.tables import machine
-from self_ensemble.errors import UserError
+from benchmarks.picture import OURS_COLOUR, RIVAL_COLOUR, new_figure, quiet, write_figure
 
-OURS_COLOUR, RIVAL_COLOUR, FUSED_COLOUR = "#1b6ca8", "#8a8f98", "#7fb2d9"
 # Panels from left to right, and which columns are bars in each.
 PANELS = {
     "one": ("One wording", ("one",)),
@@ -26,18 +25,10 @@ def plot(path: Path, document: Mapping[str, Any], part: str = "wall") -> None:
     Raises:
         UserError: Matplotlib is missing, or the file cannot be written.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise UserError(
-            "--plot needs matplotlib. Run: pip install 'self-ensemble[plots]'", "SE-1101"
-        ) from error
     panels = {key: _bars(document, part, columns) for key, (_, columns) in PANELS.items()}
     shown = {key: bars for key, bars in panels.items() if bars}
     heights = [max(len(bars), 2) for bars in shown.values()]
-    figure = Figure(figsize=(9.0, 1.7 + 0.33 * sum(heights)), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(1.7 + 0.33 * sum(heights))
     grid = figure.subplots(len(shown), 1, height_ratios=heights, squeeze=False, sharex=True)
     fastest = min((ms for _, ms, ours in panels["five"] if not ours), default=None)
     everything = [ms for bars in shown.values() for _, ms, _ in bars]
@@ -50,18 +41,11 @@ def plot(path: Path, document: Mapping[str, Any], part: str = "wall") -> None:
     grid[-1, 0].set_xlabel("milliseconds per question, less is better")
     work = document["work"]
     about = "wall time on all cores" if part == "wall" else "CPU time on one core"
-    figure.suptitle(
+    title = (
         f"{work['model']}, {about}: {work['questions']} questions in one batch, "
-        f"{work['new_tokens']} new tokens",
-        fontsize=11, x=0.01, ha="left",
-    )  # fmt: skip
-    figure.supxlabel(_wrapped(machine(document)), fontsize=6.5, color="#777777", x=0.01, ha="left")
-    try:
-        figure.savefig(path, dpi=150)
-    except OSError as error:
-        raise UserError(
-            f"Cannot write {path}: {error.strerror}. Choose another --plot.", "SE-1101"
-        ) from error
+        f"{work['new_tokens']} new tokens"
+    )
+    write_figure(figure, path, title, machine(document).replace("; ", "\n", 1))
 
 
 def _bars(
@@ -97,13 +81,5 @@ def _panel(axes: Any, title: str, bars: list[tuple[str, float, bool]], limit: fl
     axes.invert_yaxis()
     axes.set_xlim(0, limit * 1.12)
     axes.set_title(title, fontsize=10, loc="left", fontweight="bold")
-    axes.grid(visible=True, axis="x", color="#e4e4e4")
-    axes.set_axisbelow(True)
+    quiet(axes, "x", "top", "right", "left")
     axes.tick_params(axis="y", length=0)
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
-
-
-def _wrapped(text: str) -> str:
-    first, _, rest = text.partition("; ")
-    return f"{first}\n{rest}"

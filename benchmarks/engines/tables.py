@@ -7,8 +7,8 @@ from typing import Any
 
 from benchmarks.engines.asking import COLUMNS
 from benchmarks.engines.document import fastest, median
-from self_ensemble.errors import UserError
-from self_ensemble.results.disk import write_atomically
+from self_ensemble.errors import UserError, reading
+from self_ensemble.report.files import write_file
 
 HEADS = {
     "one": "one wording",
@@ -73,18 +73,15 @@ def write_readme(path: Path, document: Mapping[str, Any]) -> None:
     Raises:
         UserError: It has no marks, or cannot be read or written.
     """
-    try:
+    with reading(path, "Choose another --write-readme."):
         text = path.read_text("utf-8")
-        if text.count(BEGIN) != 1 or text.count(END) != 1:
-            raise UserError(
-                f"{path} has no place for the tables. Put {BEGIN} and {END} into it.", "SE-1101"
-            )
-        before, _, rest = text.partition(BEGIN)
-        after = rest.partition(END)[2]
-        new = f"{before}{BEGIN}\n\n{readme_block(document)}\n\n{END}{after}"
-        write_atomically(path.resolve(), new.encode())
-    except OSError as error:
-        raise UserError(f"Cannot write {path}: {error.strerror or error}.", "SE-1101") from error
+    if text.count(BEGIN) != 1 or text.count(END) != 1:
+        raise UserError(
+            f"{path} has no place for the tables. Put {BEGIN} and {END} into it.", "SE-1101"
+        )
+    before, _, rest = text.partition(BEGIN)
+    after = rest.partition(END)[2]
+    write_file(path, f"{before}{BEGIN}\n\n{readme_block(document)}\n\n{END}{after}")
 
 
 def table(document: Mapping[str, Any], part: str, *, spread: bool = False) -> str:

@@ -2,6 +2,8 @@
 
 import json
 import os
+import shutil
+import subprocess
 import sys
 from base64 import b64decode
 from pathlib import Path
@@ -195,6 +197,29 @@ def test_paper_has_every_answer_and_no_controls(browser, page):
         assert browser.run("return document.querySelectorAll('.example[open]').length") == 0
     finally:
         browser.devtools("Emulation.setEmulatedMedia", media="")
+
+
+@pytest.mark.parametrize("height", [4.5, 5.5, 7.0])
+def test_on_paper_heads_stay_with_what_follows_and_come_again(browser, page, tmp_path, height):
+    if shutil.which("pdftotext") is None:
+        pytest.skip("needs pdftotext")
+    browser.open(page)
+    heads = browser.run(
+        "return [...document.querySelectorAll('h2, caption, thead tr')].map((o) => o.textContent)"
+    )
+    heads = {"".join(head.split()) for head in heads}
+    found = browser.devtools("Page.printToPDF", paperWidth=8.3, paperHeight=height)["data"]
+    (tmp_path / "page.pdf").write_bytes(b64decode(found))
+    text = subprocess.run(
+        ["pdftotext", "-layout", tmp_path / "page.pdf", "-"], check=True, capture_output=True
+    ).stdout.decode()
+    pages = [["".join(line.split()) for line in one.splitlines() if line.strip()]
+             for one in text.split("\f")]  # fmt: skip
+    assert [one[-1] for one in pages if one and one[-1] in heads] == []
+    again = "confidenceoffromtoanswersmeanconfidenceaccuracy"
+    assert again in heads
+    # Where a table begins, its caption is before its head.
+    assert any(one[0] == again for one in pages if one)
 
 
 def axe() -> str:

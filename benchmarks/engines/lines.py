@@ -84,6 +84,13 @@ LINES: dict[str, Line] = {
     **_other("llama.cpp", "llama.cpp", "xllamacpp", "4-bit int8"),
     "ours-bfloat16": _ours("bfloat16", "self-ensemble, bfloat16", dtype="bfloat16"),
     "ours-float32": _ours("float32", "self-ensemble, float32", dtype="float32"),
+    **{
+        f"ours-openvino-{precision}": Line(
+            "ours", precision, f"self-ensemble, OpenVINO engine, {precision}", "openvino",
+            {"dtype": precision, "engine": "openvino"},
+        )
+        for precision in ("bfloat16", "float32")
+    },
 }  # fmt: skip
 
 # The fastest two of others, and ours.

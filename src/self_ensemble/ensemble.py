@@ -15,10 +15,11 @@ from self_ensemble.asking.request import Answer, Outcome, Request, Settings, Una
 from self_ensemble.asking.streaming import Stream
 from self_ensemble.asking.tracks import by_method, passes
 from self_ensemble.attribution.attribute import OrderSampling, attribute
-from self_ensemble.attribution.kinds import Attribution, check_kinds, kinds_of
+from self_ensemble.attribution.kinds import Attribution, check_engine_of, check_kinds, kinds_of
 from self_ensemble.captured.decode import check_decode, check_model, decode_captured
 from self_ensemble.captured.pool import StepPool
 from self_ensemble.errors import UserError, at_least
+from self_ensemble.models.engines import check_backend
 from self_ensemble.models.load import LoadedModel
 from self_ensemble.models.sanity import check_prompt
 from self_ensemble.models.support import choose_backend
@@ -86,6 +87,8 @@ class Ensemble:
         self.settings = settings or Settings()
         self.model = model
         backend = choose_backend(attention or model.attention, model.model.config, model.device)
+        if model.graph is not None:
+            check_backend(backend)
         check_decode(decode, self.settings.sampling, self.settings.num_top)
         check_model(decode, model)
         self.decode = decode
@@ -311,6 +314,7 @@ class Ensemble:
         for kind in attribution:
             if not any(kind in kinds_of(method) for method in asked):
                 check_kinds([kind], asked[0])
+        check_engine_of(attribution, self.model.engine)
         own, request = self._own(request)
         tracer = Tracer(own.run, own.prefiller, own.stop, num_top, num_ahead, tuple(attribution))
         return tracer.trace(request, asked, accepted)
@@ -342,6 +346,7 @@ class Ensemble:
         """
         asked = self.methods[0] if method is None else resolve_method(method)
         check_kinds(kinds, asked)
+        check_engine_of(kinds, self.model.engine)
         if answer is None:
             found = self.run([request], [asked])[asked.name][0]
             if isinstance(found, Unanswered):

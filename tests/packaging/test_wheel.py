@@ -31,6 +31,7 @@ ANALYZE = "analyze --dataset demo --model smollm2_135m_it"
 WORKS: dict[str, tuple[str, str]] = {
     "": ("--version", __version__),
     "hub": ("-c import datasets", ""),
+    "openvino": (f"{TWO} --engine openvino", "engine openvino"),
     "lm-eval": ("-c import lm_eval", ""),
     "inspect": ("-c import inspect_ai", ""),
     "playground": ("-c import self_ensemble.integrations.playground", ""),

@@ -171,6 +171,20 @@ def check_kinds(kinds: Sequence[str], method: Method) -> None:
             )
 
 
+def check_engine_of(kinds: Sequence[str], engine: str) -> None:
+    """Refuse kinds of attribution that an engine cannot tell.
+
+    Raises:
+        UserError: Attention mass of a graph, which does not show its queries and keys.
+    """
+    if engine != "torch" and Mass.kind in kinds:
+        raise UserError(
+            f"Attribution {Mass.kind!r} needs queries and keys, which --engine {engine} keeps to "
+            f"itself. Ask for {LeaveOneOut.kind} or {Shapley.kind}, or use --engine torch.",
+            "SE-0407",
+        )
+
+
 def why_not(kind: str, method: Method) -> str | None:
     """Why a kind of attribution makes no sense for a method, or None."""
     if method.goes_alone:

@@ -119,7 +119,8 @@ class _Race:
         return [whole(together(self.frame, question))]
 
     def ours(self, method: Method, questions: Questions) -> tuple[list[Answer], float]:
-        pack_linears(self.model.model)
+        if self.model.graph is None:
+            pack_linears(self.model.model)
         start = self._now()
         settings = Settings(max_new_tokens=NUM_TOKENS, stop=())
         ensemble = Ensemble(self.model, method, frame=self.frame, settings=settings)

@@ -55,6 +55,20 @@ def check_decode(decode: str, sampling: Sampling, num_top: int = 0) -> None:
         )
 
 
+def check_engine_of(decode: str, engine: str) -> None:
+    """Refuse a way to decode that an engine cannot go.
+
+    Raises:
+        UserError: Steps are PyTorch's.
+    """
+    if decode != "tree" and engine != "torch":
+        raise UserError(
+            f"--decode {decode} makes steps of PyTorch's, and --engine {engine} has passes of its "
+            "own. Use --decode tree, or --engine torch.",
+            "SE-0405",
+        )
+
+
 def check_model(decode: str, model: LoadedModel) -> None:
     """Refuse a way to decode that a loaded model cannot go.
 
@@ -63,6 +77,7 @@ def check_model(decode: str, model: LoadedModel) -> None:
     """
     if decode == "tree":
         return
+    check_engine_of(decode, model.engine)
     if decode == "compiled" and any(isinstance(m, PackedLinear) for m in model.model.modules()):
         raise UserError(
             "--decode compiled cannot compile packed linear layers, which models on a CPU have. "
@@ -180,7 +195,7 @@ def _loaded_step(
     shape = StepShape.holding(num_rows, num_streams, num_slots)
     if engine.model.device.type == "cpu" and shape not in pool.steps:
         num_tokens = shape.num_rows * num_streams
-        rows = shape.num_rows * shape.num_slots * batch.cache.slot_bytes
+        rows = shape.num_rows * shape.num_slots * batch.row_cache.slot_bytes
         config, dtype = engine.model.model.config, engine.model.dtype
         check_fits(rows + pass_bytes(config, dtype, num_tokens, num_tokens))
     step = pool.get(engine.model, shape, batch.cache.prefix, compiled)
@@ -198,7 +213,7 @@ def _count(counters: Counters, num_tokens: int, step: Step) -> None:
 
 def _prompts(batch: Batch, groups_BK: Tensor, positions_BK: Tensor) -> Prompts:
     """What the prefill has left behind, without the prefix."""
-    cache = batch.cache
+    cache = batch.row_cache
     behind = slice(cache.num_prefix_slots, cache.num_slots)
     layers = [
         (keys[:, behind], values[:, behind])

@@ -28,6 +28,7 @@ def bench(
     batch_size: options.BatchSize = "auto",
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
+    engine: options.Engine = "torch",
     trust_remote_code: options.TrustRemoteCode = False,
     aliases: options.Aliases = None,
     as_json: options.AsJson = False,
@@ -48,7 +49,9 @@ def bench(
 
     methods = resolve_methods(options.parse_names(method), has_weights=False)
     progress = ConsoleProgress(as_json=as_json)
-    loaded = ModelOptions(model, "auto", device, dtype, trust_remote_code, aliases).load(progress)
+    loaded = ModelOptions(model, "auto", device, dtype, trust_remote_code, aliases, engine).load(
+        progress
+    )
     size = asked_size or default_batch_size(loaded)
     number = questions or size
     with progress.console.status("measuring ...") as status:

@@ -62,6 +62,7 @@ def confidence(
     attention: options.Attention = "auto",
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
+    engine: options.Engine = "torch",
     trust_remote_code: options.TrustRemoteCode = False,
     aliases: options.Aliases = None,
     batch_size: options.BatchSize = "auto",
@@ -112,7 +113,7 @@ def confidence(
             dataset, data, paraphrases, max_samples, offset, num_shots, num_manual, num_auto,
             seed, columns, encoding, split, answers_separator,
         ),
-        model=ModelOptions(model, attention, device, dtype, trust_remote_code, aliases),
+        model=ModelOptions(model, attention, device, dtype, trust_remote_code, aliases, engine),
         estimators=estimators,
         output_dir=output_dir,
         options=ConfidenceOptions(

@@ -13,6 +13,7 @@ SHOWN = ("flex_attention", "avg", "vote")
 def demo(
     model: options.Model = "smollm2_135m_it",
     max_samples: Annotated[int | None, typer.Option(help="Only the first M questions.")] = None,
+    engine: options.Engine = "torch",
     output_dir: options.OutputDir = Path("results"),
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Answer again over old results.")
@@ -29,7 +30,7 @@ def demo(
     from self_ensemble.cli.generate import report
     from self_ensemble.jobs.generate import generate
     from self_ensemble.jobs.generate_options import GenerateOptions
-    from self_ensemble.jobs.inputs import DataOptions
+    from self_ensemble.jobs.inputs import DataOptions, ModelOptions
     from self_ensemble.report.can_draw import can_draw
     from self_ensemble.report.examples import choose_examples, example_view, make_examples
     from self_ensemble.report.results_page.job import write_report
@@ -40,7 +41,7 @@ def demo(
     progress = ConsoleProgress()
     results = generate(
         DataOptions("demo", max_samples=max_samples),
-        model=model,
+        model=ModelOptions(model, engine=engine),
         methods=["all"],
         output_dir=output_dir,
         options=GenerateOptions(overwrite=overwrite, repair=repair),

@@ -91,6 +91,7 @@ def generate(
     decode: options.Decode = "tree",
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
+    engine: options.Engine = "torch",
     trust_remote_code: options.TrustRemoteCode = False,
     aliases: options.Aliases = None,
     batch_size: options.BatchSize = "auto",
@@ -139,7 +140,7 @@ def generate(
     progress = ConsoleProgress(as_json=as_json)
     results = run(
         questions,
-        model=ModelOptions(model, attention, device, dtype, trust_remote_code, aliases),
+        model=ModelOptions(model, attention, device, dtype, trust_remote_code, aliases, engine),
         methods=options.parse_names(method),
         output_dir=output_dir,
         options=GenerateOptions(

@@ -111,6 +111,7 @@ def inspect(
     decode: options.Decode = "tree",
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
+    engine: options.Engine = "torch",
     trust_remote_code: options.TrustRemoteCode = False,
     aliases: options.Aliases = None,
     output_dir: Annotated[
@@ -191,7 +192,7 @@ def inspect(
     trace = run(
         questions,
         row,
-        model=ModelOptions(model, attention, device, dtype, trust_remote_code, aliases),
+        model=ModelOptions(model, attention, device, dtype, trust_remote_code, aliases, engine),
         methods=options.parse_names(method),
         output_dir=output_dir,
         options=GenerateOptions(

@@ -140,6 +140,14 @@ Dtype = Annotated[
         callback=known_names.dtype,
     ),
 ]
+Engine = Annotated[
+    str,
+    typer.Option(
+        help="torch, or openvino: passes as one graph on a CPU, for models of Llama's kind "
+        r'(pip install "self-ensemble\[openvino]").',
+        rich_help_panel=MODEL,
+    ),
+]
 TrustRemoteCode = Annotated[
     bool,
     typer.Option(

@@ -108,6 +108,7 @@ def paraphrase(
     attention: opt.Attention = "auto",
     device: opt.Device = "auto",
     dtype: opt.Dtype = "auto",
+    engine: opt.Engine = "torch",
     trust_remote_code: opt.TrustRemoteCode = False,
     aliases: opt.Aliases = None,
     batch_size: opt.BatchSize = "auto",
@@ -184,6 +185,7 @@ def paraphrase(
             dtype=dtype,
             trust_remote_code=trust_remote_code,
             aliases=aliases,
+            engine=engine,
         ),
         options=ParaphraseOptions(
             num=num if human else num or 5,

@@ -39,6 +39,7 @@ def playground(
     attention: options.Attention = "auto",
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
+    engine: options.Engine = "torch",
     trust_remote_code: options.TrustRemoteCode = False,
     aliases: options.Aliases = None,
 ) -> None:
@@ -65,7 +66,7 @@ def playground(
 
     run_server(
         {"model": model, "attention": attention, "device": device, "dtype": dtype,
-         "trust_remote_code": trust_remote_code, "aliases": aliases},
+         "trust_remote_code": trust_remote_code, "aliases": aliases, "engine": engine},
         method, (host, port), limits, app,
         greeting=lambda loaded: f"The playground of {loaded} is on http://{host}:{port}/",
         only_failures=True,

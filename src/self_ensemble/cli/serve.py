@@ -52,6 +52,7 @@ def serve(
     attention: options.Attention = "auto",
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
+    engine: options.Engine = "torch",
     trust_remote_code: options.TrustRemoteCode = False,
     aliases: options.Aliases = None,
 ) -> None:
@@ -95,7 +96,7 @@ def serve(
 
     run_server(
         {"model": model, "attention": attention, "device": device, "dtype": dtype,
-         "trust_remote_code": trust_remote_code, "aliases": aliases},
+         "trust_remote_code": trust_remote_code, "aliases": aliases, "engine": engine},
         method, (host, port), limits, app,
         greeting=lambda loaded: f"Serving {name or loaded} on http://{host}:{port}/v1",
     )  # fmt: skip

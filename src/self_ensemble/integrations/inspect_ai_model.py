@@ -52,7 +52,8 @@ class SelfEnsembleAPI(ModelAPI):
         config: GenerateConfig = GenerateConfig(),  # noqa: B008
         *, method: str = "flex_attention", paraphrases: str | None = None,
         num_paraphrases: int | None = None, fewer: str = "refuse", attribution: str | None = None,
-        batch_size: int = 16, device: str = "auto", dtype: str = "auto", **unknown: object,
+        batch_size: int = 16, device: str = "auto", dtype: str = "auto", engine: str = "torch",
+        **unknown: object,
     ) -> None:  # fmt: skip
         super().__init__(model_name, base_url, api_key, [], config)
         if unknown:
@@ -66,7 +67,7 @@ class SelfEnsembleAPI(ModelAPI):
                 "SE-0012",
             )
         self.known = se.KnownWordings.given(paraphrases, num_paraphrases, fewer)
-        loaded = se.load_model(model_name, device=device, dtype=dtype)
+        loaded = se.load_model(model_name, device=device, dtype=dtype, engine=engine)
         if not loaded.has_chat_template:
             raise se.UserError(
                 f"{model_name} has no chat template, and Inspect asks in conversations. Choose a "

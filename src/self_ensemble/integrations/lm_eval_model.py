@@ -43,8 +43,8 @@ class SelfEnsembleLM(LM):
         num_paraphrases: int | None = None, fewer: str = "refuse",
         question_field: str | None = None, wordings_folder: str | None = None, seed: int = 0,
         batch_size: int | str = 1, max_batch_size: object = None, device: str | None = None,
-        dtype: str = "auto", attention: str = "auto", trust_remote_code: bool = False,
-        **unknown: object,
+        dtype: str = "auto", attention: str = "auto", engine: str = "torch",
+        trust_remote_code: bool = False, **unknown: object,
     ) -> None:  # fmt: skip
         super().__init__()
         if unknown:
@@ -64,7 +64,7 @@ class SelfEnsembleLM(LM):
         if not isinstance(model, se.LoadedModel):
             model = se.load_model(
                 str(model), device="auto" if device in (None, UNSAID) else device, dtype=dtype,
-                attention=attention, trust_remote_code=bool(trust_remote_code),
+                attention=attention, engine=engine, trust_remote_code=bool(trust_remote_code),
             )  # fmt: skip
         self.batch_size = 16 if str(batch_size).startswith("auto") else max(1, int(batch_size))
         self.loaded, self.tokenizer, self.seed = model, model.tokenizer, seed

@@ -7,6 +7,8 @@ from typing import Any, cast
 
 from self_ensemble.asking.methods import AnyMethod, Method, as_sequence, resolve_methods
 from self_ensemble.asking.request import Settings
+from self_ensemble.attribution import kinds
+from self_ensemble.captured import decode
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError
 from self_ensemble.identity.values import code_identity
@@ -104,6 +106,8 @@ class Answering:
         data, late = Data.of(questions), LateModel.of(model)
         found = cls(data, late, Path(output_dir), _methods(methods, options), options)
         options.refuse_ignored(found.methods)
+        kinds.check_engine_of(options.attribution, late.engine)
+        decode.check_engine_of(options.decode, late.engine)
         return found
 
     @property
@@ -112,14 +116,14 @@ class Answering:
 
     def choice(self) -> WordingChoice:
         """Which wordings are asked."""
-        options, kinds = self.options, {method.kind for method in self.methods}
-        if options.indices is not None and "original" in kinds:
+        options, of_methods = self.options, {method.kind for method in self.methods}
+        if options.indices is not None and "original" in of_methods:
             raise UserError(
                 "Method 'origin' asks the original wording and takes no --indices. "
                 "Run it without --indices.",
                 "SE-0012",
             )
-        if kinds == {"original"}:
+        if of_methods == {"original"}:
             return WordingChoice(1)
         choice = WordingChoice(
             options.num_paraphrases, options.indices, options.manual_read_each_other

@@ -82,6 +82,7 @@ class ModelOptions:
     dtype: str = "auto"
     trust_remote_code: bool = False
     aliases: Path | None = None
+    engine: str = "torch"
 
     def load(self, progress: Progress) -> LoadedModel:
         """Load the model.
@@ -95,6 +96,7 @@ class ModelOptions:
                 device=self.device,
                 dtype=self.dtype,
                 attention=self.attention,
+                engine=self.engine,
                 trust_remote_code=self.trust_remote_code,
                 aliases=self.aliases,
                 on_bytes=on_bytes,
@@ -166,6 +168,11 @@ class LateModel:
     def trust_remote_code(self) -> bool:
         """Whether code that comes with the model may run; a model that is loaded has run it."""
         return isinstance(self.given, ModelOptions) and self.given.trust_remote_code
+
+    @property
+    def engine(self) -> str:
+        """What makes its passes, by name."""
+        return self.given.engine
 
     @classmethod
     def of(cls, model: Model) -> "LateModel":

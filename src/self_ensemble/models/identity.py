@@ -66,6 +66,8 @@ def versions(loaded: LoadedModel | None) -> dict[str, str]:
     """Versions of Python and of the libraries that the answers of a model depend on."""
     unpacked = loaded is not None and loaded.source.kind in ("gguf", "packaged")
     names = (*LIBRARIES, "gguf") if unpacked else LIBRARIES
+    if loaded is not None and loaded.engine != "torch":
+        names = (*names, loaded.engine)
     return {"python": platform.python_version(), **{name: version(name) for name in names}}
 
 

@@ -19,6 +19,7 @@ from self_ensemble.identity.files import (
 from self_ensemble.models import hub, support
 from self_ensemble.models.aliases import DEFAULT_MODEL, ModelSource, resolve
 from self_ensemble.models.devices import resolve_device, resolve_dtype
+from self_ensemble.models.engines import check_engine, check_family
 from self_ensemble.models.folder import check_tokenizer, read_config, weight_files
 from self_ensemble.models.gguf import is_whole, unpack, unpacked_folder
 from self_ensemble.models.library import (
@@ -29,6 +30,7 @@ from self_ensemble.models.library import (
     load_weights,
     reading_quietly,
 )
+from self_ensemble.models.openvino_passes import Graph
 from self_ensemble.models.packed_linear import can_pack, pack_linears, release_file
 from self_ensemble.models.sanity import check_sizes, check_tokens
 
@@ -50,6 +52,7 @@ class LoadedModel:
         context_length: Longest sequence, in positions; None if the model names none.
         files: Digest of each file that the weights were read from, in full; None for a model that
             was made in memory.
+        graph: Its passes as an OpenVINO graph; None where PyTorch makes them.
     """
 
     name: str
@@ -63,6 +66,12 @@ class LoadedModel:
     has_chat_template: bool
     context_length: int | None
     files: Mapping[str, str] | None = None
+    graph: Graph | None = None
+
+    @property
+    def engine(self) -> str:
+        """What makes its passes, by name."""
+        return "torch" if self.graph is None else "openvino"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +122,7 @@ def load_model(
     device: str = "auto",
     dtype: str = "auto",
     attention: str | None = None,
+    engine: str = "torch",
     trust_remote_code: bool = False,
     aliases: Path | None = None,
     revision: str | None = None,
@@ -128,6 +138,7 @@ def load_model(
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
         dtype: "auto" (bfloat16 on CUDA, else float32), "float32", "bfloat16" or "float16".
         attention: "sdpa", "flex" or "eager"; None or "auto" for the model's default.
+        engine: "torch", or "openvino": passes as one OpenVINO graph, on a CPU.
         trust_remote_code: Whether Python code that comes with the model may run.
         aliases: TOML file with the user's own aliases.
         revision: Branch, tag or commit of a hub model.
@@ -137,9 +148,11 @@ def load_model(
             is done once for a large file as long as it stays as it is.
 
     Raises:
-        UserError: The model cannot be found, is not supported, or cannot be read; or packing is
-            asked for where it cannot be done.
+        UserError: The model cannot be found, is not supported, or cannot be read; or packing or
+            an engine is asked for where it cannot be done.
     """
+    check_engine(engine, device, dtype, attention, packed)
+    by_graph = engine == "openvino"
     source = resolve(name, aliases)
     if revision is not None and source.kind != "hub":
         raise UserError(
@@ -147,7 +160,7 @@ def load_model(
             "Only hub models have revisions.",
             "SE-0012",
         )
-    placement = resolve_device(device)
+    placement = resolve_device("cpu" if by_graph else device)
     torch_dtype = resolve_dtype(dtype, placement.device)
     packable = can_pack(placement.device, torch_dtype)
     if packed and not packable:
@@ -160,6 +173,8 @@ def load_model(
     files = _unpacked(given, source.name, on_bytes)
     config = load_config(files, source.name, trust_remote_code)
     own_attention = check_supported(config, files, source.name, trust_remote_code)
+    if by_graph:
+        check_family(config, source.name)
     backend = support.choose_backend(attention or "auto", config, placement.device)
     tokenizer = load_tokenizer(files, source.name, trust_remote_code)
     weight_paths = _weights(source, given)
@@ -170,7 +185,7 @@ def load_model(
     )
     require_unchanged(weights.values())
     check_tokens(tokenizer, model, source.name)
-    if packable and packed is not False:
+    if packable and packed is not False and not by_graph:
         pack_linears(model)
         release_file(model)
     return LoadedModel(
@@ -185,7 +200,15 @@ def load_model(
         has_chat_template=bool(tokenizer.chat_template),
         context_length=support.context_length(config, model),
         files={name: file.digest for name, file in weights.items()},
+        graph=_graph(model, torch_dtype, source.name) if by_graph else None,
     )
+
+
+def _graph(model: PreTrainedModel, dtype: torch.dtype, name: str) -> Graph:
+    # Here, not above: the package may not be there.
+    from self_ensemble.models.openvino_load import make_graph
+
+    return make_graph(model, dtype, name)
 
 
 def _revision(source: ModelSource, files: ModelFiles, weights: Mapping[str, ReadFile]) -> str:

@@ -177,9 +177,9 @@ def _prefilled(engine: Engine, prefix: Prefix, layout: Layout) -> tuple[Batch, F
 
 def _stored(engine: Engine, prefix: Prefix, layout: Layout) -> _Stored:
     batch, _ = _prefilled(engine, prefix, layout)
-    first = batch.cache.num_prefix_slots
-    used = slice(first, first + len(layout.token_ids))
-    return _Stored(layout, [tensor[0, used] for tensor in batch.cache.keys + batch.cache.values])
+    cache = batch.row_cache
+    used = slice(cache.num_prefix_slots, cache.num_prefix_slots + len(layout.token_ids))
+    return _Stored(layout, [tensor[0, used] for tensor in cache.keys + cache.values])
 
 
 @torch.inference_mode()

@@ -17,6 +17,7 @@ from self_ensemble.passes.cache import RowCache, rank_within
 from self_ensemble.passes.current_pass import Pass, check_wanted, going_on, one_at_a_time
 from self_ensemble.passes.engine import Engine
 from self_ensemble.passes.flat_row import flat_row
+from self_ensemble.passes.graph_rows import GraphRows
 from self_ensemble.passes.kept_logits import KeptLogits
 from self_ensemble.passes.lengths import rounded_length
 from self_ensemble.passes.memory import check_fits, pass_bytes, scores_bytes
@@ -58,7 +59,7 @@ class Batch:
     """
 
     engine: Engine
-    cache: RowCache
+    cache: RowCache | GraphRows
     bias_BGG: Tensor
     padding_group: int
     reads_rows: bool = True
@@ -75,6 +76,12 @@ class Batch:
         self.num_groups_B = torch.full((num_rows,), self.padding_group + 1)
         self.key_group_BS = torch.zeros(num_rows, 0, dtype=torch.long)
         self.key_position_BS = torch.zeros(num_rows, 0, dtype=torch.long)
+
+    @property
+    def row_cache(self) -> RowCache:
+        """The cache, where PyTorch makes the passes."""
+        assert isinstance(self.cache, RowCache), "a graph keeps its own"
+        return self.cache
 
     @torch.inference_mode()
     def feed(
@@ -117,6 +124,9 @@ class Batch:
     ) -> "Fed":  # fmt: skip
         """Take T tokens in, as `feed` does, for a pass that is still to be made."""
         columns = rank_within(rows)
+        if isinstance(self.cache, GraphRows):
+            # A graph appends to all rows alike.
+            self.used_B = self.used_B.max().repeat(len(self.used_B))
         slots = self.used_B[rows] + columns
         counts = torch.bincount(rows, minlength=len(self.used_B))
         self.used_B = self.used_B + counts
@@ -207,6 +217,9 @@ class Batch:
     def _forward(self, fed: "Fed", logits_at: Sequence[int] | None) -> Tensor:
         loaded, packed = self.engine.model, fed.packed
         logits = forward(self.engine, packed, self.cache, fed.token_ids, fed.positions, logits_at)
+        self.reads_rows &= packed.reads_rows
+        if isinstance(self.cache, GraphRows):
+            return logits
         num_layers = loaded.model.config.num_hidden_layers
         if len(packed.layers) != num_layers:
             raise UserError(
@@ -221,7 +234,6 @@ class Batch:
                 "attention function; this architecture is not supported.",
                 "SE-0306",
             )
-        self.reads_rows &= packed.reads_rows
         return logits
 
     def _grow_slots(self, num_slots: int) -> None:
@@ -281,6 +293,10 @@ def forward(
     check_wanted()
     loaded = engine.model
     position_ids = positions + engine.first_position
+    if isinstance(cache, GraphRows):
+        assert isinstance(packed, PackedPass)
+        with one_at_a_time(loaded.model):
+            return cache.run(packed, token_ids, position_ids, logits_at)
     # Several threads may ask one model: pass by pass they take turns.
     with one_at_a_time(loaded.model), going_on(packed):
         engine.attach()

@@ -113,6 +113,15 @@ class RowCache:
         """Length for transformers' own book-keeping; positions are always passed explicitly."""
         return self.num_slots
 
+    def first_row(self) -> Layers:
+        """Keys and values of the first row, for each layer, `(S, Hkv, D)`."""
+        used = slice(0, self.num_slots)
+        # A copy: buffers are rounded up and would be kept whole.
+        return [
+            (keys[0, used].clone(), values[0, used].clone())
+            for keys, values in zip(self.keys, self.values, strict=True)
+        ]
+
     def num_bytes(self) -> int:
         """Bytes held by keys and values."""
         return sum(buffer.nbytes for buffer in [*self.keys, *self.values])

@@ -81,7 +81,7 @@ def _feed(fed: Sequence[Fed]) -> Tensor:
     more = num_padding(engine, sum(lengths))
     token_ids = F.pad(torch.cat([one.token_ids for one in fed]), (0, more))
     positions = F.pad(torch.cat([one.positions for one in fed]), (0, more))
-    cache = JointCache([one.batch.cache for one in fed], lengths)
+    cache = JointCache([one.batch.row_cache for one in fed], lengths)
     packed = JointPass([one.packed for one in fed], lengths, cache, more)
     return forward(engine, packed, cache, token_ids, positions, None)[: sum(lengths)]
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from self_ensemble.models.load import LoadedModel
+from self_ensemble.models.openvino_passes import Graph
 from self_ensemble.models.packed_linear import PackedLinear
 
 # Allocations beyond this go back to the system as soon as they are freed (the limit of glibc).
@@ -29,11 +30,12 @@ class KeptLogits:
 
     def of_step(self, model: LoadedModel, num_nodes: int, compute: Callable[[], Tensor]) -> Tensor:
         """Logits `(M, V)` of a step, in the buffer if they are large and float32."""
-        head = model.model.get_output_embeddings()
+        head = model.graph or model.model.get_output_embeddings()
         if (
             not self._helps
-            or not isinstance(head, PackedLinear)
-            or model.dtype != torch.float32
+            or not isinstance(head, PackedLinear | Graph)
+            # A graph's logits are float32 whatever it computes in.
+            or (model.graph is None and model.dtype != torch.float32)
             or 4 * num_nodes * head.out_features <= LARGE
         ):
             return compute()

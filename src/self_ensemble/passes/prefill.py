@@ -13,6 +13,7 @@ from self_ensemble.packing.visibility import NEVER
 from self_ensemble.passes.batch import Batch, Frontier
 from self_ensemble.passes.cache import Layers, RowCache
 from self_ensemble.passes.engine import Engine
+from self_ensemble.passes.graph_rows import GraphRows
 from self_ensemble.passes.packed_pass import Watch
 
 # Prefix keys in all rows together from which one prefix for all is faster: below, putting its part
@@ -53,19 +54,14 @@ def encode_prefix(engine: Engine, token_ids: Sequence[int]) -> Prefix:
     """Encode the prefix once; every batch of the run starts from it."""
     if not token_ids:
         return Prefix((), ())
-    cache = RowCache(num_rows=1)
+    cache = _new_cache(engine, 1, (), in_rows=False)
     length = len(token_ids)
     batch = Batch(engine, cache, torch.zeros(1, 2, 2), padding_group=1)
     batch.bias_BGG[:, :, 1] = NEVER
     zeros = torch.zeros(length, dtype=torch.long)
     batch.feed(torch.tensor(token_ids), zeros, zeros, torch.arange(length), [])
     engine.counters.prefix_tokens += length
-    layers = [
-        # A copy: the buffers of the pass are rounded up and would be kept whole.
-        (keys[0, :length].clone(), values[0, :length].clone())
-        for keys, values in zip(cache.keys, cache.values, strict=True)
-    ]
-    return Prefix(tuple(token_ids), layers, batch.reads_rows)
+    return Prefix(tuple(token_ids), cache.first_row(), batch.reads_rows)
 
 
 @torch.inference_mode()
@@ -95,7 +91,7 @@ def prefill(
     prefix = prefix.first(num_prefix)
     if in_rows is None:
         in_rows = prefix.in_rows(len(layouts), engine.model.device)
-    cache = RowCache(len(layouts), prefix.layers, prefix_in_rows=in_rows)
+    cache = _new_cache(engine, len(layouts), prefix.layers, in_rows=in_rows)
     length = cache.num_prefix_slots
     bias_BGG = stacked_tables(layouts)
     batch = Batch(engine, cache, bias_BGG, padding_group=bias_BGG.shape[1] - 1, watch=watch)
@@ -121,3 +117,12 @@ def prefill(
     engine.counters.prompt_tokens += start
     table = torch.tensor(streams)
     return batch, Frontier(table[:, 0], table[:, 1], table[:, 2], logits)
+
+
+def _new_cache(
+    engine: Engine, num_rows: int, prefix: Layers, *, in_rows: bool
+) -> RowCache | GraphRows:
+    """What keeps the keys and values of so many questions; a graph always has them in rows."""
+    if engine.model.graph is not None:
+        return GraphRows(engine.model.graph, num_rows, prefix)
+    return RowCache(num_rows, prefix, prefix_in_rows=in_rows)

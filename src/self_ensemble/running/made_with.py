@@ -23,7 +23,10 @@ QUESTIONS = "questions_sha256"
 def about(ensemble: Ensemble, question_set: QuestionSet) -> About:
     """What a maker with an ensemble is made of."""
     fields = manifest_fields(ensemble, question_set)
-    return About(fields, ensemble.engine.backend_name, default_batch_size(ensemble.model))
+    backend = ensemble.engine.backend_name
+    if ensemble.model.engine != "torch":
+        backend += f", engine {ensemble.model.engine}"
+    return About(fields, backend, default_batch_size(ensemble.model))
 
 
 def manifest_fields(ensemble: Ensemble, question_set: QuestionSet) -> dict[str, object]:
@@ -35,6 +38,8 @@ def manifest_fields(ensemble: Ensemble, question_set: QuestionSet) -> dict[str, 
         "dtype": str(ensemble.model.dtype).removeprefix("torch."),
         "device": ensemble.model.device.type,
         "attention": ensemble.engine.backend_name,
+        # Null for PyTorch: results outlive the day on which there was a second one.
+        "engine": None if ensemble.model.engine == "torch" else ensemble.model.engine,
         "dataset": question_set.name,
         "data_source": question_set.source,
         "prompt_tokens": PROMPT_TOKENS,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from self_ensemble.asking.methods import Method, resolve_method
 from self_ensemble.asking.request import Request, Settings
-from self_ensemble.attribution.kinds import check_kinds
+from self_ensemble.attribution.kinds import check_engine_of, check_kinds
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError
 from self_ensemble.prompts.build import conversation_frame
@@ -106,6 +106,7 @@ class Preparer:
             raise ApiError(422, f"Method {method.name!r} reads no weights.", param="weights")
         for kind in body.attribution or ():
             check_kinds([kind], method)
+        check_engine_of(body.attribution or (), self._ensemble.model.engine)
         requests: list[Request] = []
         num_tokens = laid_out = 0
         for wordings in asked:

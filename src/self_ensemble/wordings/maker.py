@@ -82,6 +82,7 @@ class WordingMaker:
             "dtype": None if model is None else str(model.dtype).removeprefix("torch."),
             "device": None if model is None else model.device.type,
             "attention": self.backend,
+            "engine": None if model is None or model.engine == "torch" else model.engine,
             "prompt_tokens": None if model is None else PROMPT_TOKENS,
             "styles_sha256": sha256_of([asdict(style) for style in STYLES])
             if self.draws

@@ -17,6 +17,7 @@ _OPTIONS = (
     "paraphrases", "max_samples", "num_shots", "num_manual", "num_auto", "num_paraphrases",
     "segment_weights", "contrast_strength", "positions", "fusion_point", "chat_template",
     "max_new_tokens", "temperature", "top_p", "seed", "decode", "attention", "device", "dtype",
+    "engine",
 )  # fmt: skip
 _FLAGS = ("manual_read_each_other", "trust_remote_code")
 _LISTS = ("indices", "attribution")

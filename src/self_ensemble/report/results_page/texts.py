@@ -16,6 +16,7 @@ _FUSED_METHOD = "flex_attention"
 # Fields of which all files of a folder should say the same.
 _SHARED = {
     "model": "model", "identity": "weights, tokenizer or configuration", "dtype": "dtype",
+    "engine": "engine",
     "questions_sha256": "questions", "prompt_sha256": "prompt", "num_shots": "few-shot examples",
     "temperature": "temperature", "max_new_tokens": "longest answer",
 }  # fmt: skip
@@ -36,7 +37,7 @@ def asked_section(reported: Reported) -> Section:
     ]
     if first:
         facts += [
-            ("computed in", f"{first.get('dtype')} on {first.get('device')}"),
+            ("computed in", _computed_in(first)),
             ("few-shot examples", str(first.get("num_shots"))),
             ("longest answer", f"{first.get('max_new_tokens')} tokens"),
             ("decoding", _decoding(first)),
@@ -221,6 +222,11 @@ def _wordings(loaded: Loaded) -> str:
     alone = loaded.files.get(PER_PROMPT)
     most = max(most, 0 if alone is None else len(alone.scores.paraphrase_indices))
     return f"up to {most} of a question" if most else "not known"
+
+
+def _computed_in(made: Mapping[str, object]) -> str:
+    engine = made.get("engine")
+    return f"{made.get('dtype')} on {made.get('device')}" + (f" by {engine}" if engine else "")
 
 
 def _decoding(made: Mapping[str, object]) -> str:

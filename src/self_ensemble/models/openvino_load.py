@@ -1,0 +1,152 @@
+"""From a model to its compiled graph, whose logits are compared with the model's own.
+
+T tokens, V vocabulary.
+"""
+
+from typing import Any
+
+import openvino as ov
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface, PreTrainedModel
+
+from self_ensemble.errors import UserError
+from self_ensemble.models.engines import ANOTHER_MODEL, FAMILIES, check_family, refusal
+from self_ensemble.models.openvino_graph import pass_graph
+from self_ensemble.models.openvino_passes import HIDDEN, Fed, Graph, Laid, Request
+
+PRECISIONS = {torch.float32: "f32", torch.bfloat16: "bf16"}
+# By how much of the largest logit one may be away from the model's own.
+LIMITS = {torch.float32: 1e-4, torch.bfloat16: 5e-2}
+# Tokens of the text that is compared, and the attention that the model has meanwhile.
+NUM_CHECKED, OWN_PASS = 12, "self_ensemble_own_pass"
+
+
+def make_graph(model: PreTrainedModel, dtype: torch.dtype, name: str) -> Graph:
+    """Compile a model's passes.
+
+    Args:
+        model: A model of one of the families, on the CPU, with plain linear layers.
+        dtype: What is computed in: float32 or bfloat16.
+        name: What the model is called, for messages.
+
+    Raises:
+        UserError: The model is not what its family's class makes, this processor cannot compute in
+            that type, or the graph's logits are not the model's.
+    """
+    check_family(model.config, name)
+    kind = type(model)
+    if kind.__name__ != FAMILIES[model.config.model_type] or not kind.__module__.startswith(
+        "transformers.models."
+    ):
+        raise refusal(
+            f"knows transformers' own classes, and model {name!r} brings code of its own",
+            ANOTHER_MODEL,
+        )
+    expected, windows = _own_pass(model, name)
+    precision = PRECISIONS[dtype]
+    options = {
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        "NUM_STREAMS": 1,
+        # Runs beside each other must not share a core while another is free.
+        "ENABLE_CPU_PINNING": False,
+        "INFERENCE_PRECISION_HINT": precision,
+        "KV_CACHE_PRECISION": precision,
+        "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,
+    }
+    compiled = ov.Core().compile_model(pass_graph(model, windows), "CPU", options)
+    if compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name() != precision:
+        raise refusal(
+            f"cannot compute in {str(dtype).removeprefix('torch.')} on this processor",
+            "Give --dtype float32",
+        )
+    graph = Graph(
+        compiled,
+        tuple(dict.fromkeys(windows)),
+        model.model.rotary_emb,
+        len(windows),
+        int(model.config.num_key_value_heads),
+        int(model.model.layers[0].self_attn.head_dim),
+        int(model.get_output_embeddings().out_features),
+        precision,
+    )
+    away = ((_logits(model, graph) - expected).abs().max() / expected.abs().max()).item()
+    if not away <= LIMITS[dtype]:
+        raise UserError(
+            f"OpenVINO's graph of model {name!r} does not give the model's logits: one is away "
+            f"by {away:.1e} of the largest, and {LIMITS[dtype]:.0e} is allowed. Use --engine "
+            "torch.",
+            "SE-0408",
+        )
+    return graph
+
+
+def _text(model: PreTrainedModel) -> tuple[Tensor, Tensor]:
+    """A few tokens, and positions that leave every window, `(T,)` each."""
+    step = max(1, (getattr(model.config, "sliding_window", None) or 4) // 4)
+    tokens = torch.arange(NUM_CHECKED)
+    return 5 + tokens * 7919 % (model.config.vocab_size - 5), tokens * step
+
+
+def _bias(positions: Tensor, window: int | None) -> Tensor:
+    """Who reads whom among tokens of one text, `(1, 1, T, T)`."""
+    distance = positions[:, None] - positions
+    hidden = distance < 0
+    if window is not None:
+        hidden |= distance >= window
+    return torch.zeros(1, 1, *distance.shape).masked_fill(hidden, HIDDEN)
+
+
+@torch.inference_mode()
+def _own_pass(model: PreTrainedModel, name: str) -> tuple[Tensor, tuple[int | None, ...]]:
+    """What the model itself says of a text, `(T, V)`, and the window that each layer asks for."""
+    token_ids, positions = _text(model)
+    windows: dict[int, int | None] = {}
+
+    def attention(
+        module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None,
+        scaling: float, sliding_window: int | None = None, **_: object,
+    ) -> tuple[Tensor, None]:  # fmt: skip
+        windows[module.layer_idx] = sliding_window
+        bias = _bias(positions, sliding_window).to(query.dtype)
+        read = scaled_dot_product_attention(
+            query, key, value, attn_mask=bias, scale=scaling, enable_gqa=True
+        )
+        return read.transpose(1, 2).contiguous(), None
+
+    AttentionInterface.register(OWN_PASS, attention)
+    before = model.config._attn_implementation
+    model.set_attn_implementation(OWN_PASS)
+    try:
+        logits: Tensor = model(
+            input_ids=token_ids[None], position_ids=positions[None], use_cache=False
+        ).logits[0]
+    finally:
+        model.set_attn_implementation(before)
+    if sorted(windows) != list(range(len(model.model.layers))):
+        raise refusal(
+            f"reads what every layer attends to, and model {name!r} does not show all",
+            ANOTHER_MODEL,
+        )
+    return logits.float(), tuple(windows[layer] for layer in sorted(windows))
+
+
+def _logits(model: PreTrainedModel, graph: Graph) -> Tensor:
+    """The graph's logits of the same text, in two passes of prompts and one of steps, `(T, V)`."""
+    token_ids, positions = _text(model)
+    request, found = Request(graph), []
+    read = graph.nothing_read(1)
+    first, second = NUM_CHECKED // 3, NUM_CHECKED // 2
+    for start, end in ((0, first), (first, second), (second, NUM_CHECKED)):
+        places = torch.arange(end - start)
+        fed = Fed(token_ids[start:end], positions[start:end], places, places)
+        masks = {one: _bias(positions, one)[:, :, start:end, :end] for one in graph.windows}
+        laid = Laid(places[None], torch.zeros(1), masks)
+        if end < NUM_CHECKED:
+            found.append(request.prompts(fed, laid, read))
+            read = torch.stack([torch.from_numpy(one) for one in request.read()])
+        else:
+            request.remember(list(read.numpy()))
+            found.append(request.steps(fed, laid))
+    return torch.cat(found)

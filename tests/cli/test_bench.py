@@ -205,7 +205,7 @@ def test_the_model_is_as_it_was_afterwards(model) -> None:
 def test_what_makes_no_sense_is_refused_before_a_model_is_loaded(
     arguments, message, capsys
 ) -> None:
-    assert main(["bench", "--model", "no_such_model", *arguments]) == 2
+    assert main(["bench", "--model", "no/such_model", *arguments]) == 2
     assert message in capsys.readouterr().err
 
 

@@ -150,7 +150,7 @@ def test_captured_samples_are_refused_before_the_model_is_loaded(
 ) -> None:
     path, _ = all_methods
     options = ["--decode", "captured", "--temperature", "0.5"]
-    assert main([*arguments("generate", path, tmp_path / "nowhere", tmp_path), *options]) == 2
+    assert main([*arguments("generate", path, "no/such_model", tmp_path), *options]) == 2
     assert "--decode captured is greedy" in capsys.readouterr().err
 
 

@@ -149,7 +149,7 @@ def test_a_stopped_run_goes_on_and_another_choice_is_refused(
 def test_what_makes_no_sense_is_refused_before_the_model_is_loaded(
     questions, tmp_path, capsys, options, message
 ) -> None:
-    command = arguments("generate", questions, tmp_path / "no_such_model", tmp_path, *options)
+    command = arguments("generate", questions, "no/such_model", tmp_path, *options)
     assert message in _refused(capsys, command)
 
 

@@ -11,8 +11,10 @@ from self_ensemble.asking.methods import resolve_methods
 from self_ensemble.captured.decode import check_decode
 from self_ensemble.cli import known_names
 from self_ensemble.errors import UserError
+from self_ensemble.jobs.generate_options import GenerateOptions
 from self_ensemble.models.devices import DTYPES, resolve_device, resolve_dtype
 from self_ensemble.models.support import choose_backend
+from self_ensemble.questions.load import load_questions
 from self_ensemble.walking.choose import Sampling
 
 CPU = torch.device("cpu")
@@ -22,6 +24,10 @@ USED = {
     known_names.device: resolve_device,
     known_names.dtype: lambda name: resolve_dtype(name, CPU),
     known_names.methods: lambda names: resolve_methods(names, has_weights=True),
+    known_names.dataset: load_questions,
+    known_names.positions: lambda name: GenerateOptions(positions=name).check(),
+    known_names.fusion_point: lambda name: GenerateOptions(fusion_point=name).check(),
+    known_names.chat_template: lambda name: GenerateOptions(chat_template=name).check(),
 }
 
 
@@ -30,7 +36,10 @@ USED = {
     [
         (known_names.attention, "flx"), (known_names.decode, "graph"), (known_names.dtype, "fp16"),
         (known_names.device, "cuda:x"), (known_names.device, "cpu:0"), (known_names.device, "\n"),
-        (known_names.methods, ["avg", "flex_atention"]),
+        (known_names.methods, ["avg", "flex_atention"]), (known_names.positions, "align"),
+        (known_names.fusion_point, "end"), (known_names.chat_template, "true"),
+        (known_names.dataset, "webq"), (known_names.dataset, "/nowhere/questions.csv"),
+        (known_names.dataset, "questions.csv"), (known_names.dataset, "\0.csv"),
     ],
 )  # fmt: skip
 def test_a_wrong_name_is_refused_in_the_same_words(check, value):
@@ -45,8 +54,14 @@ def test_a_wrong_name_is_refused_in_the_same_words(check, value):
 def test_what_works_is_taken():
     for name in known_names.ATTENTION:
         assert USED[known_names.attention](known_names.attention(name))
-    for name in known_names.DECODE:
-        USED[known_names.decode](known_names.decode(name))
+    of_generate = {
+        "decode": known_names.DECODE, "positions": known_names.POSITIONS,
+        "fusion_point": known_names.FUSION_POINT, "chat_template": known_names.CHAT_TEMPLATE,
+    }  # fmt: skip
+    for option, names in of_generate.items():
+        for name in names:
+            check = getattr(known_names, option)
+            USED[check](check(name))
     assert set(known_names.DTYPE) == {"auto", *DTYPES}
     assert USED[known_names.device](known_names.device("cpu")).device == CPU
     assert known_names.device("cuda:1") == "cuda:1"
@@ -64,6 +79,13 @@ WRONG = (
     "mask --text a --dtype fp16",
     "bench --method flex_atention",
     "serve --method flex_atention",
+    "generate --dataset webq",
+    "generate --dataset demo --model nope",
+    "confidence --dataset nowhere.csv",
+    "paraphrase --dataset nowhere/x --output w.jsonl",
+    "mask --text a --model nope",
+    "playground --model nope",
+    "demo --model nope",
 )
 
 

@@ -67,7 +67,7 @@ def test_a_port_that_is_taken_is_refused_before_the_model_is_loaded(capsys):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        assert main(["serve", "--model", "/nowhere", "--port", str(port)]) == 2
+        assert main(["serve", "--model", "no/such_model", "--port", str(port)]) == 2
     assert f"Cannot listen on 127.0.0.1:{port}" in capsys.readouterr().err
 
 

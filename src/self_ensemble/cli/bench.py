@@ -40,6 +40,7 @@ def bench(
     """
     at_least("--questions", questions, 1)
     asked_size = options.parse_batch_size(batch_size)
+    options.check_model(model, aliases)
     # Here, not above: torch would make every `--help` wait.
     from self_ensemble.asking.methods import resolve_methods
     from self_ensemble.bench.speed import measure_speed

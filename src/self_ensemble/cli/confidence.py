@@ -102,6 +102,7 @@ def confidence(
     on_workers = worker_options.parse_workers(
         workers, ray, cpus_per_worker, gpus_per_worker, max_worker_restarts, batch_timeout
     )
+    options.check_model(model, aliases)
     # Here, not above: torch would make every `--help` wait.
     from self_ensemble.cli.console import ConsoleProgress
     from self_ensemble.jobs.confidence import ConfidenceOptions

@@ -24,6 +24,7 @@ def demo(
 
     Where matplotlib is installed all of it is also written as a page, report.html.
     """
+    options.check_model(model, None)
     # Here, not above: torch would make every `--help` wait.
     from self_ensemble.analysis.score_table import score_table
     from self_ensemble.cli.console import ConsoleProgress, page_console

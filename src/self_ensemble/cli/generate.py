@@ -55,12 +55,8 @@ def generate(
             rich_help_panel=METHOD,
         ),
     ] = None,
-    positions: Annotated[
-        str, typer.Option(help="aligned or contiguous.", rich_help_panel=METHOD)
-    ] = "aligned",
-    fusion_point: Annotated[
-        str, typer.Option(help="cue or last_segment.", rich_help_panel=METHOD)
-    ] = "cue",
+    positions: options.Positions = "aligned",
+    fusion_point: options.FusionPoint = "cue",
     manual_read_each_other: Annotated[
         bool,
         typer.Option(
@@ -121,6 +117,7 @@ def generate(
     )
     num_wordings = options.wordings_per_question(num_paraphrases, num_manual, num_auto)
     kinds, size = options.parse_attribution(attribution), options.parse_batch_size(batch_size)
+    options.check_model(model, aliases)
     # Here, not above: torch would make every `--help` wait.
     from self_ensemble.cli.console import ConsoleProgress
     from self_ensemble.jobs.generate import generate as run

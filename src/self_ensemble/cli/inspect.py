@@ -21,7 +21,9 @@ def inspect(
     dataset: Annotated[
         str | None,
         typer.Option(
-            help="webqa, myriadlama, demo, or your file or folder.", rich_help_panel=DATA
+            help="webqa, myriadlama, demo, or your file or folder.",
+            rich_help_panel=DATA,
+            callback=known_names.dataset,
         ),
     ] = None,
     row: Annotated[
@@ -72,12 +74,8 @@ def inspect(
             rich_help_panel=METHOD,
         ),
     ] = None,
-    positions: Annotated[
-        str, typer.Option(help="aligned or contiguous.", rich_help_panel=METHOD)
-    ] = "aligned",
-    fusion_point: Annotated[
-        str, typer.Option(help="cue or last_segment.", rich_help_panel=METHOD)
-    ] = "cue",
+    positions: options.Positions = "aligned",
+    fusion_point: options.FusionPoint = "cue",
     manual_read_each_other: Annotated[
         bool,
         typer.Option(
@@ -167,6 +165,7 @@ def inspect(
     chosen = options.parse_indices(indices)
     num_wordings = options.wordings_per_question(num_paraphrases, num_manual, num_auto or 0)
     kinds = options.parse_attribution(attribution)
+    options.check_model(model, aliases)
     # Here, not above: torch would make every `--help` wait.
     from self_ensemble.cli.console import ConsoleProgress
     from self_ensemble.cli.inspect_output import show

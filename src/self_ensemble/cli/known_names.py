@@ -10,14 +10,32 @@ from self_ensemble.errors import unknown_name
 from self_ensemble.results.paths import METHODS
 
 ATTENTION = ("auto", "sdpa", "flex", "eager")
+CHAT_TEMPLATE = ("auto", "on", "off")
 DECODE = ("tree", "captured", "compiled")
 DEVICE = re.compile(r"auto|cpu|mps|cuda(:[0-9]+)?")
 DTYPE = ("auto", "bfloat16", "float16", "float32")
+FUSION_POINT = ("cue", "last_segment")
+POSITIONS = ("aligned", "contiguous")
 
 
 def attention(value: str | None) -> str | None:
     """A backend of attention."""
     return _one_of("attention backend", value, ATTENTION)
+
+
+def chat_template(value: str | None) -> str | None:
+    """Whether the model's chat template is used."""
+    return _one_of("chat template setting", value, CHAT_TEMPLATE)
+
+
+def dataset(value: str | None) -> str | None:
+    """A data set by its name, or a path that leads somewhere."""
+    if value is not None:
+        # Here, not above: pyarrow would make every `--help` wait.
+        from self_ensemble.questions.load import check_dataset
+
+        check_dataset(value)
+    return value
 
 
 def decode(value: str | None) -> str | None:
@@ -37,12 +55,22 @@ def dtype(value: str | None) -> str | None:
     return _one_of("dtype", value, DTYPE)
 
 
+def fusion_point(value: str | None) -> str | None:
+    """Where the answer begins."""
+    return _one_of("fusion point", value, FUSION_POINT)
+
+
 def methods(values: list[str]) -> list[str]:
     """Methods, some with commas between; of the user's own rules only that they are some."""
     for name in (part.strip() for value in values for part in value.split(",")):
         if name and name not in METHODS and name != "all" and ":" not in name:
             raise unknown_name("method", name, [*METHODS, "module:function"])
     return values
+
+
+def positions(value: str | None) -> str | None:
+    """How positions are counted."""
+    return _one_of("positions", value, POSITIONS)
 
 
 def _one_of(kind: str, value: str | None, known: tuple[str, ...]) -> str | None:

@@ -88,6 +88,7 @@ def learn_weights(
     on_workers = worker_options.parse_workers(
         workers, ray, cpus_per_worker, gpus_per_worker, max_worker_restarts, batch_timeout
     )
+    options.check_model(model, aliases)
     # Here, not above: torch would make every `--help` wait.
     from self_ensemble.cli.console import ConsoleProgress
     from self_ensemble.jobs.inputs import DataOptions, ModelOptions

@@ -14,7 +14,7 @@ from self_ensemble.cli.masks.options import (
     parse_segment_weights,
     refuse_without_weights,
 )
-from self_ensemble.cli.options import DATA, METHOD, MODEL, one_of, parse_indices
+from self_ensemble.cli.options import DATA, METHOD, MODEL, parse_indices
 from self_ensemble.errors import UserError, at_least
 
 OUTPUT = "Output"
@@ -24,7 +24,9 @@ def mask(
     dataset: Annotated[
         str | None,
         typer.Option(
-            help="Draw a question of webqa, myriadlama, demo, or your file.", rich_help_panel=DATA
+            help="Draw a question of webqa, myriadlama, demo, or your file.",
+            rich_help_panel=DATA,
+            callback=known_names.dataset,
         ),
     ] = None,
     text: Annotated[
@@ -82,12 +84,8 @@ def mask(
             rich_help_panel=METHOD,
         ),
     ] = False,
-    positions: Annotated[
-        str, typer.Option(help="aligned or contiguous.", rich_help_panel=METHOD)
-    ] = "aligned",
-    fusion_point: Annotated[
-        str, typer.Option(help="cue or last_segment.", rich_help_panel=METHOD)
-    ] = "cue",
+    positions: options.Positions = "aligned",
+    fusion_point: options.FusionPoint = "cue",
     segment_weights: Annotated[
         str,
         typer.Option(
@@ -97,7 +95,11 @@ def mask(
     ] = "uniform",
     chat_template: Annotated[
         str | None,
-        typer.Option(help="auto, on or off. Default off.", rich_help_panel=METHOD),
+        typer.Option(
+            help="auto, on or off. Default off.",
+            rich_help_panel=METHOD,
+            callback=known_names.chat_template,
+        ),
     ] = None,
     seed: Annotated[
         int | None,
@@ -205,10 +207,7 @@ def mask(
     options.refuse_unfit(source, ("--dataset", "--text"), {**of_model, **of_weights})
     refuse_without_weights(check or compare, of_weights)
     options.refuse_unfit(source, ("--lengths",), {"--prefix": prefix, "--cue": cue})
-    one_of("positions", positions, ["aligned", "contiguous"])
-    one_of("fusion point", fusion_point, ["cue", "last_segment"])
     weights = parse_segment_weights(segment_weights)
-    one_of("chat template setting", chat_template or "off", ["auto", "on", "off"])
     at_least("--generated", generated, 0)
     at_least("--prefix", prefix, 0)
     at_least("--cue", cue, 1)
@@ -226,6 +225,8 @@ def mask(
         raise UserError(
             f"Got more than {LONGEST:,} tokens in all. Give smaller numbers.", "SE-0010"
         )
+    if source != "--lengths":
+        options.check_model(model, aliases)
     # Here, not above: torch would make every `--help` wait.
     from self_ensemble.cli.masks.drawing import Drawing
     from self_ensemble.cli.masks.job import MaskJob, draw_lengths, draw_wordings

@@ -14,7 +14,11 @@ DATA, MODEL, METHOD, RESULT = "Data", "Model", "Method", "Results"
 
 Dataset = Annotated[
     str,
-    typer.Option(help="webqa, myriadlama, demo, or your file or folder.", rich_help_panel=DATA),
+    typer.Option(
+        help="webqa, myriadlama, demo, or your file or folder.",
+        rich_help_panel=DATA,
+        callback=known_names.dataset,
+    ),
 ]
 DataFolder = Annotated[
     Path | None, typer.Option(help="Folder with the data set's files.", rich_help_panel=DATA)
@@ -92,7 +96,24 @@ Indices = Annotated[
         rich_help_panel=METHOD,
     ),
 ]
-ChatTemplate = Annotated[str, typer.Option(help="auto, on or off.", rich_help_panel=METHOD)]
+Positions = Annotated[
+    str,
+    typer.Option(
+        help="aligned or contiguous.", rich_help_panel=METHOD, callback=known_names.positions
+    ),
+]
+FusionPoint = Annotated[
+    str,
+    typer.Option(
+        help="cue or last_segment.", rich_help_panel=METHOD, callback=known_names.fusion_point
+    ),
+]
+ChatTemplate = Annotated[
+    str,
+    typer.Option(
+        help="auto, on or off.", rich_help_panel=METHOD, callback=known_names.chat_template
+    ),
+]
 MaxNewTokens = Annotated[
     int | None,
     typer.Option(help="Longest answer; default: the data set's.", rich_help_panel=METHOD),
@@ -200,6 +221,18 @@ AsJson = Annotated[
         rich_help_panel=RESULT,
     ),
 ]
+
+
+def check_model(model: str | None, aliases: Path | None) -> None:
+    """Refuse what no model is called, before anything heavy is imported.
+
+    Raises:
+        UserError: It is neither alias, path nor hub id, or the file of aliases cannot be used.
+    """
+    # Here, not above: pyarrow would make every `--help` wait.
+    from self_ensemble.models.aliases import DEFAULT_MODEL, resolve
+
+    resolve(DEFAULT_MODEL if model is None else model, aliases)
 
 
 def one_of(kind: str, given: str, known: list[str]) -> None:

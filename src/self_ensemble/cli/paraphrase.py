@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from self_ensemble.cli import known_names, worker_options
 from self_ensemble.cli import options as opt
-from self_ensemble.cli import worker_options
 from self_ensemble.errors import UserError, at_least
 
 WORDINGS = "Wordings"
@@ -23,6 +23,7 @@ def paraphrase(
             help="webqa, myriadlama, demo, or your own file. Without it, --output FILE --show K "
             "shows a finished file.",
             rich_help_panel=opt.DATA,
+            callback=known_names.dataset,
         ),
     ] = None,
     output: Annotated[
@@ -155,6 +156,7 @@ def paraphrase(
         workers, ray, cpus_per_worker, gpus_per_worker, max_worker_restarts, batch_timeout
     )
     size = opt.parse_batch_size(batch_size)
+    opt.check_model(model, aliases)
     # Here, not above: torch would make every `--help` wait.
     from self_ensemble.cli.console import ConsoleProgress
     from self_ensemble.jobs.inputs import DataOptions, ModelOptions

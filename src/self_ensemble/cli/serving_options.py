@@ -92,6 +92,7 @@ def run_server(
     """
     from self_ensemble.serving.listening import make_server, open_socket
 
+    options.check_model(model["model"], model["aliases"])
     # Before the model is loaded, so that a taken port is told at once.
     with open_socket(*address) as listening:
         # Here, not above: torch would make every `--help` wait.

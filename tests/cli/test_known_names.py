@@ -13,6 +13,7 @@ from self_ensemble.cli import known_names
 from self_ensemble.errors import UserError
 from self_ensemble.jobs.generate_options import GenerateOptions
 from self_ensemble.models.devices import DTYPES, resolve_device, resolve_dtype
+from self_ensemble.models.engines import ENGINES, check_engine
 from self_ensemble.models.support import choose_backend
 from self_ensemble.questions.load import load_questions
 from self_ensemble.walking.choose import Sampling
@@ -25,6 +26,7 @@ USED = {
     known_names.dtype: lambda name: resolve_dtype(name, CPU),
     known_names.methods: lambda names: resolve_methods(names, has_weights=True),
     known_names.dataset: load_questions,
+    known_names.engine: lambda name: check_engine(name, "auto", "auto", None, None),
     known_names.positions: lambda name: GenerateOptions(positions=name).check(),
     known_names.fusion_point: lambda name: GenerateOptions(fusion_point=name).check(),
     known_names.chat_template: lambda name: GenerateOptions(chat_template=name).check(),
@@ -39,7 +41,8 @@ USED = {
         (known_names.methods, ["avg", "flex_atention"]), (known_names.positions, "align"),
         (known_names.fusion_point, "end"), (known_names.chat_template, "true"),
         (known_names.dataset, "webq"), (known_names.dataset, "/nowhere/questions.csv"),
-        (known_names.dataset, "questions.csv"), (known_names.dataset, "\0.csv"),
+        (known_names.engine, "onnx"), (known_names.dataset, "questions.csv"),
+        (known_names.dataset, "\0.csv"),
     ],
 )  # fmt: skip
 def test_a_wrong_name_is_refused_in_the_same_words(check, value):
@@ -63,6 +66,7 @@ def test_what_works_is_taken():
             check = getattr(known_names, option)
             USED[check](check(name))
     assert set(known_names.DTYPE) == {"auto", *DTYPES}
+    assert set(known_names.ENGINE) == set(ENGINES)
     assert USED[known_names.device](known_names.device("cpu")).device == CPU
     assert known_names.device("cuda:1") == "cuda:1"
     assert known_names.methods(["avg,vote", "my:rule", "all"]) == ["avg,vote", "my:rule", "all"]

@@ -14,6 +14,7 @@ CHAT_TEMPLATE = ("auto", "on", "off")
 DECODE = ("tree", "captured", "compiled")
 DEVICE = re.compile(r"auto|cpu|mps|cuda(:[0-9]+)?")
 DTYPE = ("auto", "bfloat16", "float16", "float32")
+ENGINE = ("openvino", "torch")
 FUSION_POINT = ("cue", "last_segment")
 POSITIONS = ("aligned", "contiguous")
 
@@ -53,6 +54,11 @@ def device(value: str | None) -> str | None:
 def dtype(value: str | None) -> str | None:
     """A type of numbers."""
     return _one_of("dtype", value, DTYPE)
+
+
+def engine(value: str | None) -> str | None:
+    """What makes the passes."""
+    return _one_of("engine", value, ENGINE)
 
 
 def fusion_point(value: str | None) -> str | None:

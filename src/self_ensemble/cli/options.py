@@ -167,6 +167,7 @@ Engine = Annotated[
         help="torch, or openvino: passes as one graph on a CPU, for models of Llama's kind "
         r'(pip install "self-ensemble\[openvino]").',
         rich_help_panel=MODEL,
+        callback=known_names.engine,
     ),
 ]
 TrustRemoteCode = Annotated[

@@ -119,6 +119,23 @@ def test_a_question_that_is_given_up_stops_within_a_step(loaded):
     assert stream.step() == []
 
 
+@pytest.mark.parametrize("number", range(3))
+def test_a_question_given_up_between_its_token_and_its_pass_moves_nobody(loaded, number):
+    """Its walkers are in the pass that was asked for already: one that joined with it, one not."""
+    asked = ensemble(loaded(), ["flex_attention", "avg", "vote"])
+    expected = {method: tokens(found) for method, found in asked.run(requests()).items()}
+    stream = asked.stream(requests()[:2])
+    assert all(step.outcome is None for step in stream.step())
+    stream.join(requests()[2:])
+    stream.cancel(number)
+    outcomes, _ = _by_number(stream)
+    assert {key: tokens([found]) for key, found in outcomes.items()} == {
+        (other, method): found[other : other + 1]
+        for method, found in expected.items()
+        for other in {0, 1, 2} - {number}
+    }
+
+
 def test_a_stream_that_is_closed_or_left_is_over(loaded):
     asked = ensemble(loaded(), "avg")
     left = asked.stream(requests())

@@ -134,6 +134,42 @@ def test_several_continuations_share_a_prefill_and_what_they_begin_with(loaded):
     assert asked.counters.prompt_tokens - before == 2 * once
 
 
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize(("family", "window"), [*WINDOWED, ("gemma3", 8)])
+def test_one_pass_gives_what_a_pass_for_each_token_does(
+    loaded, family, window, attention, monkeypatch
+):
+    model = loaded(family, sliding_window=window)
+    asked = ensemble(model, ["flex_attention", "avg", "per_prompt"], attention=attention)
+    long = tuple(range(60, 90))
+    pairs = [(one, ids) for one in requests() for ids in (long, (*long[:9], *long[20:]), (9,))]
+    for method in asked.methods:
+        asked.prefix()
+        before = asked.counters.forwards
+        fast = asked.log_likelihoods(pairs, method)
+        assert asked.counters.forwards - before == 2  # the prompts, the continuations
+        with monkeypatch.context() as patch:
+            patch.setattr("self_ensemble.asking.likelihood.LOGITS_IN_A_PASS", 0)
+            slow = asked.log_likelihoods(pairs, method)
+        assert asked.counters.forwards - before == 2 + 30
+        for one, other in zip(fast, slow, strict=True):
+            assert one.logprobs == pytest.approx(other.logprobs, rel=1e-5, abs=1e-5)
+            assert one.best == other.best
+
+
+def test_a_token_that_is_not_finite_is_named_by_its_own_place(loaded):
+    model = loaded("llama")
+    asked = ensemble(model, "avg")
+    with torch.no_grad():
+        model.model.get_input_embeddings().weight[63] = torch.nan
+    request, other = requests()[:2]
+    # What predicts is the token before; in one pass nan reaches the tokens in front of it, too.
+    with pytest.raises(UserError, match=r"Token 4 .*question q0"):
+        asked.log_likelihoods([(request, (60, 61, 63, 64)), (other, (60, 61))])
+    (fine,) = asked.log_likelihoods([(request, (60, 61, 63))])
+    assert all(map(math.isfinite, fine.logprobs))
+
+
 def test_a_text_is_read_as_behind_the_prompt(loaded):
     asked = ensemble(loaded("llama"), "flex_attention")
     request = Request("q", QUESTIONS[0])

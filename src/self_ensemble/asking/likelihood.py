@@ -1,9 +1,9 @@
 """What a method thinks of a given continuation: its log-probability, token by token.
 
-The streams of a question are fed the continuation's tokens (teacher forcing), and at each place a
-method's own distribution tells the probability of the next one: of the fused stream, of a rule's
-normalised scores, or of a wording alone. Continuations of one question are walked on one tree, so
-what they begin with alike is computed once.
+The streams of a question are fed the continuation's tokens (teacher forcing), all of them in one
+pass where their logits fit. At each place a method's own distribution tells the probability of the
+next one: of the fused stream, of a rule's normalised scores, or of a wording alone. Continuations
+of one question are walked on one tree, so what they begin with alike is computed once.
 
 Q questions, A continuations, R of them with a token left, N streams of each, V vocabulary.
 """
@@ -25,6 +25,8 @@ from self_ensemble.walking.choose import largest
 from self_ensemble.walking.forced import forced_steps
 from self_ensemble.walking.loop import LOGITS_AT_ONCE
 from self_ensemble.walking.user_rule import RuleError
+
+LOGITS_IN_A_PASS = 1 << 24  # values, 64 MB
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,21 +85,22 @@ def log_likelihoods(
         places = [n for n, (request, _) in enumerate(asked) if len(request.wordings) == size]
         same = [asked[place] for place in places]
         try:
-            each = _walked(prefiller, method, same)
+            each = _walked(prefiller, method, same, LOGITS_IN_A_PASS // vocabulary)
         except _NotFiniteError:
-            if len(same) == 1:
-                raise
-            # Whose it is: nan reaches what shares a batch with it.
-            each = [_walked(prefiller, method, [one])[0] for one in same]
+            # Whose it is, and where: nan reaches what shares a batch, or a pass, with it.
+            each = [_walked(prefiller, method, [one], 1)[0] for one in same]
         for place, one in zip(places, each, strict=True):
             found[place] = one
     return [one for one in found if one is not None]
 
 
 def _walked(
-    prefiller: Prefiller, method: Method, asked: Sequence[tuple[Request, Sequence[int]]]
+    prefiller: Prefiller,
+    method: Method,
+    asked: Sequence[tuple[Request, Sequence[int]]],
+    at_once: int,
 ) -> list[LogLikelihood]:
-    """Those of questions with as many wordings each."""
+    """Those of questions with as many wordings each; `at_once` as in `forced_steps`."""
     longest: dict[Request, int] = {}
     for request, token_ids in asked:
         longest[request] = max(longest.get(request, 1), len(token_ids))
@@ -120,7 +123,7 @@ def _walked(
     chosen: list[list[list[float]]] = [[] for _ in asked]
     best: list[list[list[int]]] = [[] for _ in asked]
     for place, step in enumerate(
-        forced_steps(batch, frontier, [ids for _, ids in asked], of_A), start=1
+        forced_steps(batch, frontier, [ids for _, ids in asked], of_A, at_once=at_once), start=1
     ):
         rows = step.rows_R.tolist()
         weights_RN = weights_QN[[of_A[row] for row in rows]]

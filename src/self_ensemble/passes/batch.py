@@ -43,9 +43,14 @@ class Frontier:
 
     def logits_of(self, nodes: Tensor) -> Tensor:
         """A copy of the logits of some nodes, `(*nodes.shape, V)`."""
-        # Indexing would copy value by value on a CPU; this copies rows.
-        chosen = self.logits_MV.index_select(0, nodes.flatten().to(self.logits_MV.device))
-        return chosen.view(*nodes.shape, -1)
+        return rows_of(self.logits_MV, nodes)
+
+
+def rows_of(logits_MV: Tensor, nodes: Tensor) -> Tensor:
+    """A copy of some rows, `(*nodes.shape, V)`."""
+    # Indexing would copy value by value on a CPU; this copies rows.
+    chosen = logits_MV.index_select(0, nodes.flatten().to(logits_MV.device))
+    return chosen.view(*nodes.shape, -1)
 
 
 @dataclass(slots=True)
@@ -366,13 +371,35 @@ def advance(
         The new frontier, and the node of each walker in it, `(W,)`.
     """
     new = children(Move(batch, frontier, nodes, token_ids))
+    logits, (nodes_W,) = feed_levels(batch, [new])
+    return new.frontier(logits), nodes_W
+
+
+def feed_levels(batch: Batch, levels: Sequence[Children]) -> tuple[Tensor, list[Tensor]]:
+    """Feed tokens, and tokens behind those, in one pass.
+
+    Args:
+        batch: The batch, which gets them.
+        levels: Each behind the one before.
+
+    Returns:
+        The logits of all of them, `(M, V)`, and of each level the row of each walker, `(W,)`.
+    """
+    tokens, rows, groups, positions = (
+        torch.cat(of_levels) for of_levels in zip(*(one[:4] for one in levels), strict=True)
+    )
+    # By question, and in a question level by level: nothing stands before what it reads.
+    order = rows.argsort(stable=True)
     logits = batch.kept_logits.of_step(
         batch.engine.model,
-        len(new.tokens),
-        lambda: batch.feed(new.tokens, new.rows, new.groups, new.positions, None),
+        len(tokens),
+        lambda: batch.feed(tokens[order], rows[order], groups[order], positions[order], None),
     )
-    batch.engine.counters.decode_tokens += len(new.tokens)
-    return new.frontier(logits), new.of_walker
+    batch.engine.counters.decode_tokens += len(tokens)
+    of_levels = order.argsort().split([len(one.tokens) for one in levels])
+    return logits, [
+        of_level[one.of_walker] for of_level, one in zip(of_levels, levels, strict=True)
+    ]
 
 
 def children(move: Move) -> Children:

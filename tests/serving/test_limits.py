@@ -9,6 +9,7 @@ from dataclasses import replace
 import httpx
 import openai
 import pytest
+import torch
 from raw import connection, everything, head, request
 
 from self_ensemble.ensemble import Ensemble
@@ -279,6 +280,41 @@ def test_one_bad_request_fails_alone(start, tiny_loaded, tiny_ensemble, caplog):
         for thread in threads:
             thread.join()
         assert [found[n].status_code for n in range(3)] == [200, 500, 200]
+        # What a rule of the server's says, and where it stands, is for its own log.
+        error = is_error(found[1], 500)
+        assert error["code"] == "SE-0605"
+        assert "secret" not in found[1].text
+        assert ".py" not in found[1].text
+    failures = [json.loads(one.message) for one in caplog.records if "failure" in one.message]
+    assert [(one["code"], "secret prompt" in one["said"]) for one in failures] == [
+        ("SE-0605", True)
+    ]
+
+
+def test_what_the_server_itself_cannot_do_is_no_fault_of_the_request(
+    start, tiny_ensemble, caplog, monkeypatch
+):
+    """FlexAttention that does not compile is told by the name of a file on this machine."""
+    with start(tiny_ensemble) as server, monkeypatch.context() as patch:
+        no_compiler = UserError("FlexAttention does not compile here (/opt/cc).", "SE-0403")
+        patch.setattr(
+            "self_ensemble.passes.prefill.RowCache",
+            lambda *_, **__: (_ for _ in ()).throw(no_compiler),
+        )
+        assert "/opt" not in is_error(server.post(json=FINE), 500)["message"]
+    (failure,) = [json.loads(one.message) for one in caplog.records if "failure" in one.message]
+    assert failure["code"] == "SE-0403"
+
+
+def test_what_is_not_finite_has_the_code_of_its_remedy(start, tiny_model, tiny_loaded):
+    spoilt = replace(tiny_loaded, model=tiny_model("llama"))
+    token = spoilt.tokenizer("\u00e9")["input_ids"][0]
+    with torch.no_grad():
+        spoilt.model.get_input_embeddings().weight[token] = torch.nan
+    with start(Ensemble(spoilt, "origin")) as server:
+        error = is_error(server.post(json={**FINE, "prompt": "\u00e9"}), 500)
+        assert error["code"] == "SE-0611"
+        assert server.post(json=FINE).status_code == 200
 
 
 def test_what_the_scheduler_cannot_foresee_fails_what_is_there_and_nothing_later(

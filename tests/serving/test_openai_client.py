@@ -216,40 +216,52 @@ def test_what_assistants_said_can_be_sent_back_as_it_came(server):
 
 
 @pytest.mark.parametrize(
-    ("options", "error", "match"),
+    ("options", "error", "match", "code"),
     [
-        ({"model": "gpt"}, openai.NotFoundError, "This server has 'tiny'"),
-        ({"messages": TALK[:1]}, openai.UnprocessableEntityError, "must be the user's"),
+        ({"model": "gpt"}, openai.NotFoundError, "This server has 'tiny'", "model_not_found"),
+        ({"messages": TALK[:1]}, openai.UnprocessableEntityError, "must be the user's",
+         "value_error"),
         ({"messages": TALK[1:2] + TALK[3:] + [{"role": "user", "content": " "}]},
-         openai.BadRequestError, "Wording 0 is empty"),
+         openai.BadRequestError, "Wording 0 is empty", "SE-0203"),
         ({"extra_body": {"method": "os:system"}},
-         openai.UnprocessableEntityError, "Unknown method"),
+         openai.UnprocessableEntityError, "Unknown method", "SE-0011"),
         ({"extra_body": {"method": "avg", "weights": [1.0]}},
-         openai.UnprocessableEntityError, "reads no weights"),
-        ({"extra_body": {"method": "weighted_avg"}}, openai.BadRequestError, "needs weights"),
+         openai.UnprocessableEntityError, "reads no weights", "SE-0012"),
+        ({"extra_body": {"method": "weighted_avg"}},
+         openai.BadRequestError, "needs weights", "SE-0602"),
         ({"extra_body": {"weights": [1.0, 2.0]}},
-         openai.BadRequestError, "Got 2 weights for 1"),
-        ({"extra_body": {"attribution": ["share"]}}, openai.BadRequestError, "share"),
+         openai.BadRequestError, "Got 2 weights for 1", "SE-0603"),
+        ({"extra_body": {"attribution": ["share"]}}, openai.BadRequestError, "share", "SE-"),
         ({"extra_body": {"wordings": ["a"] * 1000}},
-         openai.UnprocessableEntityError, "16 at most"),
-        ({"extra_body": {"paraphrase": 1000}}, openai.UnprocessableEntityError, "16 at most"),
+         openai.UnprocessableEntityError, "16 at most", "limit_exceeded"),
+        ({"extra_body": {"paraphrase": 1000}},
+         openai.UnprocessableEntityError, "16 at most", "limit_exceeded"),
         ({"extra_body": {"wordings": ["a"], "paraphrase": 1}},
-         openai.UnprocessableEntityError, "not both"),
-        ({"extra_body": {"best": 1}}, openai.UnprocessableEntityError, "best"),
-        ({"max_tokens": 5000}, openai.UnprocessableEntityError, "1024 at most"),
-        ({"max_tokens": 600}, openai.BadRequestError, "positions"),
+         openai.UnprocessableEntityError, "not both", "value_error"),
+        ({"extra_body": {"best": 1}}, openai.UnprocessableEntityError, "best", "extra_forbidden"),
+        ({"max_tokens": 5000}, openai.UnprocessableEntityError, "1024 at most", "limit_exceeded"),
+        ({"max_tokens": 600}, openai.BadRequestError, "positions", "SE-0501"),
         ({"messages": [{"role": "user", "content": "a b c d e " * 40}], "max_tokens": 1,
-          "extra_body": {"paraphrase": 1}}, openai.UnprocessableEntityError, "256 at most"),
-        ({"n": 17}, openai.UnprocessableEntityError, "16 at most"),
-        ({"presence_penalty": 0.5}, openai.UnprocessableEntityError, "presence_penalty"),
-        ({"stop": [""]}, openai.UnprocessableEntityError, "stop"),
+          "extra_body": {"paraphrase": 1}},
+         openai.UnprocessableEntityError, "256 at most", "limit_exceeded"),
+        ({"n": 17}, openai.UnprocessableEntityError, "16 at most", "limit_exceeded"),
+        ({"presence_penalty": 0.5},
+         openai.UnprocessableEntityError, "presence_penalty", "literal_error"),
+        ({"stop": [""]}, openai.UnprocessableEntityError, r"stop.0: .* at least 1 character",
+         "string_too_short"),
+        ({"stop": ["a"] * 9}, openai.UnprocessableEntityError, "stop: .*at most 8", "too_long"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]},
+         openai.UnprocessableEntityError, "messages.0.content.0.type: Input should be 'text'",
+         "literal_error"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_done_is_refused_in_openais_words(server, options, error, match):
+def test_what_cannot_be_done_is_refused_in_openais_words(server, options, error, match, code):
     with pytest.raises(error, match=match) as caught:
         chat(server, **options)
     body = caught.value.body
     assert set(body) == {"message", "type", "param", "code"}
+    assert body["code"].startswith(code)
+    assert caught.value.code == body["code"]
     assert "Traceback" not in body["message"]
     assert "/" not in body["message"].replace("/v1/", "")
 

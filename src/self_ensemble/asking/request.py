@@ -97,17 +97,19 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Unanswered:
-    """A method has no answer, because a score on the way to it is nan or infinite.
+    """A method has no answer: a score is nan or infinite, or in a stream a user's rule has failed.
 
     Attributes:
         method: Name of the method.
         error: At which token of the answer, by which wording or rule, and what to do.
         members: For `vote` and `per_prompt` what became of each wording.
+        code: What kind of trouble it is, as `UserError.code`.
     """
 
     method: str
     error: str
     members: tuple["Answer | Unanswered", ...] = ()
+    code: str = "SE-0611"
 
 
 Outcome = Answer | Unanswered

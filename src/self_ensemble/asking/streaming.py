@@ -155,7 +155,9 @@ class Stream:
                 group.move = group.decoding.choose()
             except RuleError as error:
                 group.move = None
-                steps += [self._failed(one, f"{error}.") for one in group.open]
+                for one in group.open:
+                    failed = Unanswered(one.method.name, f"{error}.", code=error.code)
+                    steps.append(self._failed(one, failed))
                 continue
             steps += [step for one in group.open for step in self._news(one)]
             group.open = [one for one in group.open if not all(_has_ended(one))]
@@ -215,7 +217,7 @@ class Stream:
                 else self._ask_alone(one.request, one.method)
             )
             if isinstance(outcome, Unanswered):
-                yield self._failed(one, outcome.error, outcome)
+                yield self._failed(one, outcome)
             else:
                 shown = Decoded(list(outcome.token_ids), list(outcome.logprobs), [*outcome.tops])
                 yield self._step(one, shown, None, outcome)
@@ -234,8 +236,7 @@ class Stream:
             self._outcomes.stop_of(one.request),
         )
 
-    def _failed(self, one: _Open, why: str, outcome: Unanswered | None = None) -> Step:
-        outcome = outcome or Unanswered(one.method.name, why)
+    def _failed(self, one: _Open, outcome: Unanswered) -> Step:
         return self._step(one, Decoded(), None, outcome)
 
 

@@ -23,7 +23,7 @@ from self_ensemble.serving.keys import Keys
 from self_ensemble.serving.limits import Limits
 from self_ensemble.serving.metrics import CONTENT_TYPE, Metrics
 from self_ensemble.serving.replies import Reply
-from self_ensemble.serving.schema import ChatAsked, CompletionAsked
+from self_ensemble.serving.schema import ChatAsked, CompletionAsked, not_understood
 from self_ensemble.serving.sending import EventsResponse, ends_of, events_of, while_there
 from self_ensemble.serving.service import Service
 
@@ -157,14 +157,8 @@ def _add_errors(app: FastAPI) -> None:
         return said(error)
 
     @app.exception_handler(RequestValidationError)
-    async def not_understood(_: Request, error: RequestValidationError) -> Response:
-        # What was given is not repeated: it may be anything, as long as it likes.
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"][1:])[:200]
-        if first["type"] == "json_invalid":
-            return said(ApiError(400, "The body is no JSON.", "invalid_json"))
-        text = f"{place}: {first['msg']}" if place else str(first["msg"])
-        return said(ApiError(422, f"{text[:500].rstrip('.')}.", str(first["type"]), place or None))
+    async def no_body(_: Request, error: RequestValidationError) -> Response:
+        return said(not_understood(error.errors()))
 
     @app.exception_handler(HTTPException)
     async def no_route(_: Request, error: HTTPException) -> Response:

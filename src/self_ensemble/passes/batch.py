@@ -396,7 +396,7 @@ def feed_levels(batch: Batch, levels: Sequence[Children]) -> tuple[Tensor, list[
         lambda: batch.feed(tokens[order], rows[order], groups[order], positions[order], None),
     )
     batch.engine.counters.decode_tokens += len(tokens)
-    of_levels = order.argsort().split([len(one.tokens) for one in levels])
+    of_levels = torch.split(order.argsort(), [len(one.tokens) for one in levels])
     return logits, [
         of_level[one.of_walker] for of_level, one in zip(of_levels, levels, strict=True)
     ]

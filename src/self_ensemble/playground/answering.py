@@ -6,7 +6,7 @@ from dataclasses import replace
 from math import isfinite
 from time import monotonic
 
-from self_ensemble.asking.request import Answer, Request, Unanswered
+from self_ensemble.asking.request import Answer, Request
 from self_ensemble.asking.streaming import Step
 from self_ensemble.attribution.kinds import LeaveOneOut, why_not
 from self_ensemble.errors import UserError
@@ -21,7 +21,7 @@ from self_ensemble.playground.board import (
     Strip,
 )  # fmt: skip
 from self_ensemble.playground.snippets import body_of
-from self_ensemble.serving.errors import ApiError
+from self_ensemble.serving.errors import ApiError, cannot
 from self_ensemble.serving.preparing import EACH, Body, Work
 from self_ensemble.serving.scheduler import Ticket
 from self_ensemble.serving.schema import ChatAsked, CompletionAsked
@@ -53,8 +53,6 @@ async def answer(
     yield board
     try:
         async for step in steps:
-            if isinstance(step.outcome, Unanswered):
-                raise ApiError(500, step.outcome.error)
             if isinstance(step.outcome, Answer):
                 answers[step.method] = step.outcome
             board = _with(board, step)
@@ -76,7 +74,7 @@ async def answer(
                 request, method, answers[method.name], (KIND,), deadline
             )
         except UserError as error:
-            raise ApiError(400, str(error)) from error
+            raise cannot(error) from error
         board = board.change(strips=[*board.strips, _strip(found[KIND])])
         yield board
 
@@ -179,4 +177,8 @@ def opened(board: Board, methods: Sequence[str], styles: Sequence[str]) -> str:
 
 def told(error: UserError | ApiError) -> str:
     """What the page says of a refusal."""
-    return error.message if isinstance(error, ApiError) else f"{error} [{error.code}]"
+    if isinstance(error, UserError):
+        return f"{error} [{error.code}]"
+    # The server's own are words, which say nothing that the message does not.
+    has_page = error.code is not None and error.code.startswith("SE-")
+    return f"{error.message} [{error.code}]" if has_page else error.message

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+from self_ensemble.asking.request import Unanswered
+from self_ensemble.errors import UserError
+
 
 @dataclass
 class ApiError(Exception):
@@ -10,7 +13,7 @@ class ApiError(Exception):
     Attributes:
         status: HTTP status.
         message: What was given, what was expected, what to do; no path, no traceback.
-        code: For programs; None for none.
+        code: For programs: one of the server's own, or that of a `UserError`; None for none.
         param: Which field of the body is meant.
         retry_after_s: When to try again; None where that would not help.
     """
@@ -42,6 +45,19 @@ class ApiError(Exception):
         if self.retry_after_s is None:
             return {"WWW-Authenticate": "Bearer"} if self.status == 401 else {}
         return {"Retry-After": str(self.retry_after_s)}
+
+
+def cannot(error: UserError, param: str | None = None) -> ApiError:
+    """What a client has asked for cannot be done."""
+    return ApiError(400, str(error), error.code, param)
+
+
+def unanswered(outcome: Unanswered) -> ApiError:
+    """A method has no answer. What a rule of the server's says is not for clients."""
+    message = outcome.error
+    if outcome.code == "SE-0605":
+        message = f"Method {outcome.method!r} failed on this request; the server's log says where."
+    return ApiError(500, message, outcome.code)
 
 
 def too_long(seconds: float) -> ApiError:

@@ -6,6 +6,9 @@ import sys
 import traceback
 from pathlib import Path
 
+from self_ensemble.asking.request import Unanswered
+from self_ensemble.errors import UserError
+
 _LOGGER = logging.getLogger("self_ensemble.serving")
 
 
@@ -27,7 +30,16 @@ def log_failure(error: BaseException) -> None:
     """Write where a bug is; not what it says, which may hold a prompt."""
     frames = traceback.extract_tb(error.__traceback__)
     where = [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames[-8:]]
-    _write(logging.ERROR, {"event": "failure", "error": type(error).__name__, "where": where})
+    fields = {"event": "failure", "error": type(error).__name__, "where": where}
+    code = {"code": error.code} if isinstance(error, UserError) else {}
+    _write(logging.ERROR, {**fields, **code})
+
+
+def log_unanswered(outcome: Unanswered) -> None:
+    """Write that a method has no answer; of a rule, which knows no prompt, also what it said."""
+    said = {"said": outcome.error} if outcome.code == "SE-0605" else {}
+    told = {"event": "failure", "method": outcome.method, "code": outcome.code}
+    _write(logging.ERROR, {**told, **said})
 
 
 def _write(level: int, fields: dict[str, object]) -> None:

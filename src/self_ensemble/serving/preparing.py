@@ -103,7 +103,8 @@ class Preparer:
         members = body.members and len(asked[0]) > 1 and method.kind in ("fused", "tied")
         methods = (method, EACH) if members else (method,)
         if body.weights is not None and method.kind != "fused" and not method.may_read_weights:
-            raise ApiError(422, f"Method {method.name!r} reads no weights.", param="weights")
+            message = f"Method {method.name!r} reads no weights."
+            raise ApiError(422, message, "SE-0012", "weights")
         for kind in body.attribution or ():
             check_kinds([kind], method)
         check_engine_of(body.attribution or (), self._ensemble.model.engine)
@@ -136,7 +137,8 @@ class Preparer:
             raise ApiError(
                 422,
                 f"Unknown method {body.method[:80]!r}. Choose from: {', '.join(self._methods)}.",
-                param="method",
+                "SE-0011",
+                "method",
             )
         return self._methods[body.method]
 
@@ -187,9 +189,8 @@ class Preparer:
             except UserError as error:
                 # What the command line would be told.
                 message = str(error).replace(" Use --chat-template off.", "")
-                raise ApiError(
-                    400, f"{message} Send /v1/completions instead.", param="messages"
-                ) from error
+                message = f"{message} Send /v1/completions instead."
+                raise ApiError(400, message, error.code, "messages") from error
         self._frames.move_to_end(said)
         # What it keeps of questions is read by other threads, and must not be emptied meanwhile.
         return self._frames[said].fresh()

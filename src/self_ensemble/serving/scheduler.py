@@ -17,9 +17,10 @@ from dataclasses import dataclass, field, replace
 from time import monotonic
 
 from self_ensemble.asking.methods import Method
+from self_ensemble.asking.request import Unanswered
 from self_ensemble.asking.streaming import Step
 from self_ensemble.ensemble import Ensemble
-from self_ensemble.errors import UserError, is_out_of_memory
+from self_ensemble.errors import is_out_of_memory
 from self_ensemble.serving.errors import (
     ApiError,
     internal,
@@ -27,9 +28,10 @@ from self_ensemble.serving.errors import (
     queue_full,
     shutting_down,
     too_long,
+    unanswered,
 )
 from self_ensemble.serving.limits import Limits
-from self_ensemble.serving.logs import log_failure
+from self_ensemble.serving.logs import log_failure, log_unanswered
 from self_ensemble.serving.preparing import Work
 
 
@@ -70,6 +72,9 @@ class Ticket:
                 if isinstance(told, ApiError):
                     raise told
                 for step in told:
+                    if isinstance(step.outcome, Unanswered):
+                        log_unanswered(step.outcome)
+                        raise unanswered(step.outcome)
                     left -= step.outcome is not None
                     yield step
         finally:
@@ -241,8 +246,6 @@ class Scheduler:
             ticket.tell(some)
 
     def _refusal(self, error: Exception) -> ApiError:
-        if isinstance(error, UserError):
-            return ApiError(400, str(error))
         self.counts.failures += 1
         log_failure(error)
         return out_of_memory() if is_out_of_memory(error) else internal()

@@ -4,9 +4,12 @@ What is not understood is refused, and so is what would be ignored: fields that 
 models know may stand there with the value that means nothing.
 """
 
-from typing import Annotated, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from self_ensemble.serving.errors import ApiError
 
 Nothing = Literal[None]
 Text = Annotated[str, Field(max_length=1 << 20)]
@@ -139,3 +142,21 @@ class CompletionAsked(Asked):
         if more and len(self.prompts) > 1:
             raise ValueError("Wordings are of one prompt. Send a request for each prompt.")
         return self
+
+
+def not_understood(errors: Sequence[Mapping[str, Any]]) -> ApiError:
+    """What is wrong with a body, by what pydantic says of it, with its place in the body.
+
+    What was given is not repeated: it may be anything, as long as it likes.
+    """
+    first = errors[0]
+    if first["type"] == "json_invalid":
+        return ApiError(400, "The body is no JSON.", "invalid_json")
+    # Where several types would do each has its own complaint: that of the type that was meant.
+    of_field = [one for one in errors if one["loc"][:2] == first["loc"][:2]]
+    one = max(of_field, key=lambda one: (not one["type"].endswith("_type"), len(one["loc"])))
+    # Behind the word "body"; names of types are none of fields.
+    parts = [str(part) for part in one["loc"][1:] if isinstance(part, int) or part.isidentifier()]
+    place = ".".join(parts)[:200]
+    text = f"{place}: {one['msg']}" if place else str(one["msg"])
+    return ApiError(422, f"{text[:500].rstrip('.')}.", str(one["type"]), place or None)

@@ -7,13 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from time import monotonic
 
-from self_ensemble.asking.request import Answer, Request, Unanswered
+from self_ensemble.asking.request import Answer, Request
 from self_ensemble.asking.streaming import Step
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError
 from self_ensemble.scoring.normalise import first_line, normalise
 from self_ensemble.serving.aside import Aside
-from self_ensemble.serving.errors import ApiError, queue_full
+from self_ensemble.serving.errors import cannot, queue_full
 from self_ensemble.serving.limits import Limits
 from self_ensemble.serving.preparing import EACH, Body, Preparer, Work
 from self_ensemble.serving.scheduler import Scheduler, Ticket
@@ -110,8 +110,6 @@ class Service:
         try:
             async for step in steps:
                 choice = choices[step.number]
-                if isinstance(step.outcome, Unanswered):
-                    raise ApiError(500, step.outcome.error, "not_finite")
                 _take(choice, step, work)
                 if step.method == work.method.name and step.wording is None:
                     yield Told(step.number, step.text, step)
@@ -137,7 +135,7 @@ class Service:
         try:
             return await loop.run_in_executor(self._preparing, self._preparer.work, body, made)
         except UserError as error:
-            raise ApiError(400, str(error)) from error
+            raise cannot(error) from error
         finally:
             self._num_preparing -= 1
 
@@ -152,7 +150,7 @@ class Service:
                     request, work.method, answer, work.attribution, deadline
                 )
             except UserError as error:
-                raise ApiError(400, str(error), param="attribution") from error
+                raise cannot(error, "attribution") from error
         asked = request.wordings if work.method.kind != "original" else request.wordings[:1]
         answers: tuple[Answer | None, ...] = choice.members or (None,) * len(asked)
         if len(asked) == 1 and not work.method.reads_prior:

@@ -13,6 +13,7 @@ from self_ensemble.attribution.kinds import KINDS, kinds_of
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError
 from self_ensemble.models.load import load_model
+from self_ensemble.prompts.frame import whole_frame
 
 GOOD = (
     "what is the capital of France?", "France's capital is?", "Name the capital city of France.",
@@ -154,3 +155,29 @@ def test_one_question_takes_seconds(smollm) -> None:
     asked.attribute(Request("q", (*GOOD, NONSENSE)), ("mass", "leave_one_out", "shapley"))
     # Half a second where nothing else runs.
     assert time.perf_counter() - started < 30
+
+
+WHOLE = ("Q: Who wrote it?\nA:", "Q: It was written by whom?\nA:")
+
+
+@pytest.mark.parametrize("method", ["flex_attention", "avg"])
+@pytest.mark.parametrize(
+    ("kind", "num", "weights"),
+    [("shapley", 2, None), ("leave_one_out", 1, None), ("leave_one_out", 2, (1.0, 0.0))],
+)
+def test_whole_prompts_are_not_compared_with_one_without_a_question(
+    loaded, method, kind, num, weights
+) -> None:
+    model = loaded()
+    method = "weighted_avg" if weights and method == "avg" else method
+    asked = Ensemble(model, method, frame=whole_frame(model.tokenizer),
+                     settings=Settings(max_new_tokens=3, segment_weights="given"))  # fmt: skip
+    uniform = (1.0,) * num
+    given = Request("q", WHOLE[:num], weights or uniform, weights or uniform)
+    with pytest.raises(
+        UserError, match=r"these wordings are whole prompts.*two wordings"
+    ) as caught:
+        asked.attribute(given, [kind])
+    assert caught.value.code == "SE-0503"
+    both = asked.attribute(Request("q", WHOLE, (1.0, 1.0), (1.0, 1.0)), ["leave_one_out"])
+    assert len(both["leave_one_out"].total) == 2

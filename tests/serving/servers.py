@@ -21,9 +21,12 @@ class Running:
         self.app, self.port, self.ensemble = app, port, ensemble
         self.service = app.state.service
         self.url = f"http://127.0.0.1:{port}"
+        self.clients: list[OpenAI] = []
 
     def client(self, key: str = "none", **options) -> OpenAI:
-        return OpenAI(base_url=f"{self.url}/v1", api_key=key, max_retries=0, **options)
+        found = OpenAI(base_url=f"{self.url}/v1", api_key=key, max_retries=0, **options)
+        self.clients.append(found)  # a socket that is not closed is a warning in some later test
+        return found
 
     def post(self, path: str = "/v1/completions", **options) -> httpx.Response:
         return httpx.post(f"{self.url}{path}", timeout=60, **options)
@@ -51,7 +54,10 @@ def running(
         while not server.started:
             assert thread.is_alive()
             time.sleep(0.01)
-        yield Running(app, port, ensemble)
+        found = Running(app, port, ensemble)
+        yield found
+        for one in found.clients:
+            one.close()
     finally:
         server.should_exit = True
         thread.join(60)

@@ -120,6 +120,22 @@ def test_attribution_is_that_of_the_ensemble(server, tiny_loaded):
         assert shares == pytest.approx(expected[kind].total, abs=1e-3)
 
 
+def test_an_attribution_that_cannot_be_had_is_refused_before_anything_is_answered(server):
+    tokens = server.service.scheduler.counts.tokens
+    for asked in (
+        {"attribution": ["leave_one_out"]},
+        {"wordings": [f"Now: {ASKED}"], "attribution": ["shapley"]},
+        {"wordings": [f"Now: {ASKED}"], "weights": [1, 0], "attribution": ["leave_one_out"]},
+    ):
+        with pytest.raises(openai.BadRequestError, match="whole prompts") as caught:
+            complete(server, extra_body=asked)
+        assert caught.value.code == "SE-0503"
+    assert server.service.scheduler.counts.tokens == tokens
+    asked = {"wordings": [f"Now: {ASKED}"], "attribution": ["leave_one_out"]}
+    shares = complete(server, extra_body=asked).choices[0].ensemble["shares"]
+    assert len(shares["leave_one_out"]) == 2
+
+
 @pytest.mark.parametrize("ask", [chat, complete])
 @pytest.mark.parametrize("extra", [{}, {"wordings": FURTHER, "method": "avg"}])
 def test_a_streamed_answer_is_the_whole_one(server, ask, extra):

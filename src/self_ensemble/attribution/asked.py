@@ -11,7 +11,7 @@ import torch
 from self_ensemble.asking.layout import relative_weights, segment_weights
 from self_ensemble.asking.methods import Method
 from self_ensemble.asking.prefilling import Prefiller
-from self_ensemble.asking.request import Request
+from self_ensemble.asking.request import Request, Settings
 from self_ensemble.attribution.games import Subset, Worth
 from self_ensemble.errors import UserError
 
@@ -46,11 +46,15 @@ class Asked:
     def num_wordings(self) -> int:
         return len(self.request.wordings)
 
+    @property
+    def settings(self) -> Settings:
+        return self.request.settings or self.prefiller.settings
+
     def effective(self, subset: Subset) -> Subset:
         """Those of some wordings that the method reads: not those of weight 0."""
         request = self.request
         if self.method.kind == "fused":
-            weights = segment_weights(request, self.prefiller.settings)
+            weights = segment_weights(request, self.settings)
         else:
             weights = (request.weights if self.method.needs_weights else None) or (1.0,) * len(
                 request.wordings
@@ -67,7 +71,7 @@ class Asked:
         )
         weights = [0.0] * self.num_wordings
         if subset:
-            found = segment_weights(some, self.prefiller.settings)
+            found = segment_weights(some, self.settings)
             for index, weight in zip(subset, found, strict=True):
                 weights[index] = weight
         return weights

@@ -87,7 +87,7 @@ def attribute(
     sampling: OrderSampling,
 ) -> dict[str, Attribution]:
     """See `Ensemble.attribute`."""
-    check_kinds(kinds, method)
+    check_asked(prefiller, request, method, kinds)
     _check_answer(answer, prefiller)
     asked = Asked(prefiller, request, method, answer.token_ids)
     orders = sampled_orders(asked.num_wordings, sampling.num_orders, sampling.seed)
@@ -144,6 +144,29 @@ def attribute_possible(
         except NoAttributionError as error:
             reasons.append(str(error))
     return Found(found, " ".join(dict.fromkeys(reasons)))
+
+
+def check_asked(
+    prefiller: Prefiller, request: Request, method: Method, kinds: Sequence[str]
+) -> None:
+    """Refuse kinds of attribution that cannot be had, whatever the answer is.
+
+    Raises:
+        UserError: The first of them, why, and what there is instead.
+    """
+    check_kinds(kinds, method)
+    if (request.frame or prefiller.frame).parts(request.wordings).without_question:
+        return
+    asked = Asked(prefiller, request, method, ())
+    for kind in kinds:
+        # Shapley values begin with no wording, in whatever order.
+        subsets = [()] if kind == Shapley.kind else _subsets([kind], asked.num_wordings, None)
+        if not all(map(asked.effective, subsets)):
+            raise UserError(
+                f"Attribution {kind!r} compares with the prompt without the question, and these "
+                "wordings are whole prompts. Ask for 'leave_one_out' of two wordings or more.",
+                "SE-0503",
+            )
 
 
 def _check_answer(answer: Answer, prefiller: Prefiller) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from self_ensemble.asking.methods import Method, resolve_method
 from self_ensemble.asking.request import Request, Settings
+from self_ensemble.attribution.attribute import check_asked
 from self_ensemble.attribution.kinds import check_engine_of, check_kinds
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError
@@ -105,15 +106,18 @@ class Preparer:
         if body.weights is not None and method.kind != "fused" and not method.may_read_weights:
             message = f"Method {method.name!r} reads no weights."
             raise ApiError(422, message, "SE-0012", "weights")
-        for kind in body.attribution or ():
-            check_kinds([kind], method)
-        check_engine_of(body.attribution or (), self._ensemble.model.engine)
+        if body.attribution:
+            check_kinds(body.attribution, method)
+            check_engine_of(body.attribution, self._ensemble.model.engine)
         requests: list[Request] = []
         num_tokens = laid_out = 0
         for wordings in asked:
             weights = None if body.weights is None else tuple(body.weights)
             one = Request("choice 0", wordings, weights, weights, frame=frame, settings=settings)
             self._ensemble.check(one, methods)
+            # Before its wordings are made it has one only.
+            if body.attribution and (made is not None or body.paraphrase is None):
+                check_asked(self._ensemble.prefiller, one, method, body.attribution)
             parts = frame.parts(wordings)
             encoded = len(parts.prefix) + sum(map(len, parts.segments))
             num_tokens += encoded + len(parts.cue)

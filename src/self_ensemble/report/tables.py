@@ -1,7 +1,6 @@
-"""The score table for the terminal, as CSV, Markdown and JSON: four forms of the same rows.
+"""The score table for the terminal, as Markdown, LaTeX, CSV and JSON: five forms of the same rows.
 
-People read percentages with one decimal (terminal, Markdown); machines get fractions in full
-(CSV, JSON).
+People read percentages with one decimal (the first three); machines get fractions in full.
 """
 
 import csv

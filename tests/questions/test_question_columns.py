@@ -67,6 +67,29 @@ def test_a_column_with_a_point_in_its_name_comes_before_a_path(write_jsonl: Writ
     assert load(path, columns="answers=answer.aliases")[0].answers == ("y",)
 
 
+def test_wordings_may_stand_in_columns_of_their_own(write_jsonl: Writer) -> None:
+    rows = [
+        {"q": "who?", "w2": "which one?", "w3": "what man?", "a": "x", "note": "n"},
+        {"q": "when?", "w2": "", "w3": "what year?", "a": "y", "note": "n"},
+        {"q": "where?", "w3": "which place?", "a": "z", "note": "n"},
+    ]
+    path = write_jsonl("m.jsonl", rows)
+    loaded = load(path, columns="question=q,paraphrases=w2 + w3,answers=a")
+    assert [question.wordings for question in loaded] == [
+        ("who?", "which one?", "what man?"), ("when?", "what year?"), ("where?", "which place?"),
+    ]  # fmt: skip
+    assert loaded[0].extra == {"note": "n"}
+    with pytest.raises(UserError, match=r"there is no column 'w4'\. The columns are: q, w2"):
+        load(path, columns="question=q,paraphrases=w2+w4,answers=a")
+    with pytest.raises(UserError, match=r"'w2' must be a list of texts \(columns of one wording"):
+        load(path, columns="question=q,paraphrases=w2,answers=a")
+
+
+def test_a_column_with_a_plus_in_its_name_is_one_column(write_jsonl: Writer) -> None:
+    path = write_jsonl("m.jsonl", [{"question": "q", "a+b": ["r", "s"], "answers": "x"}])
+    assert load(path, columns="paraphrases=a+b")[0].wordings == ("q", "r", "s")
+
+
 @pytest.mark.parametrize(
     ("row", "columns", "message"),
     [

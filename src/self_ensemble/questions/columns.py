@@ -56,6 +56,15 @@ class Columns:
     names: tuple[str, ...]
     used: frozenset[str] = field(default=frozenset())
 
+    @property
+    def wordings(self) -> tuple[str, ...]:
+        """Columns of one wording each, where several are named as the paraphrases."""
+        path = self.by_role.get("paraphrases")
+        if path is None or _head(self.names, path) is not None:
+            return ()
+        parts = _parts(self.names, "paraphrases", path)
+        return tuple(part for part in parts if _head(self.names, part) is not None)
+
     def value(self, row: Row, role: str) -> object:
         """The value of a role in a row; None where there is no such column."""
         path = self.by_role.get(role)
@@ -63,7 +72,7 @@ class Columns:
 
 
 def parse_columns(text: str | None) -> Mapping[str, str]:
-    """Read "question=q,answers=gold".
+    """Read "question=q,answers=gold"; "paraphrases=w2+w3" names columns of one wording each.
 
     Raises:
         UserError: It is written otherwise, or names an unknown role or one twice.
@@ -94,12 +103,14 @@ def check_columns_exist(rows: Sequence[Row], chosen: Mapping[str, str]) -> None:
         UserError: There is such a column; the message lists those that are there.
     """
     names = tuple(dict.fromkeys(name for row in rows for name in row.values)) if chosen else ()
-    for path in chosen.values():
-        if _head(names, path) is None:
-            raise UserError(
-                f"{rows[0].where}: there is no column {path!r}. The columns are: {listed(names)}.",
-                "SE-0107",
-            )
+    for role, path in chosen.items():
+        for part in _parts(names, role, path):
+            if _head(names, part) is None:
+                raise UserError(
+                    f"{rows[0].where}: there is no column {part!r}. The columns are: "
+                    f"{listed(names)}.",
+                    "SE-0107",
+                )
 
 
 def columns_of(row: Row, chosen: Mapping[str, str]) -> Columns:
@@ -116,14 +127,14 @@ def columns_of(row: Row, chosen: Mapping[str, str]) -> Columns:
 
 @lru_cache(maxsize=256)
 def _columns(names: tuple[str, ...], chosen: tuple[tuple[str, str], ...]) -> Columns:
-    by_role = {role: path for role, path in chosen if _head(names, path) is not None}
-    taken = {_head(names, path) for path in by_role.values()}
+    by_role = {role: path for role, path in chosen if _heads(names, role, path)}
+    taken = {head for role, path in by_role.items() for head in _heads(names, role, path)}
     free = [name for name in names if name not in taken]
     for role in ROLES:
         if role not in dict(chosen) and (name := _known(role, free)) is not None:
             by_role[role] = name
-    heads = {_head(names, path) for path in by_role.values()}
-    return Columns(by_role, names, frozenset(head for head in heads if head is not None))
+    used = {head for role, path in by_role.items() for head in _heads(names, role, path)}
+    return Columns(by_role, names, frozenset(used))
 
 
 def _known(role: str, names: Iterable[str]) -> str | None:
@@ -142,6 +153,19 @@ def _known(role: str, names: Iterable[str]) -> str | None:
 
 def _folded(name: str) -> str:
     return re.sub(r"(?<=\w)[_ -]", "", name.strip()).casefold()
+
+
+def _parts(names: Iterable[str], role: str, path: str) -> tuple[str, ...]:
+    """The paths that a path stands for: wordings may be in several columns."""
+    if role != "paraphrases" or _head(names, path) is not None:
+        return (path,)
+    return tuple(part.strip() for part in path.split("+"))
+
+
+def _heads(names: tuple[str, ...], role: str, path: str) -> list[str]:
+    """The columns that a role's paths begin with."""
+    heads = (_head(names, part) for part in _parts(names, role, path))
+    return [head for head in heads if head is not None]
 
 
 def _head(names: Iterable[str], path: str) -> str | None:

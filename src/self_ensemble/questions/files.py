@@ -13,6 +13,7 @@ from self_ensemble.questions.columns import (
     check_columns_exist,
     columns_of,
     listed,
+    value_at,
 )
 from self_ensemble.questions.fields import (
     as_answers,
@@ -28,6 +29,7 @@ from self_ensemble.questions.schema import Question, QuestionSet
 from self_ensemble.questions.shots import set_aside
 from self_ensemble.questions.tables import read_table
 
+LIST_OF_WORDINGS = "a list of texts (columns of one wording each: --columns paraphrases=NAME+NAME)"
 INSTRUCTION = "Answer each question with a short fact.\n\n"
 
 
@@ -162,10 +164,7 @@ def question_from_row(row: Row, options: FileOptions = PLAIN) -> Question:
     original = columns.value(row, "question")
     if original is not None:
         original = as_text(row, by_role["question"], original, "a text")
-    paraphrases = as_text_list(
-        row, by_role.get("paraphrases", "paraphrases"), columns.value(row, "paraphrases")
-    )
-    wordings = original_first(original, paraphrases)
+    wordings = original_first(original, _paraphrases(row, columns))
     uuid = as_identity(row, by_role.get("id", "id"), columns.value(row, "id"))
     return Question(
         uuid=uuid or _content_id(wordings, answers),
@@ -173,6 +172,15 @@ def question_from_row(row: Row, options: FileOptions = PLAIN) -> Question:
         answers=answers,
         extra={name: value for name, value in row.values.items() if name not in columns.used},
     )
+
+
+def _paraphrases(row: Row, columns: Columns) -> tuple[str, ...]:
+    if not columns.wordings:
+        path = columns.by_role.get("paraphrases", "paraphrases")
+        return as_text_list(row, path, columns.value(row, "paraphrases"), LIST_OF_WORDINGS)
+    found = ((path, value_at(row, path)) for path in columns.wordings)
+    texts = (as_text(row, path, value, "a text") for path, value in found if value is not None)
+    return tuple(text for text in texts if text.strip())
 
 
 def _answers(row: Row, columns: Columns, separator: str | None) -> tuple[str, ...]:

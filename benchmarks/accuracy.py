@@ -27,11 +27,12 @@ from self_ensemble.asking.request import Answer, Request, Settings
 from self_ensemble.bench.library import generated, with_own_attention
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError
-from self_ensemble.jobs.inputs import DataOptions, prompt_frame
+from self_ensemble.jobs.inputs import prompt_frame
 from self_ensemble.models.load import LoadedModel, load_model
 from self_ensemble.models.packed_linear import can_pack, pack_linears, unpack_linears
 from self_ensemble.prompts.frame import PromptFrame
 from self_ensemble.prompts.together import together, whole
+from self_ensemble.questions.chosen import DataOptions
 from self_ensemble.questions.schema import QuestionSet
 from self_ensemble.running.choice import WordingChoice, make_request
 from self_ensemble.scoring.lemmas import lemmatiser_named

@@ -23,8 +23,9 @@ from self_ensemble.asking.methods import Method
 from self_ensemble.asking.request import Answer, Outcome, Request, Settings
 from self_ensemble.attribution.kinds import kinds_of
 from self_ensemble.ensemble import Ensemble
-from self_ensemble.jobs.inputs import DataOptions, prompt_frame
+from self_ensemble.jobs.inputs import prompt_frame
 from self_ensemble.models.load import load_model
+from self_ensemble.questions.chosen import DataOptions
 from self_ensemble.scoring.normalise import normalise
 from self_ensemble.scoring.statistics import Estimate, mean_interval, paired_difference
 

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from self_ensemble.jobs.confidence import estimate_confidence as estimate_confidence
     from self_ensemble.jobs.generate import generate as generate
     from self_ensemble.jobs.generate_options import GenerateOptions as GenerateOptions
-    from self_ensemble.jobs.inputs import DataOptions as DataOptions
     from self_ensemble.jobs.inputs import ModelOptions as ModelOptions
     from self_ensemble.jobs.learn_options import LearnOptions as LearnOptions
     from self_ensemble.jobs.learn_weights import learn_weights as learn_weights
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
     from self_ensemble.questions.by_text import field_text as field_text
     from self_ensemble.questions.by_text import load_templates as load_templates
     from self_ensemble.questions.by_text import load_wordings as load_wordings
+    from self_ensemble.questions.chosen import DataOptions as DataOptions
     from self_ensemble.questions.files import questions_from_rows as questions_from_rows
     from self_ensemble.questions.load import load_questions as load_questions
     from self_ensemble.report.results_page.job import write_report as write_report
@@ -85,7 +85,7 @@ _WHERE = {
     "estimate_confidence": "jobs.confidence",
     "GenerateOptions": "jobs.generate_options",
     "generate": "jobs.generate",
-    "DataOptions": "jobs.inputs",
+    "DataOptions": "questions.chosen",
     "ModelOptions": "jobs.inputs",
     "LearnOptions": "jobs.learn_options",
     "learn_weights": "jobs.learn_weights",

@@ -11,6 +11,7 @@ import typer
 from self_ensemble.cli import options, worker_options
 from self_ensemble.cli.options import METHOD, one_of
 from self_ensemble.errors import UserError
+from self_ensemble.questions.chosen import Data, DataOptions
 from self_ensemble.results.paths import ESTIMATORS
 
 if TYPE_CHECKING:
@@ -103,17 +104,21 @@ def confidence(
         workers, ray, cpus_per_worker, gpus_per_worker, max_worker_restarts, batch_timeout
     )
     options.check_model(model, aliases)
+    # The data first: what is wrong with them is told before torch is imported.
+    questions = Data.of(
+        DataOptions(
+            dataset, data, paraphrases, max_samples, offset, num_shots, num_manual, num_auto,
+            seed, columns, encoding, split, answers_separator,
+        )
+    )  # fmt: skip
     # Here, not above: torch would make every `--help` wait.
     from self_ensemble.cli.console import ConsoleProgress
     from self_ensemble.jobs.confidence import ConfidenceOptions
     from self_ensemble.jobs.confidence import estimate_confidence as run
-    from self_ensemble.jobs.inputs import DataOptions, ModelOptions
+    from self_ensemble.jobs.inputs import ModelOptions
 
     found = run(
-        DataOptions(
-            dataset, data, paraphrases, max_samples, offset, num_shots, num_manual, num_auto,
-            seed, columns, encoding, split, answers_separator,
-        ),
+        questions,
         model=ModelOptions(model, attention, device, dtype, trust_remote_code, aliases, engine),
         estimators=estimators,
         output_dir=output_dir,

@@ -31,7 +31,8 @@ def demo(
     from self_ensemble.cli.generate import report
     from self_ensemble.jobs.generate import generate
     from self_ensemble.jobs.generate_options import GenerateOptions
-    from self_ensemble.jobs.inputs import DataOptions, ModelOptions
+    from self_ensemble.jobs.inputs import ModelOptions
+    from self_ensemble.questions.chosen import DataOptions
     from self_ensemble.report.can_draw import can_draw
     from self_ensemble.report.examples import choose_examples, example_view, make_examples
     from self_ensemble.report.results_page.job import write_report

@@ -10,6 +10,7 @@ from self_ensemble.cli import known_names, options, worker_options
 from self_ensemble.cli.options import METHOD
 from self_ensemble.cli.show_questions import questions_json, questions_page
 from self_ensemble.errors import at_least
+from self_ensemble.questions.chosen import Data, DataOptions
 
 if TYPE_CHECKING:
     from self_ensemble.cli.console import ConsoleProgress
@@ -118,22 +119,25 @@ def generate(
     num_wordings = options.wordings_per_question(num_paraphrases, num_manual, num_auto)
     kinds, size = options.parse_attribution(attribution), options.parse_batch_size(batch_size)
     options.check_model(model, aliases)
+    # The data first: what is wrong with them is told before torch is imported.
+    questions = Data.of(
+        DataOptions(
+            dataset, data, paraphrases, max_samples, offset, num_shots, num_manual, num_auto,
+            seed, columns, encoding, split, answers_separator,
+        )
+    )  # fmt: skip
+    if show_questions is not None:
+        page = questions_json if as_json else questions_page
+        typer.echo(page(questions.question_set, show_questions))
+        return 0
     # Here, not above: torch would make every `--help` wait.
     from self_ensemble.cli.console import ConsoleProgress
     from self_ensemble.jobs.generate import generate as run
     from self_ensemble.jobs.generate_options import GenerateOptions
-    from self_ensemble.jobs.inputs import DataOptions, ModelOptions
+    from self_ensemble.jobs.inputs import ModelOptions
     from self_ensemble.walking.fusion import CONTRAST
     from self_ensemble.weighting.sources import PUBLISHED
 
-    questions = DataOptions(
-        dataset, data, paraphrases, max_samples, offset, num_shots, num_manual, num_auto, seed,
-        columns, encoding, split, answers_separator,
-    )  # fmt: skip
-    if show_questions is not None:
-        page = questions_json if as_json else questions_page
-        typer.echo(page(questions.load(), show_questions))
-        return 0
     progress = ConsoleProgress(as_json=as_json)
     results = run(
         questions,

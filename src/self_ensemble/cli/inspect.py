@@ -10,9 +10,10 @@ import typer
 from self_ensemble.cli import known_names, options
 from self_ensemble.cli.options import DATA, METHOD
 from self_ensemble.errors import UserError, at_least
+from self_ensemble.questions.chosen import Data, DataOptions
 
 if TYPE_CHECKING:
-    from self_ensemble.jobs.inputs import Questions
+    from self_ensemble.questions.chosen import Questions
 
 OUTPUT = "Output"
 
@@ -166,28 +167,29 @@ def inspect(
     num_wordings = options.wordings_per_question(num_paraphrases, num_manual, num_auto or 0)
     kinds = options.parse_attribution(attribution)
     options.check_model(model, aliases)
+    questions: Questions = ()
+    if not text:
+        # What is wrong with the data is told before torch is imported.
+        questions = Data.of(DataOptions(
+            dataset or "", data, paraphrases, None, 0, 5 if num_shots is None else num_shots,
+            num_manual, num_auto or 0, seed, columns, encoding, split, answers_separator,
+        ))  # fmt: skip
     # Here, not above: torch would make every `--help` wait.
     from self_ensemble.cli.console import ConsoleProgress
     from self_ensemble.cli.inspect_output import show
     from self_ensemble.jobs.generate_options import GenerateOptions
-    from self_ensemble.jobs.inputs import DataOptions, ModelOptions
+    from self_ensemble.jobs.inputs import ModelOptions
     from self_ensemble.jobs.inspect import inspect as run
     from self_ensemble.jobs.inspect import wordings_alone
     from self_ensemble.walking.fusion import CONTRAST
     from self_ensemble.weighting.sources import PUBLISHED
 
-    questions: Questions
     if text:
         own = _own_weights(weights, segment_weights)
         questions, num_wordings = wordings_alone(text, own), len(text)
         # Each is a column of that one question, under the option's name.
         weights = "--weights" if "--weights" in own else None
         segment_weights = next(iter(own.keys() - {"--weights"}), segment_weights)
-    else:
-        questions = DataOptions(
-            dataset or "", data, paraphrases, None, 0, 5 if num_shots is None else num_shots,
-            num_manual, num_auto or 0, seed, columns, encoding, split, answers_separator,
-        )  # fmt: skip
     trace = run(
         questions,
         row,

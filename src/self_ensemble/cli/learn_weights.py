@@ -9,6 +9,7 @@ import typer
 from self_ensemble.cli import options, worker_options
 from self_ensemble.cli.options import METHOD, RESULT
 from self_ensemble.errors import at_least
+from self_ensemble.questions.chosen import Data, DataOptions
 
 if TYPE_CHECKING:
     from self_ensemble.cli.console import ConsoleProgress
@@ -89,18 +90,22 @@ def learn_weights(
         workers, ray, cpus_per_worker, gpus_per_worker, max_worker_restarts, batch_timeout
     )
     options.check_model(model, aliases)
+    # The data first: what is wrong with them is told before torch is imported.
+    questions = Data.of(
+        DataOptions(
+            dataset, data, paraphrases, max_samples, offset, num_shots, num_manual, num_auto,
+            seed, columns, encoding, split, answers_separator,
+        )
+    )  # fmt: skip
     # Here, not above: torch would make every `--help` wait.
     from self_ensemble.cli.console import ConsoleProgress
-    from self_ensemble.jobs.inputs import DataOptions, ModelOptions
+    from self_ensemble.jobs.inputs import ModelOptions
     from self_ensemble.jobs.learn_options import LearnOptions
     from self_ensemble.jobs.learn_weights import learn_weights as run
 
     progress = ConsoleProgress(as_json=as_json)
     found = run(
-        DataOptions(
-            dataset, data, paraphrases, max_samples, offset, num_shots, num_manual, num_auto,
-            seed, columns, encoding, split, answers_separator,
-        ),
+        questions,
         model=ModelOptions(model, attention, device, dtype, trust_remote_code, aliases, engine),
         output=output,
         output_dir=output_dir,

@@ -16,6 +16,7 @@ from self_ensemble.cli.masks.options import (
 )
 from self_ensemble.cli.options import DATA, METHOD, MODEL, parse_indices
 from self_ensemble.errors import UserError, at_least
+from self_ensemble.questions.chosen import DataOptions
 
 OUTPUT = "Output"
 
@@ -227,23 +228,10 @@ def mask(
         )
     if source != "--lengths":
         options.check_model(model, aliases)
-    # Here, not above: torch would make every `--help` wait.
-    from self_ensemble.cli.masks.drawing import Drawing
-    from self_ensemble.cli.masks.job import MaskJob, draw_lengths, draw_wordings
-    from self_ensemble.cli.masks.pictures import Pictures
-    from self_ensemble.jobs.inputs import DataOptions, ModelOptions
-
-    drawing = Drawing(generated, positions, fusion_point, weights)
-    pictures = Pictures(png, html, blocks, typer.echo)
-    if source == "--lengths":
-        num_cue = 2 if cue is None else cue
-        draw_lengths(drawing, prefix or 0, token_counts, num_cue, pictures)
-        return
-    job = MaskJob(
-        drawing=drawing,
-        data=None
-        if dataset is None
-        else DataOptions(
+    # The data first: what is wrong with them is told before torch is imported.
+    questions = None
+    if dataset is not None:
+        questions = DataOptions(
             dataset,
             data=data,
             paraphrases=paraphrases,
@@ -255,7 +243,22 @@ def mask(
             encoding=encoding,
             split=split,
             answers_separator=answers_separator,
-        ),
+        ).load()
+    # Here, not above: torch would make every `--help` wait.
+    from self_ensemble.cli.masks.drawing import Drawing
+    from self_ensemble.cli.masks.job import MaskJob, draw_lengths, draw_wordings
+    from self_ensemble.cli.masks.pictures import Pictures
+    from self_ensemble.jobs.inputs import ModelOptions
+
+    drawing = Drawing(generated, positions, fusion_point, weights)
+    pictures = Pictures(png, html, blocks, typer.echo)
+    if source == "--lengths":
+        num_cue = 2 if cue is None else cue
+        draw_lengths(drawing, prefix or 0, token_counts, num_cue, pictures)
+        return
+    job = MaskJob(
+        drawing=drawing,
+        questions=questions,
         texts=tuple(text or ()),
         model=ModelOptions(
             model or "smollm2_135m_it",

@@ -11,6 +11,7 @@ import typer
 from self_ensemble.cli import known_names, worker_options
 from self_ensemble.cli import options as opt
 from self_ensemble.errors import UserError, at_least
+from self_ensemble.questions.chosen import Data, DataOptions
 
 WORDINGS = "Wordings"
 CHECKS = ["none", "answer", "nli"]
@@ -157,16 +158,10 @@ def paraphrase(
     )
     size = opt.parse_batch_size(batch_size)
     opt.check_model(model, aliases)
-    # Here, not above: torch would make every `--help` wait.
-    from self_ensemble.cli.console import ConsoleProgress
-    from self_ensemble.jobs.inputs import DataOptions, ModelOptions
-    from self_ensemble.jobs.paraphrase import ParaphraseOptions
-    from self_ensemble.jobs.paraphrase import paraphrase as run
-
     if dataset is None:
         return _show_file(output, show)
-    progress = ConsoleProgress(as_json=as_json)
-    wordings = run(
+    # The data first: what is wrong with them is told before torch is imported.
+    questions = Data.of(
         DataOptions(
             dataset=dataset,
             data=data,
@@ -178,7 +173,17 @@ def paraphrase(
             encoding=encoding,
             split=split,
             answers_separator=answers_separator,
-        ),
+        )
+    )
+    # Here, not above: torch would make every `--help` wait.
+    from self_ensemble.cli.console import ConsoleProgress
+    from self_ensemble.jobs.inputs import ModelOptions
+    from self_ensemble.jobs.paraphrase import ParaphraseOptions
+    from self_ensemble.jobs.paraphrase import paraphrase as run
+
+    progress = ConsoleProgress(as_json=as_json)
+    wordings = run(
+        questions,
         output,
         model=ModelOptions(
             model=model or "smollm2_135m_it",

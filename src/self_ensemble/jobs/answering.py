@@ -13,15 +13,9 @@ from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError
 from self_ensemble.identity.values import code_identity
 from self_ensemble.jobs.generate_options import GenerateOptions
-from self_ensemble.jobs.inputs import (
-    Data,
-    LateModel,
-    Model,
-    Questions,
-    answer_target,
-    prompt_frame,
-)
+from self_ensemble.jobs.inputs import LateModel, Model, answer_target, prompt_frame
 from self_ensemble.jobs.progress import Progress
+from self_ensemble.questions.chosen import Data, Questions
 from self_ensemble.questions.schema import QuestionSet
 from self_ensemble.running.answers import AnswerMaker
 from self_ensemble.running.attributed import Attributed

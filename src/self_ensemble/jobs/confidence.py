@@ -10,20 +10,13 @@ from self_ensemble.confidence.estimators import ESTIMATORS
 from self_ensemble.confidence.maker import ConfidenceMaker
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError, at_least
-from self_ensemble.jobs.inputs import (
-    CHAT_TEMPLATE,
-    Data,
-    LateModel,
-    Model,
-    Questions,
-    check_choice,
-    prompt_frame,
-)
+from self_ensemble.jobs.inputs import CHAT_TEMPLATE, LateModel, Model, check_choice, prompt_frame
 from self_ensemble.jobs.places import fill_from, place_of
 from self_ensemble.jobs.progress import SILENT, Progress
 from self_ensemble.jobs.results import Results
 from self_ensemble.jobs.workers.options import Workers
 from self_ensemble.models.aliases import DEFAULT_MODEL
+from self_ensemble.questions.chosen import Data, Questions
 from self_ensemble.questions.schema import QuestionSet
 from self_ensemble.results.disk import check_writable
 from self_ensemble.results.manifest import Manifest

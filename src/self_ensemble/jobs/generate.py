@@ -10,12 +10,13 @@ from self_ensemble.asking.methods import AnyMethod, Method, resolve_method
 from self_ensemble.identity.values import code_identity
 from self_ensemble.jobs.answering import Answering
 from self_ensemble.jobs.generate_options import FUSED_ONLY, STANDARD, GenerateOptions
-from self_ensemble.jobs.inputs import Model, Questions
+from self_ensemble.jobs.inputs import Model
 from self_ensemble.jobs.places import fill_from, place_of
 from self_ensemble.jobs.progress import SILENT, Progress
 from self_ensemble.jobs.results import Results
 from self_ensemble.jobs.workers.options import Workers
 from self_ensemble.models.aliases import DEFAULT_MODEL
+from self_ensemble.questions.chosen import Questions
 from self_ensemble.results.disk import check_writable
 from self_ensemble.results.manifest import Manifest
 from self_ensemble.results.paths import LOGPROBS, logprobs_path, result_folder, result_path

@@ -7,9 +7,10 @@ from self_ensemble.asking.methods import AnyMethod
 from self_ensemble.errors import UserError
 from self_ensemble.jobs.answering import Answering
 from self_ensemble.jobs.generate_options import STANDARD, GenerateOptions
-from self_ensemble.jobs.inputs import Model, Questions
+from self_ensemble.jobs.inputs import Model
 from self_ensemble.jobs.progress import SILENT, Progress
 from self_ensemble.models.aliases import DEFAULT_MODEL
+from self_ensemble.questions.chosen import Questions
 from self_ensemble.questions.schema import Question, QuestionSet
 from self_ensemble.running.choice import request_of
 from self_ensemble.running.made_with import of_questions

@@ -14,14 +14,7 @@ from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import Stopped, UserError
 from self_ensemble.identity.checksum import DamagedError
 from self_ensemble.jobs.filling import say_shrunk
-from self_ensemble.jobs.inputs import (
-    Data,
-    LateModel,
-    Model,
-    Questions,
-    answer_target,
-    prompt_frame,
-)
+from self_ensemble.jobs.inputs import LateModel, Model, answer_target, prompt_frame
 from self_ensemble.jobs.learn_options import LearnOptions
 from self_ensemble.jobs.learned import LearnedResult, cross_validation_fields
 from self_ensemble.jobs.places import place_of
@@ -29,6 +22,7 @@ from self_ensemble.jobs.progress import SILENT, Progress
 from self_ensemble.jobs.recipe import Place, Task
 from self_ensemble.jobs.workers.options import Workers
 from self_ensemble.models.aliases import DEFAULT_MODEL
+from self_ensemble.questions.chosen import Data, Questions
 from self_ensemble.questions.schema import Question, QuestionSet
 from self_ensemble.results.disk import OUTPUT_DIR, check_writable, naming_disk_errors, temp_path
 from self_ensemble.results.lock import FileLock

@@ -9,14 +9,7 @@ from self_ensemble.asking.request import Settings
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError, at_least
 from self_ensemble.jobs.filling import fill, say_repaired
-from self_ensemble.jobs.inputs import (
-    Data,
-    LateModel,
-    Model,
-    ModelOptions,
-    Questions,
-    check_choice,
-)
+from self_ensemble.jobs.inputs import LateModel, Model, ModelOptions, check_choice
 from self_ensemble.jobs.places import place_of
 from self_ensemble.jobs.progress import SILENT, Progress
 from self_ensemble.jobs.recipe import Task
@@ -24,6 +17,7 @@ from self_ensemble.jobs.workers.options import Workers
 from self_ensemble.models.aliases import DEFAULT_MODEL
 from self_ensemble.models.load import LoadedModel
 from self_ensemble.prompts.build import plain_frame
+from self_ensemble.questions.chosen import Data, Questions
 from self_ensemble.questions.schema import QuestionSet
 from self_ensemble.results.manifest import Manifest
 from self_ensemble.running.finite_rows import held_back

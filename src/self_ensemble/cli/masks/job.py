@@ -12,13 +12,14 @@ from self_ensemble.cli.masks.drawing import Drawing
 from self_ensemble.cli.masks.pictures import BlockRow, Pictures, drawn
 from self_ensemble.cli.masks.question import Asked, given_wordings, question_of
 from self_ensemble.errors import UserError
-from self_ensemble.jobs.inputs import DataOptions, ModelOptions, prompt_frame
+from self_ensemble.jobs.inputs import ModelOptions, prompt_frame
 from self_ensemble.models.load import LoadedModel
 from self_ensemble.models.support import why_no_longer
 from self_ensemble.oracle.self_check import check_isolation
 from self_ensemble.packing.layout import Layout
 from self_ensemble.passes.engine import Engine
 from self_ensemble.prompts.parts import PromptParts
+from self_ensemble.questions.schema import QuestionSet
 from self_ensemble.report.mask_blocks import BlockTable
 from self_ensemble.report.mask_drawing import DrawnMask, MaskDrawing
 from self_ensemble.report.mask_view import (
@@ -37,11 +38,11 @@ class MaskJob:
     """The options of `mask` for wordings, under their long names.
 
     Attributes:
-        data: Where the question comes from; None if its wordings are `texts`.
+        questions: Where the question comes from; None if its wordings are `texts`.
     """
 
     drawing: Drawing
-    data: DataOptions | None
+    questions: QuestionSet | None
     texts: tuple[str, ...]
     model: ModelOptions
     index: int
@@ -59,10 +60,10 @@ class MaskJob:
         Raises:
             UserError: It cannot be had.
         """
-        if self.data is None:
+        if self.questions is None:
             return given_wordings(self.texts)
         choice = WordingChoice(self.num_paraphrases, self.indices, self.manual_read_each_other)
-        return question_of(self.data, self.index, choice)
+        return question_of(self.questions, self.index, choice)
 
 
 def draw_lengths(

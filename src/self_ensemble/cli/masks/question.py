@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from self_ensemble.errors import UserError
-from self_ensemble.jobs.inputs import DataOptions
 from self_ensemble.questions.schema import Question, QuestionSet
 from self_ensemble.running.choice import WordingChoice
 
@@ -32,13 +31,12 @@ def given_wordings(texts: tuple[str, ...]) -> Asked:
     return Asked(QuestionSet("", (), (), ""), f"{len(texts)} wordings", texts)
 
 
-def question_of(data: DataOptions, index: int, choice: WordingChoice) -> Asked:
+def question_of(question_set: QuestionSet, index: int, choice: WordingChoice) -> Asked:
     """A question of a data set.
 
     Raises:
         UserError: There is none of that number, or it has too few wordings.
     """
-    question_set = data.load()
     num_questions = len(question_set.questions)
     if not 0 <= index < num_questions:
         raise UserError(

@@ -15,7 +15,6 @@ from self_ensemble.jobs.generate_options import GenerateOptions
 from self_ensemble.models.devices import DTYPES, resolve_device, resolve_dtype
 from self_ensemble.models.engines import ENGINES, check_engine
 from self_ensemble.models.support import choose_backend
-from self_ensemble.questions.load import load_questions
 from self_ensemble.walking.choose import Sampling
 
 CPU = torch.device("cpu")
@@ -25,7 +24,6 @@ USED = {
     known_names.device: resolve_device,
     known_names.dtype: lambda name: resolve_dtype(name, CPU),
     known_names.methods: lambda names: resolve_methods(names, has_weights=True),
-    known_names.dataset: load_questions,
     known_names.engine: lambda name: check_engine(name, "auto", "auto", None, None),
     known_names.positions: lambda name: GenerateOptions(positions=name).check(),
     known_names.fusion_point: lambda name: GenerateOptions(fusion_point=name).check(),
@@ -40,9 +38,7 @@ USED = {
         (known_names.device, "cuda:x"), (known_names.device, "cpu:0"), (known_names.device, "\n"),
         (known_names.methods, ["avg", "flex_atention"]), (known_names.positions, "align"),
         (known_names.fusion_point, "end"), (known_names.chat_template, "true"),
-        (known_names.dataset, "webq"), (known_names.dataset, "/nowhere/questions.csv"),
-        (known_names.engine, "onnx"), (known_names.dataset, "questions.csv"),
-        (known_names.dataset, "\0.csv"),
+        (known_names.engine, "onnx"),
     ],
 )  # fmt: skip
 def test_a_wrong_name_is_refused_in_the_same_words(check, value):
@@ -86,6 +82,9 @@ WRONG = (
     "generate --dataset webq",
     "generate --dataset demo --model nope",
     "confidence --dataset nowhere.csv",
+    "generate --dataset demo --max-samples 0",
+    "inspect --dataset README.md --row 0",
+    "learn-weights --dataset pyproject.toml --output w.json",
     "paraphrase --dataset nowhere/x --output w.jsonl",
     "mask --text a --model nope",
     "playground --model nope",

@@ -59,7 +59,7 @@ def test_debug_shows_where_a_line_came_from(where, capsys) -> None:
     line = capsys.readouterr().err
     assert main([*command[:where], "--debug", *command[where:]]) == 2
     shown = capsys.readouterr().err
-    assert "in check_dataset" in shown
+    assert "in load_questions" in shown
     assert shown.endswith(line)
 
 

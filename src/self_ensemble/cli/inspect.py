@@ -24,7 +24,6 @@ def inspect(
         typer.Option(
             help="webqa, myriadlama, demo, or your file or folder.",
             rich_help_panel=DATA,
-            callback=known_names.dataset,
         ),
     ] = None,
     row: Annotated[

@@ -29,16 +29,6 @@ def chat_template(value: str | None) -> str | None:
     return _one_of("chat template setting", value, CHAT_TEMPLATE)
 
 
-def dataset(value: str | None) -> str | None:
-    """A data set by its name, or a path that leads somewhere."""
-    if value is not None:
-        # Here, not above: pyarrow would make every `--help` wait.
-        from self_ensemble.questions.load import check_dataset
-
-        check_dataset(value)
-    return value
-
-
 def decode(value: str | None) -> str | None:
     """A way to decode."""
     return _one_of("way to decode", value, DECODE)

@@ -27,7 +27,6 @@ def mask(
         typer.Option(
             help="Draw a question of webqa, myriadlama, demo, or your file.",
             rich_help_panel=DATA,
-            callback=known_names.dataset,
         ),
     ] = None,
     text: Annotated[

@@ -17,7 +17,6 @@ Dataset = Annotated[
     typer.Option(
         help="webqa, myriadlama, demo, or your file or folder.",
         rich_help_panel=DATA,
-        callback=known_names.dataset,
     ),
 ]
 DataFolder = Annotated[
@@ -31,7 +30,8 @@ Columns = Annotated[
     str | None,
     typer.Option(
         help="Columns of your file: question=NAME,answers=NAME[,id=,paraphrases=,"
-        "answer_aliases=,answer_patterns=]. KEY.KEY leads into objects.",
+        "answer_aliases=,answer_patterns=]. KEY.KEY leads into objects; paraphrases=w2+w3: "
+        "columns of one wording each.",
         rich_help_panel=DATA,
     ),
 ]

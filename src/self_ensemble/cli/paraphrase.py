@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from self_ensemble.cli import known_names, worker_options
 from self_ensemble.cli import options as opt
+from self_ensemble.cli import worker_options
 from self_ensemble.errors import UserError, at_least
 from self_ensemble.questions.chosen import Data, DataOptions
 
@@ -24,7 +24,6 @@ def paraphrase(
             help="webqa, myriadlama, demo, or your own file. Without it, --output FILE --show K "
             "shows a finished file.",
             rich_help_panel=opt.DATA,
-            callback=known_names.dataset,
         ),
     ] = None,
     output: Annotated[

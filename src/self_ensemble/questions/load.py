@@ -10,7 +10,7 @@ from self_ensemble.questions.files import FileOptions, load_file
 from self_ensemble.questions.folders import is_template_folder
 from self_ensemble.questions.myriadlama import TemplateChoice
 from self_ensemble.questions.paraphrases import add_paraphrases
-from self_ensemble.questions.reading import is_file, is_folder, opening
+from self_ensemble.questions.reading import is_file, is_folder
 from self_ensemble.questions.schema import QuestionSet
 from self_ensemble.questions.tables import is_table_name
 
@@ -103,18 +103,6 @@ def _load(
     if is_template_folder(path):
         return myriadlama.load_from_folder(path, choice=choice, num_shots=num_shots, seed=seed)
     return load_file(path, num_shots=num_shots, seed=seed, options=reading)
-
-
-def check_dataset(dataset: str) -> None:
-    """Refuse a name that is no data set's and a path that leads nowhere; nothing is read.
-
-    Raises:
-        UserError: It is one of these.
-    """
-    if dataset not in DATASETS:
-        path = _as_path(dataset)
-        with opening(path):
-            path.stat()
 
 
 def _as_path(dataset: str) -> Path:

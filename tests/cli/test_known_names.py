@@ -89,6 +89,8 @@ WRONG = (
     "mask --text a --model nope",
     "playground --model nope",
     "demo --model nope",
+    "analyze --output-dir . --dataset nope --model m",
+    "report --output-dir . --dataset nope --model m",
 )
 
 
@@ -96,7 +98,7 @@ def test_a_wrong_option_is_refused_before_torch_is_imported():
     code = (
         "import sys; from self_ensemble.cli.main import main\n"
         f"assert [main(one.split()) for one in {WRONG}] == {[2] * len(WRONG)}\n"
-        "sys.exit(len({'torch', 'transformers'} & set(sys.modules)))"
+        "sys.exit(len({'torch', 'transformers', 'scipy'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -111,6 +111,7 @@ def analyze(
         raise UserError(
             "--file says whose rows are printed. Add --rows, or drop --file.", "SE-0012"
         )
+    finished_options.check_folders(dataset, model, output_dir)
     # Here, not above: scipy, pyarrow and rich would make every `--help` wait.
     from self_ensemble.cli.analyze_outputs import Choice, Outputs
 

@@ -53,3 +53,16 @@ def check_choice(
             f"Give both --dataset and --model, or --compare-all for every result in {output_dir}.",
             "SE-0013",
         )
+
+
+def check_folders(dataset: str | None, model: str | None, output_dir: Path) -> None:
+    """Refuse results that are not there, before anything heavy is imported.
+
+    Raises:
+        UserError: There is no folder of these.
+    """
+    # Here, not above: pyarrow would make every `--help` wait.
+    from self_ensemble.results.paths import model_folder_name
+    from self_ensemble.scoring.folders import model_folders
+
+    model_folders(output_dir, dataset, None if model is None else model_folder_name(model))

@@ -26,6 +26,7 @@ def report(
     """
     finished_options.check_choice(dataset, model, output_dir, compare_all=compare_all)
     options.check_file("--output", output, ".html")
+    finished_options.check_folders(dataset, model, output_dir)
     # Here, not above: matplotlib, scipy and pyarrow would make every `--help` wait.
     from self_ensemble.cli.console import ConsoleProgress
     from self_ensemble.report.results_page.job import write_report

@@ -50,7 +50,7 @@ def result_folders(
     Raises:
         UserError: A folder is missing, or there is no finished result file in any.
     """
-    models = _model_folders(output_dir, dataset, model)
+    models = model_folders(output_dir, dataset, model)
     found = [folder for folder in map(_result_folder, models) if folder.names or folder.unfinished]
     if not any(folder.names for folder in found):
         waiting = [name for folder in found for name in folder.unfinished]
@@ -92,7 +92,7 @@ def calibration_folders(
     Raises:
         UserError: A folder is missing, or there is neither a result nor a confidence file in any.
     """
-    models = _model_folders(output_dir, dataset, model)
+    models = model_folders(output_dir, dataset, model)
     found = [_result_folder(path) for path in models]
     filled = tuple(folder for folder in found if folder.names or folder.confidences)
     if not filled:
@@ -120,7 +120,7 @@ def logprob_file(output_dir: Path, dataset: str, model: str, name: str | None = 
     Raises:
         UserError: A folder or the file is missing, or there are several.
     """
-    (folder,) = map(_result_folder, _model_folders(output_dir, dataset, model))
+    (folder,) = map(_result_folder, model_folders(output_dir, dataset, model))
     if not folder.logprobs:
         raise UserError(
             f"There are no finished log-probabilities in {folder.path}. "
@@ -138,7 +138,12 @@ def logprob_file(output_dir: Path, dataset: str, model: str, name: str | None = 
     return folder.path / f"{name or folder.logprobs[0]}.feather"
 
 
-def _model_folders(output_dir: Path, dataset: str | None, model: str | None) -> list[Path]:
+def model_folders(output_dir: Path, dataset: str | None, model: str | None) -> list[Path]:
+    """Find folders of models, whatever is in them; the arguments are those of `result_folders`.
+
+    Raises:
+        UserError: There is none of that name.
+    """
     if not output_dir.is_dir():
         raise UserError(
             f"There is no results folder {output_dir}. Give it with --output-dir.", "SE-0901"

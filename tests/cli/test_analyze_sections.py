@@ -262,6 +262,20 @@ def test_clusters_are_read_from_the_questions(results, tmp_path):
     assert section(by, "by_country")[0]["group"] == "Italy"
 
 
+def test_questions_with_columns_of_other_names_are_read_by_them(results, tmp_path):
+    data = tmp_path / "cities.csv"
+    lines = [f"q{i},City {i}?;Town {i}?,Rome,{'Italy' if i < 20 else 'France'}" for i in range(40)]
+    data.write_text("\n".join(["key,frage,antwort,country", *lines]) + "\n", "cp1252")
+    options = ("--dataset", data, "--model", "tiny", "--output-dir", results, "--by", "country")
+    with pytest.raises(UserError, match=r"neither 'question' nor 'paraphrases'.*--columns"):
+        run(*options)
+    names = ("--columns", "question=frage,answers=antwort,id=key", "--encoding", "cp1252")
+    by = section(json.loads(run(*options, *names, "--json")), "by_country")
+    assert {row["group"]: row["questions"] for row in by} == {"Italy": 20, "France": 20}
+    with pytest.raises(UserError, match="needs --dataset: which ones"):
+        run("--compare-all", "--output-dir", results, *names)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
 def test_ten_thousand_rows_take_ten_seconds_and_a_gigabyte(tmp_path):

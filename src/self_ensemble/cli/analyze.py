@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from self_ensemble.cli import finished_options
+from self_ensemble.cli import finished_options, options
 from self_ensemble.errors import UserError, unknown_name
 
 
@@ -29,9 +29,14 @@ def analyze(
     data: Annotated[
         Path | None,
         typer.Option(
-            help="Where webqa or myriadlama lies: columns are read there, as of --dataset FILE."
+            help="Where webqa or myriadlama lies: columns are read there, as of --dataset FILE.",
+            rich_help_panel=options.DATA,
         ),
     ] = None,
+    columns: options.Columns = None,
+    encoding: options.Encoding = None,
+    split: options.Split = None,
+    answers_separator: options.AnswersSeparator = None,
     calibration: Annotated[
         bool,
         typer.Option(
@@ -98,6 +103,10 @@ def analyze(
             "--by": (by, "shows one table"),
             "--rows": (rows, "shows one table"),
             "--data": (data, "needs no questions"),
+            "--columns": (columns, "needs no questions"),
+            "--encoding": (encoding, "needs no questions"),
+            "--split": (split, "needs no questions"),
+            "--answers-separator": (answers_separator, "needs no questions"),
             "--latex": (latex_file, "writes no LaTeX"),
         },
         needed={"--num-bins": num_bins},
@@ -114,8 +123,21 @@ def analyze(
     finished_options.check_folders(dataset, model, output_dir)
     # Here, not above: scipy, pyarrow and rich would make every `--help` wait.
     from self_ensemble.cli.analyze_outputs import Choice, Outputs
+    from self_ensemble.questions.chosen import DataOptions
 
-    choice = Choice(output_dir, dataset, model, lemmatiser, words, confidence, data)
+    reading = (data, columns, encoding, split, answers_separator)
+    questions = None
+    if dataset is not None:
+        questions = DataOptions(
+            dataset, data, num_shots=0, columns=columns, encoding=encoding, split=split,
+            answers_separator=answers_separator,
+        )  # fmt: skip
+    elif any(option is not None for option in reading):
+        raise UserError("How to read questions needs --dataset: which ones.", "SE-0013")
+    choice = Choice(
+        output_dir, dataset, model, lemmatiser, words, confidence, questions,
+        must_read=any(option is not None for option in reading),
+    )  # fmt: skip
     outputs = Outputs(csv_file, markdown_file, latex_file, as_json)
     if calibration:
         from self_ensemble.cli.analyze_calibration import analyze_calibration

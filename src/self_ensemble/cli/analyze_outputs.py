@@ -8,6 +8,7 @@ import typer
 from rich.console import RenderableType
 
 from self_ensemble.cli.console import page_console
+from self_ensemble.questions.chosen import DataOptions
 from self_ensemble.report.files import write_file
 
 
@@ -22,7 +23,8 @@ class Choice:
         lemmatiser: Name of the lemmatiser.
         words: How words of scripts without blanks are found: characters or icu.
         confidence: Coverage of the intervals.
-        data: Folder or file with the questions; None where they are not needed.
+        questions: Which questions these are, and how they are read; None for several sets.
+        must_read: Whether the user has said how.
     """
 
     output_dir: Path
@@ -31,7 +33,8 @@ class Choice:
     lemmatiser: str
     words: str
     confidence: float
-    data: Path | None = None
+    questions: DataOptions | None = None
+    must_read: bool = False
 
 
 @dataclass(frozen=True, slots=True)

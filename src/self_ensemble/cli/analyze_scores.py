@@ -15,9 +15,9 @@ from self_ensemble.analysis.loaded import DEFAULT_BASELINE, Judging, Loaded
 from self_ensemble.analysis.score_table import ScoreTable, score_table
 from self_ensemble.cli.analyze_outputs import Choice, Outputs, show, write_tables
 from self_ensemble.cli.console import ConsoleProgress
-from self_ensemble.errors import UserError, unknown_name
+from self_ensemble.errors import unknown_name
 from self_ensemble.jobs.analyze import load_results
-from self_ensemble.questions.load import load_questions
+from self_ensemble.questions.load import DATASETS
 from self_ensemble.questions.schema import QuestionSet
 from self_ensemble.report.analysis_sheets import (
     across_sheets,
@@ -113,17 +113,16 @@ def analyze_scores(choice: Choice, shown: Shown, outputs: Outputs) -> None:
 
 
 def _questions(choice: Choice, shown: Shown) -> QuestionSet | None:
-    """The questions, for their columns: a file of the user's own, or of a set that lies at --data.
+    """The questions, for their columns: of the user's own, or of a set that lies at --data.
 
     A set of the hub is not fetched for that.
     """
-    if choice.data is not None and choice.dataset is None:
-        raise UserError("--data needs --dataset: it says which questions lie there.", "SE-0013")
-    if choice.dataset is None:
+    if choice.questions is None:
         return None
     wants_column = shown.cluster is not None or set(shown.kinds) - set(MADE)
-    if choice.data is not None or (wants_column and Path(choice.dataset).is_file()):
-        return load_questions(choice.dataset, data_dir=choice.data, num_shots=0)
+    name = choice.questions.dataset
+    if choice.must_read or (wants_column and name not in DATASETS and Path(name).exists()):
+        return choice.questions.load()
     return None
 
 

@@ -11,7 +11,6 @@ import typer
 from self_ensemble.cli import options, worker_options
 from self_ensemble.cli.options import METHOD, one_of
 from self_ensemble.errors import UserError
-from self_ensemble.questions.chosen import Data, DataOptions
 from self_ensemble.results.paths import ESTIMATORS
 
 if TYPE_CHECKING:
@@ -104,6 +103,9 @@ def confidence(
         workers, ray, cpus_per_worker, gpus_per_worker, max_worker_restarts, batch_timeout
     )
     options.check_model(model, aliases)
+    # Here, not above: pyarrow would make every `--help` wait.
+    from self_ensemble.questions.chosen import Data, DataOptions
+
     # The data first: what is wrong with them is told before torch is imported.
     questions = Data.of(
         DataOptions(

@@ -10,7 +10,6 @@ from self_ensemble.cli import known_names, options, worker_options
 from self_ensemble.cli.options import METHOD
 from self_ensemble.cli.show_questions import questions_json, questions_page
 from self_ensemble.errors import at_least
-from self_ensemble.questions.chosen import Data, DataOptions
 
 if TYPE_CHECKING:
     from self_ensemble.cli.console import ConsoleProgress
@@ -119,6 +118,9 @@ def generate(
     num_wordings = options.wordings_per_question(num_paraphrases, num_manual, num_auto)
     kinds, size = options.parse_attribution(attribution), options.parse_batch_size(batch_size)
     options.check_model(model, aliases)
+    # Here, not above: pyarrow would make every `--help` wait.
+    from self_ensemble.questions.chosen import Data, DataOptions
+
     # The data first: what is wrong with them is told before torch is imported.
     questions = Data.of(
         DataOptions(

@@ -10,7 +10,6 @@ import typer
 from self_ensemble.cli import known_names, options
 from self_ensemble.cli.options import DATA, METHOD
 from self_ensemble.errors import UserError, at_least
-from self_ensemble.questions.chosen import Data, DataOptions
 
 if TYPE_CHECKING:
     from self_ensemble.questions.chosen import Questions
@@ -166,6 +165,9 @@ def inspect(
     num_wordings = options.wordings_per_question(num_paraphrases, num_manual, num_auto or 0)
     kinds = options.parse_attribution(attribution)
     options.check_model(model, aliases)
+    # Here, not above: pyarrow would make every `--help` wait.
+    from self_ensemble.questions.chosen import Data, DataOptions
+
     questions: Questions = ()
     if not text:
         # What is wrong with the data is told before torch is imported.

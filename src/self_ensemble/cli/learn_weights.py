@@ -9,7 +9,6 @@ import typer
 from self_ensemble.cli import options, worker_options
 from self_ensemble.cli.options import METHOD, RESULT
 from self_ensemble.errors import at_least
-from self_ensemble.questions.chosen import Data, DataOptions
 
 if TYPE_CHECKING:
     from self_ensemble.cli.console import ConsoleProgress
@@ -90,6 +89,9 @@ def learn_weights(
         workers, ray, cpus_per_worker, gpus_per_worker, max_worker_restarts, batch_timeout
     )
     options.check_model(model, aliases)
+    # Here, not above: pyarrow would make every `--help` wait.
+    from self_ensemble.questions.chosen import Data, DataOptions
+
     # The data first: what is wrong with them is told before torch is imported.
     questions = Data.of(
         DataOptions(

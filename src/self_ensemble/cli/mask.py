@@ -16,7 +16,6 @@ from self_ensemble.cli.masks.options import (
 )
 from self_ensemble.cli.options import DATA, METHOD, MODEL, parse_indices
 from self_ensemble.errors import UserError, at_least
-from self_ensemble.questions.chosen import DataOptions
 
 OUTPUT = "Output"
 
@@ -227,6 +226,9 @@ def mask(
         )
     if source != "--lengths":
         options.check_model(model, aliases)
+    # Here, not above: pyarrow would make every `--help` wait.
+    from self_ensemble.questions.chosen import DataOptions
+
     # The data first: what is wrong with them is told before torch is imported.
     questions = None
     if dataset is not None:

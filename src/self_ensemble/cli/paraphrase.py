@@ -11,7 +11,6 @@ import typer
 from self_ensemble.cli import options as opt
 from self_ensemble.cli import worker_options
 from self_ensemble.errors import UserError, at_least
-from self_ensemble.questions.chosen import Data, DataOptions
 
 WORDINGS = "Wordings"
 CHECKS = ["none", "answer", "nli"]
@@ -159,6 +158,9 @@ def paraphrase(
     opt.check_model(model, aliases)
     if dataset is None:
         return _show_file(output, show)
+    # Here, not above: pyarrow would make every `--help` wait.
+    from self_ensemble.questions.chosen import Data, DataOptions
+
     # The data first: what is wrong with them is told before torch is imported.
     questions = Data.of(
         DataOptions(

@@ -8,6 +8,7 @@ digest recorded: `python -m docs_site.translations --record NAME.zh.md`.
 import os
 import re
 import sys
+from calendar import month_name
 from collections import Counter
 from hashlib import sha256
 from pathlib import Path
@@ -17,6 +18,8 @@ from docs_site.pages import ROOT
 _FIRST = re.compile(r"<!-- translated from (\S+), sha256 (\w+) -->\n")
 _CODE = re.compile(r"^```.*?^```|(?<=\n\n)(?: {4}[^\n]*\n)+", re.DOTALL | re.MULTILINE)
 _COMMENT = re.compile(r"\s+#.*")
+# A Chinese date has the month in digits.
+_MONTH = re.compile(rf"(?<=\d )({'|'.join(month_name[1:])})(?= \d{{4}})")
 
 
 def translated_pages() -> list[Path]:
@@ -65,6 +68,7 @@ def facts(text: str) -> dict[str, list[str]]:
     prose = _CODE.sub("", text)
     links = re.findall(r"\]\(([^)\s]+)\)", prose)
     prose = re.sub(r"\]\([^)\s]+\)", "]", prose)
+    prose = _MONTH.sub(lambda month: str([*month_name].index(month[0])), prose)
     spans = re.findall(r"`[^`\n]+`", prose)
     return {
         "headings": [line.split()[0] for line in prose.splitlines() if re.match("#+ ", line)],

@@ -8,7 +8,7 @@ from docs_site.translations import faults, page_faults, record
 
 ENGLISH = """# Ask
 
-It takes 5 wordings ([more](data.md)) and `--num`.
+It takes 5 wordings ([more](data.md)) and `--num`. 27 November 2026.
 
     self-ensemble generate --num 5    # ask
 
@@ -16,7 +16,7 @@ It takes 5 wordings ([more](data.md)) and `--num`.
 """
 CHINESE = """# 提问
 
-需要 5 种措辞[更多](data.md)和 `--num`。
+需要 5 种措辞[更多](data.md)和 `--num`。2026 年 11 月 27 日。
 
     self-ensemble generate --num 5    # 提问
 
@@ -55,6 +55,7 @@ def test_a_changed_english_page_asks_for_its_translation(page):
     ("said", "here", "kind"),
     [
         ("5 种", "6 种", "numbers"),
+        ("11 月", "12 月", "numbers"),
         ("## 然后\n", "", "headings"),
         ("--num 5", "--num 6", "blocks of code"),
         ("`--num`", "`--nam`", "code"),

@@ -18,6 +18,7 @@ OUTSIDE = {
     "CONTRIBUTING.md": "contributing.md",
     "SECURITY.md": "security.md",
     "examples/README.md": "examples.md",
+    "examples/README.zh.md": "examples.zh.md",
     "benchmarks/RESULTS.md": "measurements.md",
 }
 COPIES = "files"

@@ -15,6 +15,9 @@ from pathlib import Path
 
 from docs_site.pages import ROOT
 
+# Pages for those who change the project, as DESIGN.md is.
+FOR_DEVELOPERS = ("code.md", "releasing.md")
+
 _FIRST = re.compile(r"<!-- translated from (\S+), sha256 (\w+) -->\n")
 _CODE = re.compile(r"^```.*?^```|(?<=\n\n)(?: {4}[^\n]*\n)+", re.DOTALL | re.MULTILINE)
 _COMMENT = re.compile(r"\s+#.*")
@@ -22,18 +25,27 @@ _COMMENT = re.compile(r"\s+#.*")
 _MONTH = re.compile(rf"(?<=\d )({'|'.join(month_name[1:])})(?= \d{{4}})")
 
 
-def translated_pages() -> list[Path]:
-    """Every Chinese page."""
-    return sorted([*ROOT.glob("*.zh.md"), *(ROOT / "docs").rglob("*.zh.md")])
+def english_pages() -> list[Path]:
+    """Every page that users read and that is not made from the code."""
+    pages = [path for path in (ROOT / "docs").glob("*.md") if not path.name.endswith(".zh.md")]
+    return [
+        *(ROOT / name for name in ("README.md", "examples/README.md")),
+        *(path for path in sorted(pages) if path.name not in FOR_DEVELOPERS),
+    ]
 
 
 def faults() -> list[str]:
     """What is not in step, one line each."""
-    return [line for page in translated_pages() for line in page_faults(page)]
+    return [line for page in english_pages() for line in page_faults(translation(page))]
 
 
 def page_faults(page: Path) -> list[str]:
     """What of a Chinese page is not as in its English one."""
+    if not page.is_file():
+        return [
+            f"{original(page).name} has no Chinese page: write {os.path.relpath(page, ROOT)}, then "
+            f"run: python -m docs_site.translations --record {os.path.relpath(page, ROOT)}"
+        ]
     english, text = original(page).read_text("utf-8"), page.read_text("utf-8")
     name = page.name
     first = _FIRST.match(text)
@@ -50,6 +62,11 @@ def page_faults(page: Path) -> list[str]:
         for kind in said
         if said[kind] != here[kind]
     ]
+
+
+def translation(page: Path) -> Path:
+    """The Chinese page of an English one."""
+    return page.with_suffix(".zh.md")
 
 
 def original(page: Path) -> Path:

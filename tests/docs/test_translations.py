@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from docs_site.translations import faults, page_faults, record
+from docs_site.translations import english_pages, faults, page_faults, record
 
 ENGLISH = """# Ask
 
@@ -39,6 +39,18 @@ def test_every_chinese_page_is_in_step():
 
 def test_a_translation_in_other_words_is_in_step(page):
     assert page_faults(page) == []
+
+
+def test_a_page_without_a_chinese_one_is_a_fault(page):
+    page.unlink()
+    (line,) = page_faults(page)
+    assert "ask.md has no Chinese page" in line
+
+
+def test_every_page_for_users_is_looked_at():
+    names = {page.name for page in english_pages()}
+    assert {"README.md", "tour.md", "serve.md"} <= names
+    assert not names & {"code.md", "tour.zh.md"}
 
 
 def test_a_changed_english_page_asks_for_its_translation(page):

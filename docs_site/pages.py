@@ -23,11 +23,18 @@ OUTSIDE = {
 }
 COPIES = "files"
 
+# Chinese has no blank where a line of the source ends, but a browser shows one.
+_WIDE = r"\u3000-\u303f\u4e00-\u9fff\uff00-\uffef“”"
+_MARK = r"\u3001\u3002\uff08\uff09\uff0c\uff1a\uff1b"
+_BREAK = re.compile(rf"(?<=[{_WIDE}])\n *(?=[{_WIDE}])|(?<=[{_MARK}])\n *(?![-*|#>\s]|\d+\.)")
+
 _LINK = re.compile(r"(\]\()([^)\s#]+)(#[^)\s]*)?(\))")
 # Each page of the site has a menu of languages.
 _OTHER_LANGUAGE = re.compile(r"\[(?:English|中文)\]\([^)]*\) · ")
 _FENCE = re.compile(r"^(```+)(\w+) ([\w.]+)$", re.MULTILINE)
-_CODE = re.compile(r"(^```.*?^```|(?<=\n\n)(?:    [^\n]*\n)+|`[^`\n]*`)", re.DOTALL | re.MULTILINE)
+_BLOCKS = r"^```.*?^```|(?<=\n\n)(?:    [^\n]*\n)+"
+_BLOCK = re.compile(f"({_BLOCKS})", re.DOTALL | re.MULTILINE)
+_CODE = re.compile(f"({_BLOCKS}|`[^`\\n]*`)", re.DOTALL | re.MULTILINE)
 
 
 def in_repository(page: str) -> str:
@@ -50,7 +57,15 @@ def for_site(text: str, page: str) -> str:
     text = _OTHER_LANGUAGE.sub("", text)
     pieces = _CODE.split(text)
     pieces[::2] = [_LINK.sub(lambda m: _moved(m, source, page), one) for one in pieces[::2]]
-    return _FENCE.sub(r'\1\2 title="\3"', "".join(pieces))
+    text = "".join(pieces)
+    return _FENCE.sub(r'\1\2 title="\3"', joined(text) if page.endswith(".zh.md") else text)
+
+
+def joined(text: str) -> str:
+    """Chinese prose without the breaks inside its paragraphs; code keeps its lines."""
+    pieces = _BLOCK.split(text)
+    pieces[::2] = [_BREAK.sub("", one) for one in pieces[::2]]
+    return "".join(pieces)
 
 
 def copied(text: str, path: str) -> set[str]:

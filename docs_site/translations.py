@@ -42,9 +42,10 @@ def faults() -> list[str]:
 def page_faults(page: Path) -> list[str]:
     """What of a Chinese page is not as in its English one."""
     if not page.is_file():
+        path = os.path.relpath(page, ROOT)
         return [
-            f"{original(page).name} has no Chinese page: write {os.path.relpath(page, ROOT)}, then "
-            f"run: python -m docs_site.translations --record {os.path.relpath(page, ROOT)}"
+            f"{original(page).name} has no Chinese page: write {path}, then "
+            f"run: python -m docs_site.translations --record {path}"
         ]
     english, text = original(page).read_text("utf-8"), page.read_text("utf-8")
     name = page.name

@@ -74,5 +74,12 @@ def test_links_of_the_repository_become_those_of_the_site():
     assert for_site(f"{code} [d](docs/data.md)", "index.md") == f"{code} [d](data.md)"
 
 
+def test_chinese_lines_are_joined_without_a_blank_and_code_keeps_its_lines():
+    text = "一种措辞，\n`avg` 和\n投票。\n- 甲：\n- 乙\n  丙（\n3 次）\n\n    甲\n    乙\n"  # noqa: RUF001
+    joined = "一种措辞，`avg` 和投票。\n- 甲：\n- 乙丙（3 次）\n\n    甲\n    乙\n"  # noqa: RUF001
+    assert for_site(text, "a.zh.md") == joined
+    assert for_site(text, "a.md") == text
+
+
 def test_the_name_of_a_file_becomes_the_title_of_its_code():
     assert for_site("```csv a.csv\nq,a\n```\n", "data.md") == '```csv title="a.csv"\nq,a\n```\n'

@@ -1,5 +1,6 @@
 """What a hostile or broken client meets: a refusal in OpenAI's shape, and nobody else notices."""
 
+import asyncio
 import json
 import logging
 import threading
@@ -10,12 +11,16 @@ import httpx
 import openai
 import pytest
 import torch
+from fastapi import Response
 from raw import connection, everything, head, request
 
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError
 from self_ensemble.serving.keys import Keys, check_address
 from self_ensemble.serving.limits import Limits
+from self_ensemble.serving.scheduler import Ticket
+from self_ensemble.serving.schema import CompletionAsked
+from self_ensemble.serving.service import Service
 
 KEY = "k" * 32
 FINE = {"model": "tiny", "prompt": "Who?", "max_tokens": 3}
@@ -187,6 +192,23 @@ def test_no_site_may_ask_from_a_browser_unless_it_is_named(start, server, tiny_e
         assert found.headers["access-control-allow-origin"] == "https://site.example"
 
 
+def test_a_browser_of_a_site_that_is_named_may_send_a_key(start, tiny_ensemble):
+    origin = {"Origin": "https://site.example"}
+    wants = {"Access-Control-Request-Method": "POST",
+             "Access-Control-Request-Headers": "authorization, content-type"}  # fmt: skip
+    sites = {"cors_origins": ("https://site.example",)}
+    with start(tiny_ensemble, keys=Keys([KEY]), **sites) as server:
+        url = f"{server.url}/v1/completions"
+        asked = httpx.options(url, headers=origin | wants)
+        assert asked.status_code == 200
+        assert "Authorization" in asked.headers["access-control-allow-headers"]
+        other = httpx.options(url, headers={"Origin": "https://other.example"} | wants)
+        assert "access-control-allow-origin" not in other.headers
+        refused = server.post(json=FINE, headers=origin)
+        assert is_error(refused, 401)
+        assert refused.headers["access-control-allow-origin"] == "https://site.example"
+
+
 def test_a_request_that_takes_too_long_is_given_up(start, endless_ensemble):
     with start(endless_ensemble, limits=Limits(deadline_s=0.5)) as server:
         is_error(server.post(json=LONG), 504)
@@ -212,6 +234,42 @@ def test_a_client_that_goes_away_stops_its_work(start, endless_ensemble, stream)
                     pass
         server.wait_until(lambda: scheduler.num_live == 0)
         assert scheduler.counts.tokens == 0, "it never came to its end"
+
+
+def test_a_client_that_reads_nothing_is_let_go(start, tiny_ensemble):
+    large = b"x" * (1 << 26)
+
+    def mount(app):
+        app.add_route("/large", lambda _: Response(large))
+
+    with (
+        start(tiny_ensemble, mount=mount, limits=Limits(body_s=0.3)) as server,
+        connection(server.port) as found,
+    ):
+        found.sendall(b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        time.sleep(1)
+        assert len(everything(found)) < len(large)
+        assert len(httpx.get(f"{server.url}/large").content) == len(large)
+
+
+def test_what_nobody_reads_ends_with_its_time(endless_ensemble):
+    service = Service(endless_ensemble, Limits(deadline_s=0.3))
+    asked = CompletionAsked(**{**LONG, "stream": True})
+
+    async def ask():
+        work = await service.prepare(asked, service.deadline())
+        ticket = Ticket(work, service.deadline(), 0.3, every_step=True)
+        service.scheduler.submit(ticket)
+        while service.scheduler.num_live == 0:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(1)
+        assert not ticket.is_cancelled
+        assert service.scheduler.num_live == 0
+
+    try:
+        asyncio.run(ask())
+    finally:
+        service.close()
 
 
 def test_a_client_that_goes_away_while_it_waits_is_never_begun(start, endless_ensemble):

@@ -89,22 +89,28 @@ def test_a_signal_lets_running_answers_end(tiny_folder, number):
                 break
             except httpx.ConnectError:
                 time.sleep(0.1)
-        answers = []
+        answers = {}
         asked = {"model": "tiny", "prompt": "Who?", "max_tokens": 300, "n": 8, "temperature": 2}
-        ask = threading.Thread(
-            target=lambda: answers.append(
-                httpx.post(f"{url}/v1/completions", json=asked, timeout=100)
+
+        def ask(stream):
+            answers[stream] = httpx.post(
+                f"{url}/v1/completions", json={**asked, "stream": stream}, timeout=100
             )
-        )
-        ask.start()
+
+        threads = [threading.Thread(target=ask, args=(stream,)) for stream in (False, True)]
+        for thread in threads:
+            thread.start()
         for _ in range(600):
-            if "self_ensemble_live 8.0" in httpx.get(f"{url}/metrics").text:
+            if "self_ensemble_live 16.0" in httpx.get(f"{url}/metrics").text:
                 break
             time.sleep(0.01)
         process.send_signal(number)
-        ask.join(60)
-        assert answers[0].status_code == 200
-        assert len(answers[0].json()["choices"]) == 8
+        for thread in threads:
+            thread.join(60)
+        assert answers[False].status_code == 200
+        assert len(answers[False].json()["choices"]) == 8
+        assert "error" not in answers[True].text
+        assert answers[True].text.endswith("data: [DONE]\n\n")
         _, error = process.communicate(timeout=60)
     finally:
         process.kill()

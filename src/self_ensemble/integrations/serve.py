@@ -74,15 +74,16 @@ def create_app(
         redoc_url=None, responses=ERRORS,
     )  # fmt: skip
     app.state.service = service
-    if cors_origins:
-        app.add_middleware(
-            CORSMiddleware, allow_origins=list(cors_origins), allow_methods=["GET", "POST"],
-            allow_headers=["Authorization", "Content-Type"],
-        )  # fmt: skip
     app.add_middleware(
         Guard, keys=keys or Keys(()), limits=service.limits, observe=metrics.observe,
         only_local=only_local,
     )  # fmt: skip
+    if cors_origins:
+        # Around the guard: browsers ask whether they may send a key without sending it.
+        app.add_middleware(
+            CORSMiddleware, allow_origins=list(cors_origins), allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type"],
+        )  # fmt: skip
     _add_errors(app)
 
     answer = _Answering(service, metrics, log_prompts)

@@ -19,7 +19,8 @@ class Limits:
         max_live: Answers being made at once. Others wait, which bounds memory.
         deadline_s: Longest time for a request, waiting included, in seconds; then 504.
         header_s: Longest time for a request's head, in seconds; then the connection is closed.
-        body_s: Longest time for a request's body, in seconds; then 408.
+        body_s: Longest time for a request's body, in seconds; then 408. As long may a client read
+            nothing of what is sent; then the connection is closed.
     """
 
     max_body_bytes: int = 1 << 20

@@ -1,8 +1,8 @@
-"""A server process: listens, gives up on clients that send no head, ends what it has begun."""
+"""A server process: listens, gives up on clients that do nothing, ends what it has begun."""
 
 import asyncio
 import socket
-from typing import Any
+from typing import Any, ClassVar
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -45,7 +45,9 @@ def make_server(app: Any, limits: Limits) -> uvicorn.Server:
     """
     config = uvicorn.Config(
         app,
-        http=_protocol(limits.header_s),
+        http=type(
+            "Protocol", (_Protocol,), {"header_s": limits.header_s, "unread_s": limits.body_s}
+        ),
         ws="none",
         log_level="warning",
         access_log=False,
@@ -59,31 +61,49 @@ def make_server(app: Any, limits: Limits) -> uvicorn.Server:
     return uvicorn.Server(config)
 
 
-def _protocol(seconds: float) -> type[H11Protocol]:
-    """HTTP/1.1, in which a request's head must come within some seconds."""
+class _Protocol(H11Protocol):
+    """HTTP/1.1 with clients that may not keep a connection by doing nothing.
 
-    class Protocol(H11Protocol):
-        _head: asyncio.TimerHandle | None = None
+    Attributes:
+        header_s: Within how many seconds a request's head must come.
+        unread_s: For how many seconds a client may read nothing of what is sent.
+    """
 
-        def connection_made(self, transport: Any) -> None:
-            super().connection_made(transport)
+    header_s: ClassVar[float]
+    unread_s: ClassVar[float]
+    _head: asyncio.TimerHandle | None = None
+    _unread: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._wait_for_head()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        is_between = self.cycle is None or self.cycle.response_complete
+        if not is_between and self._head is not None:
+            self._head.cancel()
+            self._head = None
+        elif is_between and self._head is None:
             self._wait_for_head()
 
-        def data_received(self, data: bytes) -> None:
-            super().data_received(data)
-            is_between = self.cycle is None or self.cycle.response_complete
-            if not is_between and self._head is not None:
-                self._head.cancel()
-                self._head = None
-            elif is_between and self._head is None:
-                self._wait_for_head()
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        # Closing would wait until all was read.
+        self._unread = self.loop.call_later(self.unread_s, self.transport.abort)
 
-        def connection_lost(self, exc: Exception | None) -> None:
-            if self._head is not None:
-                self._head.cancel()
-            super().connection_lost(exc)
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._stop_waiting(self._unread)
 
-        def _wait_for_head(self) -> None:
-            self._head = self.loop.call_later(seconds, self.transport.close)
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_waiting(self._head, self._unread)
+        super().connection_lost(exc)
 
-    return Protocol
+    def _wait_for_head(self) -> None:
+        self._head = self.loop.call_later(self.header_s, self.transport.close)
+
+    def _stop_waiting(self, *timers: asyncio.TimerHandle | None) -> None:
+        for timer in timers:
+            if timer is not None:
+                timer.cancel()

@@ -55,6 +55,11 @@ class Ticket:
     _told: "asyncio.Queue[list[Step] | ApiError]" = field(default_factory=asyncio.Queue)
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
 
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more is to be made of it: a client may read nothing, and not go away."""
+        return self.is_cancelled or monotonic() > self.deadline
+
     async def steps(self) -> AsyncGenerator[Step, None]:
         """What is told; the number of a step is that of the answer.
 
@@ -180,10 +185,10 @@ class Scheduler:
                 self._step()
 
     def _leave(self) -> None:
-        """Let go of requests that nobody waits for any more."""
-        for ticket in [ticket for ticket in self._waiting if ticket.is_cancelled]:
+        """Let go of requests that nobody waits for any more, or whose time is over."""
+        for ticket in [ticket for ticket in self._waiting if ticket.is_over]:
             self._waiting.remove(ticket)
-        for number in [n for n, owner in self._owners.items() if owner.ticket.is_cancelled]:
+        for number in [n for n, owner in self._owners.items() if owner.ticket.is_over]:
             self._stream.cancel(number)
             del self._owners[number]
 

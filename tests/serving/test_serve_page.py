@@ -42,7 +42,7 @@ def test_the_examples_of_other_clients_run(smollm2, package, word, capsys):
     # Warns of its own code as it is imported.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        pytest.importorskip(package, reason=f"needs {package}, which is no dependency")
+        pytest.importorskip(package, reason=f"needs {package}")
         (block,) = blocks("docs/serve.md", word)
         exec(block.replace("http://127.0.0.1:8000", smollm2.url), {})
     assert "Paris" in capsys.readouterr().out

@@ -1,6 +1,8 @@
 """Inspect's provider and solver on the bundled task, without a network."""
 
 import socket
+import subprocess
+import sys
 import tomllib
 from collections.abc import Callable
 from importlib import import_module
@@ -161,6 +163,34 @@ def test_the_majority_wins(evaluate):
 def test_arguments_that_cannot_be_are_refused_by_the_provider(tiny_folder, arguments, says):
     with pytest.raises(se.UserError, match=says):
         get_model(f"self-ensemble/{tiny_folder}", memoize=False, **arguments)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["-M", "method=avg"], "Error: Got method=avg without paraphrases."),
+        (["-M", "method=agv", "-M", "paraphrases={w}"], "Error: Unknown method 'agv'. Did you"),
+        (["-M", "method=origin", "--solver", "self_ensemble/ensemble", "-S",
+          "paraphrases=gone[red].jsonl"], "Error: gone[red].jsonl does not exist."),
+    ],
+)  # fmt: skip
+def test_the_command_prints_what_is_refused_and_no_traceback(
+    tiny_folder, wordings, tmp_path, arguments, says
+):
+    command = [sys.executable, "-m", "inspect_ai", "eval", "self_ensemble/demo", "--model",
+               f"self-ensemble/{tiny_folder}", "--display", "plain", "--limit", "1",
+               "--log-dir", str(tmp_path)]  # fmt: skip
+    done = subprocess.run(
+        [*command, *(one.format(w=wordings) for one in arguments)],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    said = done.stdout + done.stderr
+    assert says in said
+    assert "Traceback" not in said
+    assert "[SE-" in said
+    assert len(said.splitlines()) < 10
 
 
 def test_a_sample_that_cannot_be_asked_says_why(tiny_folder, evaluate, tmp_path):

@@ -7,11 +7,13 @@ Found by Inspect through an entry point, with `inspect_ai_solver.py`. Needs
 """
 
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import anyio
+from inspect_ai._util.error import PrerequisiteError  # it has no public name
 from inspect_ai.log import transcript
 from inspect_ai.model import (
     ChatCompletionChoice,
@@ -26,6 +28,7 @@ from inspect_ai.model import (
     modelapi,
 )  # fmt: skip
 from inspect_ai.tool import ToolChoice, ToolInfo
+from rich.text import Text
 
 import self_ensemble as se
 
@@ -38,6 +41,23 @@ SENDING = {
 }  # fmt: skip
 
 
+class RefusedError(PrerequisiteError, se.UserError):
+    """A `UserError` that Inspect prints without a traceback."""
+
+    def __init__(self, error: se.UserError) -> None:
+        se.UserError.__init__(self, str(error), error.code)
+        self.message = Text(f"Error: {error} [{error.code}]")  # not as markup
+
+
+@contextmanager
+def without_traceback() -> Iterator[None]:
+    """Let Inspect print what is refused before a task runs."""
+    try:
+        yield
+    except se.UserError as error:
+        raise RefusedError(error) from error
+
+
 @modelapi(name="self-ensemble")
 class SelfEnsembleAPI(ModelAPI):
     """Answers the last user message in several wordings, behind the turns before it.
@@ -47,6 +67,7 @@ class SelfEnsembleAPI(ModelAPI):
     docs/inspect-ai.md. What cannot be asked as told is a `UserError`, which ends its sample.
     """
 
+    @without_traceback()
     def __init__(
         self, model_name: str, base_url: str | None = None, api_key: str | None = None,
         config: GenerateConfig = GenerateConfig(),  # noqa: B008

@@ -17,7 +17,7 @@ from inspect_ai.solver import Generate, Solver, TaskState, generate, solver
 from inspect_ai.util import collect
 
 import self_ensemble as se
-from self_ensemble.integrations.inspect_ai_model import KEY, told_of
+from self_ensemble.integrations.inspect_ai_model import KEY, told_of, without_traceback
 
 
 @solver
@@ -39,7 +39,8 @@ def ensemble(paraphrases: str | None = None, num: int | None = None) -> Solver:
         paraphrases: File of wordings by question; None: the sample's metadata have `paraphrases`.
         num: The first so many wordings, the question included; None for all.
     """
-    by_question = se.load_wordings(paraphrases) if paraphrases else None
+    with without_traceback():
+        by_question = se.load_wordings(paraphrases) if paraphrases else None
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         text = state.user_prompt.text

@@ -1,5 +1,6 @@
 """Inspect's provider and solver on the bundled task, without a network."""
 
+import re
 import socket
 import subprocess
 import sys
@@ -46,7 +47,7 @@ def evaluate(tmp_path) -> Evaluate:
         (log,) = inspect_ai.eval(
             task, model=model, log_dir=str(tmp_path / "logs"), display="none", **options
         )
-        return read_eval_log(log.location)
+        return read_eval_log(log.location, resolve_attachments=True)
 
     return run
 
@@ -89,7 +90,19 @@ def test_a_task_is_answered_as_by_the_library_itself(tiny_folder, evaluate, word
         ]
         assert len(told["attribution"]["leave_one_out"]) == 3
         events = [event for event in sample.events if event.event == "info"]
-        assert [event.data for event in events] == [told]
+        (table,) = [str(event.data).splitlines() for event in events]
+        assert table[0] == "| wording | answer | leave_one_out |"
+        shares = told["attribution"]["leave_one_out"]
+        assert [_cells(line) for line in table[2:]] == [
+            [" ".join(one["wording"].split()), " ".join(one["answer"].split()), f"{share:.3f}"]
+            for one, share in zip(told["wordings"], shares, strict=True)
+        ]
+
+
+def _cells(line: str) -> list[str]:
+    """What a row of Markdown's table shows."""
+    cells = re.split(r"(?<!\\)(?:\\\\)*\|", line)[1:-1]
+    return [re.sub(r"\\(\W|_)", r"\1", cell).strip() for cell in cells]
 
 
 def test_origin_asks_the_message_as_it_is(tiny_folder, evaluate):

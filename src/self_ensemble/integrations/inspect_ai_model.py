@@ -6,6 +6,7 @@ Found by Inspect through an entry point, with `inspect_ai_solver.py`. Needs
 `self-ensemble[inspect]`.
 """
 
+import re
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -28,7 +29,7 @@ from inspect_ai.model import (
     modelapi,
 )  # fmt: skip
 from inspect_ai.tool import ToolChoice, ToolInfo
-from rich.text import Text
+from rich.markup import escape
 
 import self_ensemble as se
 
@@ -46,7 +47,7 @@ class RefusedError(PrerequisiteError, se.UserError):
 
     def __init__(self, error: se.UserError) -> None:
         se.UserError.__init__(self, str(error), error.code)
-        self.message = Text(f"Error: {error} [{error.code}]")  # not as markup
+        self.message = escape(f"Error: {error} [{error.code}]")  # of what rich takes as markup
 
 
 @contextmanager
@@ -185,7 +186,7 @@ class SelfEnsembleAPI(ModelAPI):
 
     def _output(self, request: "se.Request", found: dict[str, Any]) -> ModelOutput:
         answer: se.Answer = found["answer"]
-        transcript().info(found["told"], source="self-ensemble")
+        transcript().info(_table(found["told"]), source="self-ensemble")
         decode = self.ensemble.model.tokenizer.decode
         kept = [
             Logprob(token=decode([token]), logprob=logprob)
@@ -205,6 +206,21 @@ class SelfEnsembleAPI(ModelAPI):
 def told_of(wordings: Sequence[str], said: Sequence[str | None]) -> list[dict[str, str | None]]:
     """What each wording answered, for metadata."""
     return [{"wording": one, "answer": text} for one, text in zip(wordings, said, strict=True)]
+
+
+def _table(told: dict[str, Any]) -> str:
+    """The same as a table of Markdown, of which `inspect view` shows more rows than of JSON."""
+    kinds = told.get("attribution", {})
+    rows = [["wording", "answer", *kinds], ["---"] * (2 + len(kinds))]
+    for place, one in enumerate(told["wordings"]):
+        shares = (f"{shares[place]:.3f}" for shares in kinds.values())
+        rows.append([_text(one["wording"]), _text(one["answer"] or ""), *shares])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _text(text: str) -> str:
+    """A text in a cell, whose marks are text; those of HTML are so in the viewer anyway."""
+    return re.sub(r"[\\`*_\[\]|~$]", r"\\\g<0>", " ".join(text.split()))
 
 
 def _settings(config: GenerateConfig) -> "se.Settings":

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -42,7 +43,7 @@ def test_documented_commands_have_options_that_there_are(page):
         known = {option for one in COMMANDS[name].params for option in one.opts}
         given = {word.partition("=")[0].replace("_", "-") for word in options if word[:2] == "--"}
         assert given <= known | {"--debug", "--help"}, line
-        for option, value in zip(options, options[1:], strict=False):
+        for option, value in pairwise(options):
             if option == "--method" and not value.isupper():
                 known_names.methods([value])
 

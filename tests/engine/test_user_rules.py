@@ -1,6 +1,7 @@
 """The user's own fusion rules, by function and by name."""
 
 import math
+import sys
 from functools import partial
 
 import pytest
@@ -140,3 +141,19 @@ def test_a_cpu_gives_a_rule_few_questions_at_a_time(loaded, monkeypatch, at_once
     monkeypatch.setattr(loop, "LOGITS_AT_ONCE", 1 << 20)
     for name, expected in whole.run(requests()).items():
         assert tokens(answers[name]) == tokens(expected)
+
+
+def test_a_rule_of_the_current_folder_is_found_by_an_installed_command(tmp_path, monkeypatch):
+    (tmp_path / "rule_of_here.py").write_text(
+        "def top(logits, weights):\n    return logits[:, 0]\n"
+    )
+    # So it is where the folder of the script, and not the current one, leads the path.
+    monkeypatch.setattr("sys.path", [place for place in sys.path if place])
+    monkeypatch.chdir(tmp_path)
+    assert resolve_method("rule_of_here:top").name == "rule_of_here:top"
+    assert sys.path[-1] == str(tmp_path)
+
+
+def test_a_rule_s_module_is_named_without_its_ending():
+    with pytest.raises(UserError, match=r"Write it without \.py: mine:top, with its folder on"):
+        resolve_method("rules/mine.py:top")

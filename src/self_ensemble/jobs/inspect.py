@@ -90,7 +90,7 @@ def _question(question_set: QuestionSet, row: str | None) -> Question:
         some = ", ".join(repr(question.uuid) for question in questions[:MOST_NAMED])
         raise UserError(
             f"{question_set.name} has no question with the id {row!r}. Its first are {some}; "
-            f"`generate --dataset {question_set.name} --show-questions 20` shows more.",
+            "`generate --show-questions 20`, of the same data, shows more.",
             "SE-0112",
         )
     return found

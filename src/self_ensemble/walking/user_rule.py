@@ -8,6 +8,8 @@ V vocabulary.
 import importlib
 import inspect
 import math
+import os
+import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -100,6 +102,15 @@ def load_rule(name: str, known: list[str]) -> FusionRule:
     module_name, colon, function_name = name.partition(":")
     if not colon:
         raise unknown_name("method", name, [*known, "module:function"])
+    if module_name.endswith(".py"):
+        raise UserError(
+            f"Got the fusion rule {name!r}. Write it without .py: "
+            f"{Path(module_name).stem}:{function_name}, with its folder on PYTHONPATH.",
+            "SE-0604",
+        )
+    # A command that is installed does not look here by itself. Last, so that nothing is shadowed.
+    if not {"", os.getcwd()} & set(sys.path):
+        sys.path.append(os.getcwd())
     try:
         rule = getattr(importlib.import_module(module_name), function_name)
     except (Exception, SystemExit, GeneratorExit) as error:
@@ -107,7 +118,7 @@ def load_rule(name: str, known: list[str]) -> FusionRule:
         reason = _reason(error)
         raise UserError(
             f"Cannot load the fusion rule {name!r} ({f'{place}: ' if place else ''}{reason}). "
-            "Give module:function, importable from here (set PYTHONPATH).",
+            "Give module:function, of a file here, one that is installed, or one on PYTHONPATH.",
             "SE-0604",
         ) from error
     if not callable(rule):

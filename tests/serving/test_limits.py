@@ -364,15 +364,32 @@ def test_what_the_server_itself_cannot_do_is_no_fault_of_the_request(
     assert failure["code"] == "SE-0403"
 
 
-def test_what_is_not_finite_has_the_code_of_its_remedy(start, tiny_model, tiny_loaded):
-    spoilt = replace(tiny_loaded, model=tiny_model("llama"))
-    token = spoilt.tokenizer("\u00e9")["input_ids"][0]
+@pytest.fixture
+def spoilt(tiny_model, tiny_loaded):
+    """A model whose logits behind one letter are nan."""
+    found = replace(tiny_loaded, model=tiny_model("llama"))
+    token = found.tokenizer("\u00e9")["input_ids"][0]
     with torch.no_grad():
-        spoilt.model.get_input_embeddings().weight[token] = torch.nan
+        found.model.get_input_embeddings().weight[token] = torch.nan
+    return found
+
+
+def test_what_is_not_finite_has_the_code_of_its_remedy(start, spoilt):
     with start(Ensemble(spoilt, "origin")) as server:
         error = is_error(server.post(json={**FINE, "prompt": "\u00e9"}), 500)
         assert error["code"] == "SE-0611"
         assert server.post(json=FINE).status_code == 200
+
+
+def test_a_wording_without_an_answer_is_told_as_one(start, spoilt):
+    asked = {**FINE, "wordings": ["\u00e9?", "Whom?"], "method": "per_prompt"}
+    with start(Ensemble(spoilt, "per_prompt")) as server:
+        (choice,) = server.post(json=asked).json()["choices"]
+        said = [one["answer"] for one in choice["ensemble"]["members"]]
+        assert said[0] == choice["text"]
+        assert said[1] is None
+        assert said[2]
+        assert choice["ensemble"]["agreement"] <= 2 / 3
 
 
 def test_what_the_scheduler_cannot_foresee_fails_what_is_there_and_nothing_later(

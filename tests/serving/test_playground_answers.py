@@ -7,9 +7,11 @@ import json
 import shutil
 import subprocess
 import time
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
+import torch
 
 from self_ensemble.asking.methods import resolve_methods
 from self_ensemble.asking.request import Request, Settings
@@ -42,6 +44,21 @@ def service(tiny_ensemble):
     found = Service(tiny_ensemble)
     yield found
     found.close()
+
+
+def test_a_wording_without_an_answer_keeps_its_place(tiny_model, tiny_loaded):
+    spoilt = replace(tiny_loaded, model=tiny_model("llama"))
+    token = spoilt.tokenizer("\u00e9")["input_ids"][0]
+    with torch.no_grad():
+        spoilt.model.get_input_embeddings().weight[token] = torch.nan
+    found = Service(Ensemble(spoilt, ["origin", "per_prompt"]))
+    try:
+        question = asked(wordings=["Who?", "\u00e9?", "Whom?"], methods=["origin"])
+        last = asyncio.run(boards_of(found, question, attribute=False))[-1]
+    finally:
+        found.close()
+    assert [bool(one.text) for one in last.members] == [True, False, True]
+    assert all(one.is_whole for one in last.members)
 
 
 @pytest.mark.parametrize("style", ["plain", "chat"])

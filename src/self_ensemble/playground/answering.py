@@ -6,7 +6,7 @@ from dataclasses import replace
 from math import isfinite
 from time import monotonic
 
-from self_ensemble.asking.request import Answer, Request
+from self_ensemble.asking.request import Answer, Outcome, Request
 from self_ensemble.asking.streaming import Step
 from self_ensemble.attribution.kinds import LeaveOneOut, why_not
 from self_ensemble.errors import UserError
@@ -119,7 +119,7 @@ def _with(board: Board, step: Step) -> Board:
     members, fused = list(board.members), dict(board.fused)
     if isinstance(step.outcome, Answer):
         if step.method == EACH.name:
-            members = [_said(one) for one in step.outcome.members if isinstance(one, Answer)]
+            members = [_said(one) for one in step.outcome.members]
         if step.method in fused:
             fused[step.method] = _said(step.outcome)
     elif step.method == EACH.name and step.wording is not None:
@@ -141,7 +141,9 @@ def _lengths(request: Request, num_generated: int) -> Lengths | None:
     )  # fmt: skip
 
 
-def _said(answer: Answer) -> Said:
+def _said(answer: Outcome) -> Said:
+    if not isinstance(answer, Answer):
+        return Said(is_whole=True)
     mean = answer.mean_logprob
     return Said(
         text=answer.generation, logprob=round(mean, 4) if isfinite(mean) else None, is_whole=True

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from time import monotonic
 
-from self_ensemble.asking.request import Answer, Request
+from self_ensemble.asking.request import Answer, Outcome, Request
 from self_ensemble.asking.streaming import Step
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError
@@ -51,7 +51,7 @@ class _Choice:
     request: Request
     last: Step | None = None
     answer: Answer | None = None
-    members: tuple[Answer, ...] = ()
+    members: tuple[Outcome, ...] = ()
     has_members: bool = False
 
 
@@ -152,7 +152,7 @@ class Service:
             except UserError as error:
                 raise cannot(error, "attribution") from error
         asked = request.wordings if work.method.kind != "original" else request.wordings[:1]
-        answers: tuple[Answer | None, ...] = choice.members or (None,) * len(asked)
+        answers: tuple[Outcome | None, ...] = choice.members or (None,) * len(asked)
         if len(asked) == 1 and not work.method.reads_prior:
             answers = (answer,)
         return {
@@ -171,11 +171,11 @@ def _take(choice: _Choice, step: Step, work: Work) -> None:
         choice.answer, choice.last = step.outcome, step
     if step.method == EACH.name or work.method.kind in ("vote", "alone"):
         choice.has_members = True
-        choice.members = tuple(one for one in step.outcome.members if isinstance(one, Answer))
+        choice.members = step.outcome.members
 
 
-def _member(wording: str, answer: Answer | None) -> dict[str, object]:
-    if answer is None:
+def _member(wording: str, answer: Outcome | None) -> dict[str, object]:
+    if not isinstance(answer, Answer):
         return {"wording": wording, "answer": None, "mean_logprob": None}
     return {
         "wording": wording,
@@ -184,10 +184,13 @@ def _member(wording: str, answer: Answer | None) -> dict[str, object]:
     }
 
 
-def _agreement(answer: Answer, members: tuple[Answer, ...]) -> float | None:
-    """The share of members that answer the same, as `vote` compares; None where none answered."""
+def _agreement(answer: Answer, members: tuple[Outcome, ...]) -> float | None:
+    """The share of members that answer the same, as `vote` compares; None where none was asked."""
     if not members:
         return None
     wanted = normalise(first_line(answer.generation))
-    same = [normalise(first_line(one.generation)) == wanted for one in members]
+    same = [
+        isinstance(one, Answer) and normalise(first_line(one.generation)) == wanted
+        for one in members
+    ]
     return sum(same) / len(same)

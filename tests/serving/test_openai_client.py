@@ -250,7 +250,7 @@ def test_what_assistants_said_can_be_sent_back_as_it_came(server):
         ({"extra_body": {"attribution": ["share"]}}, openai.BadRequestError, "share", "SE-"),
         ({"extra_body": {"wordings": ["a"] * 1000}},
          openai.UnprocessableEntityError, "16 at most", "limit_exceeded"),
-        ({"extra_body": {"paraphrase": 1000}},
+        ({"extra_body": {"paraphrase": 10**12}},
          openai.UnprocessableEntityError, "16 at most", "limit_exceeded"),
         ({"extra_body": {"wordings": ["a"], "paraphrase": 1}},
          openai.UnprocessableEntityError, "not both", "value_error"),
@@ -280,6 +280,23 @@ def test_what_cannot_be_done_is_refused_in_openais_words(server, options, error,
     assert caught.value.code == body["code"]
     assert "Traceback" not in body["message"]
     assert "/" not in body["message"].replace("/v1/", "")
+
+
+def test_what_cannot_be_asked_with_wordings_to_be_made_is_refused_before_they_are(server):
+    before = server.service.aside._ensemble.counters.forwards
+    for extra, match in (
+        ({"weights": [1.0], "method": "weighted_avg"}, "Got 1 weights for 3"),
+        ({"method": "weighted_avg"}, "needs weights"),
+        ({"attribution": ["share"]}, "share"),
+    ):
+        with pytest.raises(openai.BadRequestError, match=match):
+            chat(server, extra_body={"paraphrase": 2, **extra})
+    assert server.service.aside._ensemble.counters.forwards == before
+    # Weights for all of them are none of that; this model says nothing that passes the gate.
+    asked = {"paraphrase": 2, "weights": [1.0, 0.5, 0.5], "method": "weighted_avg"}
+    with pytest.raises(openai.UnprocessableEntityError) as caught:
+        chat(server, extra_body=asked)
+    assert caught.value.param == "paraphrase"
 
 
 def test_whole_prompts_need_a_common_end_only_to_be_read_together(server):

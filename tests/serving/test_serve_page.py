@@ -87,6 +87,9 @@ def test_wordings_are_made_where_they_are_asked_for(smollm2):
     }
     one, two = (smollm2.client().chat.completions.create(**asked) for _ in range(2))
     assert one.choices[0].ensemble == two.choices[0].ensemble
+    weighted = {"method": "weighted_avg", "weights": [1.0, 0.5, 0.5], "paraphrase": 2}
+    three = smollm2.client().chat.completions.create(**{**asked, "extra_body": weighted})
+    assert three.choices[0].ensemble["weights"] == [1.0, 0.5, 0.5]
     wordings = [member["wording"] for member in one.choices[0].ensemble["members"]]
     assert wordings[0] == "What is the capital of France?"
     assert len(set(wordings)) == 3

@@ -93,14 +93,19 @@ class Preparer:
         """
         method = self._method(body)
         further = tuple(body.wordings or ()) if made is None else tuple(made)
+        is_to_be_made = body.paraphrase is not None and made is None
         settings = self._settings(body)
-        self._check_sizes(body, 1 + len(further), settings)
+        self._check_sizes(body, 1 + ((body.paraphrase or 0) if is_to_be_made else len(further)))
         if isinstance(body, ChatAsked):
-            frame = self._conversation(body.messages[:-1])
-            asked = [(self.original(body), *further)]
+            frame, prompts = self._conversation(body.messages[:-1]), [self.original(body)]
         else:
-            frame = whole_frame(self._tokenizer)
-            asked = [(prompt, *further) for prompt in body.prompts]
+            frame, prompts = whole_frame(self._tokenizer), body.prompts
+        if is_to_be_made:
+            # The original stands for each of them, so that what cannot be asked with as many is
+            # refused before they are made.
+            _check_rewordable(frame, self.original(body))
+            further = (self.original(body),) * (body.paraphrase or 0)
+        asked = [(prompt, *further) for prompt in prompts]
         members = body.members and len(asked[0]) > 1 and method.kind in ("fused", "tied")
         methods = (method, EACH) if members else (method,)
         if body.weights is not None and method.kind != "fused" and not method.may_read_weights:
@@ -115,8 +120,7 @@ class Preparer:
             weights = None if body.weights is None else tuple(body.weights)
             one = Request("choice 0", wordings, weights, weights, frame=frame, settings=settings)
             self._ensemble.check(one, methods)
-            # Before its wordings are made it has one only.
-            if body.attribution and (made is not None or body.paraphrase is None):
+            if body.attribution:
                 check_asked(self._ensemble.prefiller, one, method, body.attribution)
             parts = frame.parts(wordings)
             encoded = len(parts.prefix) + sum(map(len, parts.segments))
@@ -125,10 +129,7 @@ class Preparer:
             laid_out += (body.n or 1) * (encoded + len(parts.cue) * (1 + len(wordings)))
             # Answers to one prompt differ by their number alone.
             requests += [replace(one, key=f"choice {n}") for n in range(body.n or 1)]
-            if body.paraphrase and len(parts.segments[0]) > LONGEST_REWORDED:
-                got = f"The text to be reworded has {len(parts.segments[0])} tokens"
-                raise _too_much(got, LONGEST_REWORDED, "paraphrase")
-        if laid_out > self.limits.max_prompt_tokens:
+        if laid_out > self.limits.max_prompt_tokens and not is_to_be_made:
             got = f"The prompts of all wordings and answers have {laid_out} tokens"
             raise _too_much(got, self.limits.max_prompt_tokens)
         kinds = tuple(dict.fromkeys(body.attribution or ()))
@@ -170,9 +171,8 @@ class Preparer:
             num_top=num_top,
         )
 
-    def _check_sizes(self, body: Body, num_wordings: int, settings: Settings) -> None:
+    def _check_sizes(self, body: Body, num_wordings: int) -> None:
         limits = self.limits
-        num_wordings = max(num_wordings, 1 + (body.paraphrase or 0))
         if num_wordings > limits.max_wordings:
             raise _too_much(f"Got {num_wordings} wordings", limits.max_wordings, "wordings")
         num_prompts = 1 if isinstance(body, ChatAsked) else len(body.prompts)
@@ -198,6 +198,13 @@ class Preparer:
         self._frames.move_to_end(said)
         # What it keeps of questions is read by other threads, and must not be emptied meanwhile.
         return self._frames[said].fresh()
+
+
+def _check_rewordable(frame: PromptFrame, original: str) -> None:
+    num_tokens = len(frame.parts((original,)).segments[0])
+    if num_tokens > LONGEST_REWORDED:
+        got = f"The text to be reworded has {num_tokens} tokens"
+        raise _too_much(got, LONGEST_REWORDED, "paraphrase")
 
 
 def _too_much(got: str, most: int, param: str | None = None) -> ApiError:

@@ -76,6 +76,7 @@ def test_a_task_is_answered_as_by_the_library_itself(tiny_folder, evaluate, word
     assert log.status == "success", log.error
     expected = own_answers(tiny_folder, "avg", 3)
     alone = own_answers(tiny_folder, "per_prompt", 3)
+    frame = se.conversation_frame(se.load_model(str(tiny_folder)).tokenizer, [])
     samples = sorted(log.samples or [], key=lambda sample: str(sample.id))
     assert len(samples) == NUM
     for sample, answer, each, row in zip(samples, expected, alone, rows(NUM), strict=True):
@@ -89,6 +90,12 @@ def test_a_task_is_answered_as_by_the_library_itself(tiny_folder, evaluate, word
             )
         ]
         assert len(told["attribution"]["leave_one_out"]) == 3
+        (usage,) = sample.model_usage.values()
+        # Of all wordings, with their beginning and end once.
+        parts = frame.parts((row["question"], *row["paraphrases"][:2]))
+        whole = sum(len(parts.alone(n)) for n in range(3))
+        assert usage.input_tokens == whole - 2 * (len(parts.prefix) + len(parts.cue))
+        assert usage.output_tokens == len(answer.token_ids)
         events = [event for event in sample.events if event.event == "info"]
         (table,) = [str(event.data).splitlines() for event in events]
         assert table[0] == "| wording | answer | leave_one_out |"

@@ -197,7 +197,11 @@ class SelfEnsembleAPI(ModelAPI):
             stop_reason="max_tokens" if answer.stop_reason == "length" else "stop",
             logprobs=Logprobs(content=kept),
         )
-        usage = ModelUsage(output_tokens=len(kept), total_tokens=len(kept))
+        assert request.frame is not None
+        num_asked = request.frame.parts(request.wordings).num_tokens
+        usage = ModelUsage(
+            input_tokens=num_asked, output_tokens=len(kept), total_tokens=num_asked + len(kept)
+        )
         return ModelOutput(
             model=self.model_name, choices=[choice], usage=usage, metadata={KEY: found["told"]}
         )

@@ -25,6 +25,11 @@ class PromptParts:
         return self.prefix + self.segments[index] + self.cue
 
     @property
+    def num_tokens(self) -> int:
+        """Tokens of all wordings, with what they have in common once."""
+        return len(self.prefix) + sum(map(len, self.segments)) + len(self.cue)
+
+    @property
     def without_question(self) -> tuple[int, ...]:
         """What follows the prefix in the prompt without the question."""
         return self.cue if self.prior is None else self.prior

@@ -123,10 +123,9 @@ class Preparer:
             if body.attribution:
                 check_asked(self._ensemble.prefiller, one, method, body.attribution)
             parts = frame.parts(wordings)
-            encoded = len(parts.prefix) + sum(map(len, parts.segments))
-            num_tokens += encoded + len(parts.cue)
+            num_tokens += parts.num_tokens
             # Every wording that is continued alone has a cue of its own.
-            laid_out += (body.n or 1) * (encoded + len(parts.cue) * (1 + len(wordings)))
+            laid_out += (body.n or 1) * (parts.num_tokens + len(parts.cue) * len(wordings))
             # Answers to one prompt differ by their number alone.
             requests += [replace(one, key=f"choice {n}") for n in range(body.n or 1)]
         if laid_out > self.limits.max_prompt_tokens and not is_to_be_made:

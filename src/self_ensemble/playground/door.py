@@ -6,15 +6,9 @@ Plain ASGI around the whole application; `/v1/...` passes as it is.
 import base64
 import binascii
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
-from typing import Any
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
+from self_ensemble.serving.guard import App, Message, Receive, Scope, Send
 
 PATH = "/playground"
 # What the page asks for; Gradio's other routes (files, uploads, proxies) are not there.

@@ -21,12 +21,11 @@ from self_ensemble.asking.methods import Method
 from self_ensemble.asking.prefilling import Prefiller
 from self_ensemble.asking.request import Request
 from self_ensemble.errors import UserError
+from self_ensemble.passes import tails
 from self_ensemble.walking.choose import largest
 from self_ensemble.walking.forced import forced_steps
 from self_ensemble.walking.loop import LOGITS_AT_ONCE
 from self_ensemble.walking.user_rule import RuleError
-
-LOGITS_IN_A_PASS = 1 << 24  # values, 64 MB
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +84,8 @@ def log_likelihoods(
         places = [n for n, (request, _) in enumerate(asked) if len(request.wordings) == size]
         same = [asked[place] for place in places]
         try:
-            each = _walked(prefiller, method, same, LOGITS_IN_A_PASS // vocabulary)
+            at_once = min(tails.TOKENS_AT_ONCE, tails.LOGITS_AT_ONCE // vocabulary)
+            each = _walked(prefiller, method, same, at_once)
         except _NotFiniteError:
             # Whose it is, and where: nan reaches what shares a batch, or a pass, with it.
             each = [_walked(prefiller, method, [one], 1)[0] for one in same]

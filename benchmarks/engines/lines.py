@@ -89,7 +89,7 @@ LINES: dict[str, Line] = {
             "ours", precision, f"self-ensemble, OpenVINO engine, {precision}", "openvino",
             {"dtype": precision, "engine": "openvino"},
         )
-        for precision in ("bfloat16", "float32")
+        for precision in ("int8", "bfloat16", "float32")
     },
 }  # fmt: skip
 

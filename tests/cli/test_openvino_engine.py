@@ -58,6 +58,21 @@ def test_results_of_one_engine_are_not_gone_on_with_by_another(
     assert main([*command, *BY_GRAPH]) == 0
 
 
+def test_weights_in_8_bits_are_a_type_of_their_own(
+    answered, questions, tiny_folder, tmp_path, capsys
+):
+    in_8_bits = (*METHODS, *BY_GRAPH, "--dtype", "int8")
+    assert main(arguments("generate", questions, tiny_folder, tmp_path, *in_8_bits)) == 0
+    assert read_manifest(result_path(tmp_path, FILES[0])).fields["dtype"] == "int8"
+    assert main(arguments("generate", questions, tiny_folder, answered, *in_8_bits)) == 2
+    assert "dtype was float32, now int8" in capsys.readouterr().err
+
+
+def test_what_is_not_held_to_the_oracle_is_not_timed_against_it(tiny_folder, capsys):
+    assert main(["bench", "--model", str(tiny_folder), *BY_GRAPH, "--dtype", "int8"]) == 2
+    assert "--dtype int8 rounds weights. Give float32 or bfloat16." in capsys.readouterr().err
+
+
 def test_the_summary_names_the_engine(questions, tiny_folder, tmp_path, capsys):
     command = arguments("generate", questions, tiny_folder, tmp_path, *BY_GRAPH, "--json")
     assert main(command) == 0
@@ -83,7 +98,8 @@ def test_a_trained_model_answers_as_by_the_reference(tmp_path):
     [
         (["--engine", "openvin"], "Unknown engine 'openvin'. Did you mean 'openvino'?"),
         ([*BY_GRAPH, "--device", "cuda"], "runs on the CPU, and --device is cuda"),
-        ([*BY_GRAPH, "--dtype", "float16"], "in float32 or bfloat16, and --dtype is float16"),
+        ([*BY_GRAPH, "--dtype", "float16"], "float32, bfloat16 or int8, and --dtype is float16"),
+        (["--dtype", "int8"], "rounds weights to 8 bits, which --engine torch does not."),
         ([*BY_GRAPH, "--attention", "flex"], "attention of its own, and --attention is flex"),
         ([*BY_GRAPH, "--decode", "captured"], "--engine openvino has passes of its own"),
         ([*BY_GRAPH, "--attribution", "mass"], "--engine openvino keeps to itself"),
@@ -122,6 +138,6 @@ def test_a_graph_that_is_not_the_model_is_refused(
     questions, tiny_folder, tmp_path, capsys, monkeypatch
 ):
     # As if the graph did not know of positions.
-    monkeypatch.setattr(openvino_graph, "_rotated", lambda x, cos, sin: x)
+    monkeypatch.setattr(openvino_graph, "rotated", lambda x, cos, sin: x)
     assert main(arguments("generate", questions, tiny_folder, tmp_path, *BY_GRAPH)) == 2
     assert "does not give the model's logits" in capsys.readouterr().err

@@ -1,5 +1,6 @@
 """The OpenVINO engine answers as the reference engine does, whatever is asked."""
 
+from copy import deepcopy
 from dataclasses import replace
 
 import pytest
@@ -18,6 +19,7 @@ from self_ensemble.walking.choose import Sampling
 
 pytest.importorskip("openvino", reason='needs pip install "self-ensemble[openvino]"')
 
+from self_ensemble.models import openvino_load
 from self_ensemble.models.openvino_load import make_graph
 
 FAMILIES = [
@@ -171,6 +173,44 @@ def test_likelihoods_and_traces_are_the_references(both):
             torch.testing.assert_close(torch.tensor(b.logprobs), torch.tensor(a.logprobs), **CLOSE)
     right, found = (one.trace(requests()[1]) for one in (plain, graph))
     assert [step.answer for step in found.steps] == [step.answer for step in right.steps]
+
+
+def _rounded(model):
+    """A copy whose linear layers have weights of 8 bits, each output with a scale of its own."""
+    copy = deepcopy(model)
+    for layer in copy.modules():
+        if isinstance(layer, torch.nn.Linear):
+            scale = layer.weight.abs().amax(dim=1, keepdim=True) / 127
+            layer.weight.data = (layer.weight / scale).round() * scale
+    return copy
+
+
+def test_weights_in_8_bits_are_those_of_a_model_rounded_by_hand(
+    tiny_model, tiny_tokenizer, monkeypatch
+):
+    model = tiny_model("qwen2")
+    monkeypatch.setattr(openvino_load, "_group", lambda model: 0)  # what goes in stays as it is
+    by_graph = ready(model, tiny_tokenizer)
+    by_graph = replace(by_graph, graph=make_graph(model, torch.int8, "tiny"), dtype=torch.int8)
+    by_hand = ready(_rounded(model), tiny_tokenizer)
+    expected, found = (ensemble(one, "avg").run(_mixed())["avg"] for one in (by_hand, by_graph))
+    assert tokens(found) == tokens(expected)
+    for right, answer in zip(expected, found, strict=True):
+        torch.testing.assert_close(
+            torch.tensor(answer.logprobs), torch.tensor(right.logprobs), **CLOSE
+        )
+
+
+def test_inputs_are_rounded_in_groups_that_divide_them_all(tiny_model, tiny_tokenizer):
+    model = tiny_model("llama")
+    assert openvino_load._group(model) == 32  # of 64 and 96
+    loaded = ready(model, tiny_tokenizer)
+    rounded = replace(loaded, graph=make_graph(model, torch.int8, "tiny"), dtype=torch.int8)
+    right, found = (ensemble(one, "flex_attention").run(_mixed()) for one in (loaded, rounded))
+    for a, b in zip(right["flex_attention"], found["flex_attention"], strict=True):
+        # The first token, behind the same prompt; those behind it may be others.
+        assert b.logprobs[0] == pytest.approx(a.logprobs[0], abs=0.5)
+        assert b.logprobs[0] != a.logprobs[0]
 
 
 def test_attention_mass_is_refused_with_what_there_is_instead(both):

@@ -8,7 +8,7 @@ import typer
 
 from self_ensemble.cli import known_names, options
 from self_ensemble.cli.options import METHOD
-from self_ensemble.errors import at_least
+from self_ensemble.errors import UserError, at_least
 
 
 def bench(
@@ -39,6 +39,12 @@ def bench(
     found to be right.
     """
     at_least("--questions", questions, 1)
+    if dtype == "int8":
+        raise UserError(
+            "bench times answers that are the oracle's, and --dtype int8 rounds weights. Give "
+            "float32 or bfloat16.",
+            "SE-0012",
+        )
     asked_size = options.parse_batch_size(batch_size)
     options.check_model(model, aliases)
     # Here, not above: torch would make every `--help` wait.

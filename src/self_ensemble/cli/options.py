@@ -156,7 +156,7 @@ Device = Annotated[
 Dtype = Annotated[
     str,
     typer.Option(
-        help="auto, float32, bfloat16 or float16.",
+        help="auto, float32, bfloat16, float16, or int8 (--engine openvino).",
         rich_help_panel=MODEL,
         callback=known_names.dtype,
     ),

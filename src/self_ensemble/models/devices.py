@@ -13,6 +13,8 @@ DTYPES = {
     "float32": torch.float32,
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
+    # Weights of linear layers; all else is float32.
+    "int8": torch.int8,
 }
 
 

@@ -33,6 +33,12 @@ def check_engine(
     """
     if engine not in ENGINES:
         raise unknown_name("engine", engine, ENGINES)
+    if engine == "torch" and dtype == "int8":
+        raise UserError(
+            "--dtype int8 rounds weights to 8 bits, which --engine torch does not. Give --engine "
+            "openvino, or another --dtype.",
+            "SE-0407",
+        )
     if engine == "torch":
         return
     if find_spec("openvino") is None:
@@ -43,9 +49,9 @@ def check_engine(
         )
     if device not in ("auto", "cpu"):
         raise refusal(f"runs on the CPU, and --device is {device}", "Leave --device out")
-    if dtype not in ("auto", "float32", "bfloat16"):
+    if dtype not in ("auto", "float32", "bfloat16", "int8"):
         raise refusal(
-            f"computes in float32 or bfloat16, and --dtype is {dtype}", "Give one of the two"
+            f"computes in float32, bfloat16 or int8, and --dtype is {dtype}", "Give one of these"
         )
     if attention not in (None, "auto"):
         check_backend(attention)

@@ -136,7 +136,8 @@ def load_model(
     Args:
         name: Alias, hub id "owner/name", folder, or .gguf file.
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
-        dtype: "auto" (bfloat16 on CUDA, else float32), "float32", "bfloat16" or "float16".
+        dtype: "auto" (bfloat16 on CUDA, else float32), "float32", "bfloat16", "float16", or "int8"
+            (of the OpenVINO engine: weights of linear layers rounded to 8 bits, and what goes in).
         attention: "sdpa", "flex" or "eager"; None or "auto" for the model's default.
         engine: "torch", or "openvino": passes as one OpenVINO graph, on a CPU.
         trust_remote_code: Whether Python code that comes with the model may run.
@@ -180,8 +181,10 @@ def load_model(
     weight_paths = _weights(source, given)
     check_sizes(config, weight_paths.values(), source.name)
     weights = read_files(weight_paths, on_bytes)
+    # The graph rounds them itself, from what they are.
+    read_as = torch.float32 if torch_dtype == torch.int8 else torch_dtype
     model = load_weights(
-        files, config, source.name, placement, torch_dtype, trust_remote_code, own_attention
+        files, config, source.name, placement, read_as, trust_remote_code, own_attention
     )
     require_unchanged(weights.values())
     check_tokens(tokenizer, model, source.name)

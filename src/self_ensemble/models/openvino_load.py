@@ -14,11 +14,14 @@ from transformers import AttentionInterface, PreTrainedModel
 from self_ensemble.errors import UserError
 from self_ensemble.models.engines import ANOTHER_MODEL, FAMILIES, check_family, refusal
 from self_ensemble.models.openvino_graph import pass_graph
-from self_ensemble.models.openvino_passes import HIDDEN, Fed, Graph, Laid, Request
+from self_ensemble.models.openvino_passes import HIDDEN, Fed, Graph, Request
 
-PRECISIONS = {torch.float32: "f32", torch.bfloat16: "bf16"}
+PRECISIONS = {torch.float32: "f32", torch.bfloat16: "bf16", torch.int8: "f32"}
+# How many inputs of a linear layer are rounded to 8 bits with one scale: the most that divides all
+# of them. More are hardly faster and less exact.
+GROUPS = (128, 96, 64, 32)
 # By how much of the largest logit one may be away from the model's own.
-LIMITS = {torch.float32: 1e-4, torch.bfloat16: 5e-2}
+LIMITS = {torch.float32: 1e-4, torch.bfloat16: 1e-1, torch.int8: 3e-1}
 # Tokens of the text that is compared, and the attention that the model has meanwhile.
 NUM_CHECKED, OWN_PASS = 12, "self_ensemble_own_pass"
 
@@ -28,7 +31,7 @@ def make_graph(model: PreTrainedModel, dtype: torch.dtype, name: str) -> Graph:
 
     Args:
         model: A model of one of the families, on the CPU, with plain linear layers.
-        dtype: What is computed in: float32 or bfloat16.
+        dtype: What is computed in: float32, bfloat16, or int8.
         name: What the model is called, for messages.
 
     Raises:
@@ -53,9 +56,11 @@ def make_graph(model: PreTrainedModel, dtype: torch.dtype, name: str) -> Graph:
         "ENABLE_CPU_PINNING": False,
         "INFERENCE_PRECISION_HINT": precision,
         "KV_CACHE_PRECISION": precision,
-        "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,
+        "DYNAMIC_QUANTIZATION_GROUP_SIZE": _group(model) if dtype == torch.int8 else 0,
     }
-    compiled = ov.Core().compile_model(pass_graph(model, windows), "CPU", options)
+    compiled = ov.Core().compile_model(
+        pass_graph(model, windows, in_8_bits=dtype == torch.int8), "CPU", options
+    )
     if compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name() != precision:
         raise refusal(
             f"cannot compute in {str(dtype).removeprefix('torch.')} on this processor",
@@ -80,6 +85,11 @@ def make_graph(model: PreTrainedModel, dtype: torch.dtype, name: str) -> Graph:
             "SE-0408",
         )
     return graph
+
+
+def _group(model: PreTrainedModel) -> int:
+    sizes = (model.config.hidden_size, model.config.intermediate_size)
+    return next((group for group in GROUPS if not any(size % group for size in sizes)), 0)
 
 
 def _text(model: PreTrainedModel) -> tuple[Tensor, Tensor]:
@@ -133,20 +143,20 @@ def _own_pass(model: PreTrainedModel, name: str) -> tuple[Tensor, tuple[int | No
 
 
 def _logits(model: PreTrainedModel, graph: Graph) -> Tensor:
-    """The graph's logits of the same text, in two passes of prompts and one of steps, `(T, V)`."""
+    """The graph's logits of the same text: prefix, prompt and what comes later, `(T, V)`."""
     token_ids, positions = _text(model)
-    request, found = Request(graph), []
-    read = graph.nothing_read(1)
     first, second = NUM_CHECKED // 3, NUM_CHECKED // 2
-    for start, end in ((0, first), (first, second), (second, NUM_CHECKED)):
+
+    def run(request: Request, start: int, end: int) -> Tensor:
         places = torch.arange(end - start)
-        fed = Fed(token_ids[start:end], positions[start:end], places, places)
         masks = {one: _bias(positions, one)[:, :, start:end, :end] for one in graph.windows}
-        laid = Laid(places[None], torch.zeros(1), masks)
-        if end < NUM_CHECKED:
-            found.append(request.prompts(fed, laid, read))
-            read = torch.stack([torch.from_numpy(one) for one in request.read()])
-        else:
-            request.remember(list(read.numpy()))
-            found.append(request.steps(fed, laid))
+        tokens, where = token_ids[start:end], positions[start:end]
+        return request.run(Fed(tokens, where, places[None], places, masks, places))
+
+    alone = Request(graph, (), 1)
+    found = [run(alone, 0, first)]
+    behind = Request(graph, alone.brought(), 1)
+    found.append(run(behind, first, second))
+    behind.keep_prompt(second - first)
+    found += [run(behind, second, NUM_CHECKED - 1), run(behind, NUM_CHECKED - 1, NUM_CHECKED)]
     return torch.cat(found)

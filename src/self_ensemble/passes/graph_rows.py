@@ -9,18 +9,17 @@ wanted, Hkv key-value heads, D head dim, P prefix length.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from self_ensemble.models.openvino_passes import Fed, Graph, Laid, Request
+from self_ensemble.models.openvino_passes import Fed, Graph, Request
 from self_ensemble.passes.cache import Layers
 from self_ensemble.passes.packed_pass import PackedPass
 
-# Tokens of one question from which the kernel for many queries pays.
-FEWEST_OF_PROMPTS = 8
+# Places of prompts come in multiples of it: OpenVINO makes and keeps kernels for each number.
+PLACES = 8
 
 
 @dataclass(slots=True)
@@ -41,9 +40,9 @@ class GraphRows:
     num_slots: int = 0
     stored: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
     _request: Request | None = None
-    # Whether what was read is the state of steps; else prompts have given it out.
-    _is_state: bool = False
-    _num_held: int = 0
+    # Whether the prompts, which the first pass has brought, are where later ones read them.
+    _is_kept: bool = False
+    _num_prompt: int = 0
     _num_new: int = 0
 
     @property
@@ -69,13 +68,21 @@ class GraphRows:
         assert packed.watch is None, "refused before: queries and keys stay in the graph"
         cpu = torch.device("cpu")
         masks = {window: packed.mask(window, cpu, torch.float32) for window in self.graph.windows}
-        places = packed.rows_T * self._num_new + packed.columns_T
-        laid = Laid(self._lanes(packed, places), torch.arange(self.num_rows), masks)
+        num_places = self._num_new
+        if self._request is None:
+            num_places = -(-num_places // PLACES) * PLACES
+        places = packed.rows_T * num_places + packed.columns_T
         wanted = torch.arange(len(places)) if at is None else torch.tensor(at, dtype=torch.long)
-        back = torch.nn.functional.pad(places, (0, packed.num_padding))
-        some = wanted if len(wanted) else torch.zeros(1)
-        logits = self._pass(Fed(token_ids, position_ids, back, some), laid)
-        self._num_held = self.num_slots
+        logits = self._pass(
+            Fed(
+                token_ids,
+                position_ids,
+                self._lanes(packed, places, num_places),
+                torch.nn.functional.pad(places, (0, packed.num_padding)),
+                masks,
+                wanted if len(wanted) else torch.zeros(1),
+            )
+        )
         packed.reads_rows = False
         return logits[: len(wanted)]
 
@@ -86,43 +93,30 @@ class GraphRows:
     def first_row(self) -> Layers:
         """Keys and values of the first row, for each layer, `(S, Hkv, D)`."""
         assert self._request is not None, "nothing was read"
-        assert not self._is_state, "of prompts alone"
-        read = _stacked(self._request.read())[:, 0].transpose(1, 2)
-        return list(zip(read[::2], read[1::2], strict=True))
+        layers = [one[0, :, : self.num_slots].transpose(0, 1) for one in self._request.brought()]
+        return list(zip(layers[::2], layers[1::2], strict=True))
 
-    def _lanes(self, packed: PackedPass, places: Tensor) -> Tensor:
+    def _lanes(self, packed: PackedPass, places: Tensor, num_places: int) -> Tensor:
         """The token of each place; holes have their question's first: another's could be nan."""
         firsts = torch.zeros(self.num_rows, dtype=torch.long)
         is_first = packed.columns_T == 0
         firsts[packed.rows_T[is_first]] = is_first.nonzero()[:, 0]
-        lanes = firsts[:, None].repeat(1, self._num_new)
+        lanes = firsts[:, None].repeat(1, num_places)
         lanes.view(-1)[places] = torch.arange(len(places))
         return lanes
 
-    def _pass(self, fed: Fed, laid: Laid) -> Tensor:
-        """Prompts, or steps behind them."""
-        first, request = self.num_slots - self._num_new, self._request
-        if request is None:
-            self._request = Request(self.graph)
-            # The prefix is one row, which all questions go on with.
-            laid = replace(laid, rows=torch.zeros(self.num_rows))
-            return self._request.prompts(fed, laid, self._prefix_read())
-        if not self._is_state and self.num_rows == 1 and self._num_new >= FEWEST_OF_PROMPTS:
-            return request.prompts(fed, laid, _stacked(request.read())[:, :, :, :first])
-        if not self._is_state or first < self._num_held:
-            read = request.state() if self._is_state else request.read()
-            request.remember([one[:, :, :first] for one in read])
-            self._is_state = True
-        return request.steps(fed, laid)
-
-    def _prefix_read(self) -> Tensor:
-        """Keys and values of the prefix, `(2N, 1, Hkv, P, D)`."""
-        if not self.prefix:
-            return self.graph.nothing_read(1)
-        layers = torch.stack([one for layer in self.prefix for one in layer])
-        return layers.transpose(1, 2)[:, None]
-
-
-def _stacked(read: Sequence[Any]) -> Tensor:
-    """A copy of keys and values that a request holds, `(2N, B, Hkv, S, D)`."""
-    return torch.stack([torch.from_numpy(one) for one in read])
+    def _pass(self, fed: Fed) -> Tensor:
+        """The prompts first, and then what comes behind them."""
+        if self._request is None:
+            prefix = [one.transpose(0, 1)[None] for layer in self.prefix for one in layer]
+            self._request = Request(self.graph, prefix, self.num_rows)
+            self._num_prompt = self._num_new
+            return self._request.run(fed)
+        request, first = self._request, self.num_slots - self._num_new
+        later = first - self.num_prefix_slots - self._num_prompt
+        if not self._is_kept:
+            request.keep_prompt(self._num_prompt)
+            self._is_kept = True
+        if later < request.num_later:
+            request.forget(later)
+        return request.run(fed)

@@ -22,7 +22,9 @@ def pass_bytes(
     config: PreTrainedConfig, dtype: torch.dtype, num_tokens: int, num_logit_rows: int
 ) -> int:
     """About what a forward pass takes beside the cache: layers' values, and float32 logits."""
-    in_layers = WIDTHS * num_tokens * int(config.hidden_size) * dtype.itemsize
+    # Only weights are whole numbers.
+    size = dtype.itemsize if dtype.is_floating_point else torch.float32.itemsize
+    in_layers = WIDTHS * num_tokens * int(config.hidden_size) * size
     return in_layers + LOGITS * num_logit_rows * int(config.vocab_size) * 4
 
 

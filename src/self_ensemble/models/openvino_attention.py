@@ -1,0 +1,117 @@
+"""Attention in an OpenVINO graph, over what was read before and what a pass brings.
+
+    tokens   a a a b b c               the row of a pass
+    lanes    a a a | b b . | c . .     what attention sees; a dot is a place without a token
+
+    keys     | prefix | prompt of a | later a a . |      one row a question; the prefix is one
+                      | prompt of b | later b . . |      row for all
+
+The prefix and the prompts come in and stay as they are; what comes later is the graph's state, to
+which each pass appends as many places in all rows. So no pass copies what is long. OpenVINO's own
+attention kernel for a state reads one key at a time, and takes most of a step where a question has
+several queries; products over the three parts do not.
+
+B questions, R most tokens of a question, P, S and L places of the three parts, Hq and Hkv heads,
+G query heads of a key head, D head dim.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import openvino as ov
+from openvino import opset13
+
+from self_ensemble.models.openvino_ops import (
+    gathered,
+    integers,
+    named_input,
+    remembered,
+    reshaped,
+    split,
+    transposed,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Heads:
+    """How many heads there are, and how large."""
+
+    queries: int
+    keys: int
+    size: int
+
+    def parted(self, x: Any, axis: int) -> list[Any]:
+        """Queries, keys and values of x, whose heads are side by side."""
+        return split(x, axis, integers(self.queries, self.keys, self.keys))
+
+
+class Attention:
+    """The inputs of all layers, and what each makes of them.
+
+    Inputs are lanes `(B, R)`, back `(T,)` (the place of each token, a number below B * R), sizes
+    `(3,)` (P, S, L with the places of this pass), a mask `(B, 1, R, P + S + L)` for each kind of
+    layer, and of each layer prefix.N `(1, Hkv, P, D)` and prompt.N `(B, Hkv, S, D)`, keys with
+    even and values with odd numbers.
+    """
+
+    def __init__(self, windows: Sequence[int | None], heads: Heads) -> None:
+        self.heads, self.windows = heads, windows
+        self.lanes = named_input("lanes", ov.Type.i32, -1, -1)
+        self.back = named_input("back", ov.Type.i32, -1)
+        self.sizes = named_input("sizes", ov.Type.i32, 3)
+        self.masks = {
+            window: named_input(f"mask.{window}", ov.Type.f32, -1, 1, -1, -1)
+            for window in dict.fromkeys(windows)
+        }
+        groups = heads.queries // heads.keys
+        # The queries of a key head are rows below each other.
+        self.by_key_head = {
+            window: opset13.concat([mask] * groups, 2) for window, mask in self.masks.items()
+        }
+        self.prefix, self.prompt = (
+            [
+                named_input(f"{name}.{number}", ov.Type.f32, rows, heads.keys, -1, heads.size)
+                for number in range(2 * len(windows))
+            ]
+            for name, rows in (("prefix", 1), ("prompt", -1))
+        )
+        self.brought: list[Any] = []
+        self.assigned: list[Any] = []
+
+    @property
+    def inputs(self) -> list[Any]:
+        own = [self.lanes, self.back, self.sizes, *self.masks.values()]
+        return [*own, *self.prefix, *self.prompt]
+
+    def read(self, tokens: Any, layer: int) -> Any:
+        """What tokens read, `(T, Hq * D)`.
+
+        Args:
+            tokens: Queries, scaled, keys and values of each, `(T, Hq + 2 Hkv, D)`.
+            layer: Number of the layer.
+        """
+        heads = self.heads
+        laid = transposed(gathered(tokens, self.lanes), 0, 2, 1, 3)
+        query, *brought = heads.parted(laid, 1)
+        query = reshaped(query, 0, heads.keys, -1, heads.size)
+        parts = []
+        for number, one in zip((2 * layer, 2 * layer + 1), brought, strict=True):
+            later, assigned = remembered(one, f"later{number}")
+            self.brought.append(one)
+            self.assigned.append(assigned)
+            parts.append((self.prefix[number], self.prompt[number], later))
+        keys, values = parts
+        scores = [opset13.matmul(query, key, False, True) for key in keys]
+        mask = self.by_key_head[self.windows[layer]]
+        probs = opset13.softmax(opset13.add(opset13.concat(scores, 3), mask), 3)
+        found = [
+            opset13.matmul(share, value, False, False)
+            for share, value in zip(split(probs, 3, self.sizes), values, strict=True)
+        ]
+        whole = opset13.add(opset13.add(found[0], found[1]), found[2])
+        by_head = reshaped(whole, 0, heads.queries, -1, heads.size)
+        by_place = opset13.reshape(
+            transposed(by_head, 0, 2, 1, 3), integers(-1, heads.queries * heads.size), False
+        )
+        return gathered(by_place, self.back)

@@ -82,27 +82,25 @@ def test_a_signal_lets_running_answers_end(tiny_folder, number):
         stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     url = f"http://127.0.0.1:{port}"
+    client = httpx.Client(base_url=url, timeout=100)
     try:
         for _ in range(600):
             try:
-                httpx.get(f"{url}/healthz")
+                client.get("/healthz")
                 break
             except httpx.ConnectError:
                 time.sleep(0.1)
         answers = {}
-        asked = {"model": "tiny", "prompt": "Who?", "max_tokens": 300, "n": 8, "temperature": 2}
+        asked = {"model": "tiny", "prompt": "Who?", "max_tokens": 400, "n": 8, "temperature": 2}
 
         def ask(stream):
-            answers[stream] = httpx.post(
-                f"{url}/v1/completions", json={**asked, "stream": stream}, timeout=100
-            )
+            answers[stream] = client.post("/v1/completions", json={**asked, "stream": stream})
 
         threads = [threading.Thread(target=ask, args=(stream,)) for stream in (False, True)]
         for thread in threads:
             thread.start()
-        for _ in range(600):
-            if "self_ensemble_live 16.0" in httpx.get(f"{url}/metrics").text:
-                break
+        while "self_ensemble_live 16.0" not in client.get("/metrics").text:
+            assert not answers, "one has ended before the other was begun"
             time.sleep(0.01)
         process.send_signal(number)
         for thread in threads:
@@ -113,6 +111,7 @@ def test_a_signal_lets_running_answers_end(tiny_folder, number):
         assert answers[True].text.endswith("data: [DONE]\n\n")
         _, error = process.communicate(timeout=60)
     finally:
+        client.close()
         process.kill()
         process.communicate()
     assert "Traceback" not in error

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from packed_layouts import packed_batches
 
 from self_ensemble.errors import UserError
+from self_ensemble.passes import batch, memory
 from self_ensemble.passes.batch import advance
 from self_ensemble.passes.engine import Engine
 from self_ensemble.passes.prefill import encode_prefix, prefill
@@ -211,6 +212,29 @@ def test_inputs_are_rounded_in_groups_that_divide_them_all(tiny_model, tiny_toke
         # The first token, behind the same prompt; those behind it may be others.
         assert b.logprobs[0] == pytest.approx(a.logprobs[0], abs=0.5)
         assert b.logprobs[0] != a.logprobs[0]
+
+
+def test_a_pass_whose_scores_do_not_fit_is_refused_before_it_is_begun(
+    tiny_model, tiny_tokenizer, monkeypatch
+):
+    model = tiny_model("llama")
+    loaded = ready(model, tiny_tokenizer)
+    loaded = replace(loaded, graph=make_graph(model, torch.float32, "tiny"))
+    asked, needed = ensemble(loaded, "avg"), []
+    asked.prefix()
+    monkeypatch.setattr(batch, "check_fits", needed.append)
+    asked.run(_mixed())
+    first = needed[:]
+    needed.clear()
+    asked.run(_mixed())
+    # OpenVINO keeps the memory of the first time, three wordings of 4 heads in 3 layers.
+    pairs = loaded.graph.most_pairs
+    assert max(first) - max(needed) > pairs * 4 * 3 * 3
+    monkeypatch.undo()
+    monkeypatch.setattr(memory, "ASKED_FROM", 0)
+    monkeypatch.setattr(memory, "free_bytes", lambda: 0)
+    with pytest.raises(torch.OutOfMemoryError):
+        asked.run(_mixed())
 
 
 def test_attention_mass_is_refused_with_what_there_is_instead(both):

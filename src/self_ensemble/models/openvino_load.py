@@ -71,6 +71,7 @@ def make_graph(model: PreTrainedModel, dtype: torch.dtype, name: str) -> Graph:
         tuple(dict.fromkeys(windows)),
         model.model.rotary_emb,
         len(windows),
+        int(model.config.num_attention_heads),
         int(model.config.num_key_value_heads),
         int(model.model.layers[0].self_attn.head_dim),
         int(model.get_output_embeddings().out_features),

@@ -15,6 +15,8 @@ from torch.nn.functional import pad
 
 # Added to a score: no share, and still a number, which the kernels take.
 HIDDEN = -1e30
+# Values that lie there at once of each attention score, in every layer.
+SCORES = 3
 
 
 @dataclass(slots=True, eq=False)
@@ -26,22 +28,32 @@ class Graph:
         windows: Sliding windows of the layers, each once.
         rotary: The model's rotary embedding.
         num_layers: Its layers, N.
+        num_heads: Query heads, Hq.
         num_kv_heads: Key and value heads.
         head_dim: Size of a head.
         out_features: Size of the vocabulary.
         precision: OpenVINO's name of the type that it computes in.
         output_buffer: Where logits go, `(M, V)`, given M; None for memory of their own.
+        most_pairs: Most pairs of a query and a key that a pass has had.
     """
 
     compiled: Any = field(repr=False)
     windows: tuple[int | None, ...]
     rotary: nn.Module = field(repr=False)
     num_layers: int
+    num_heads: int
     num_kv_heads: int
     head_dim: int
     out_features: int
     precision: str
     output_buffer: Callable[[int], Tensor] | None = None
+    most_pairs: int = 0
+
+    def scores_bytes(self, num_pairs: int) -> int:
+        """What a pass takes beyond those before, whose memory OpenVINO keeps for each layer."""
+        size = 4 if self.precision == "f32" else 2
+        more = max(0, num_pairs - self.most_pairs)
+        return SCORES * size * self.num_layers * self.num_heads * more
 
     @property
     def place_bytes(self) -> int:
@@ -127,6 +139,8 @@ class Request:
         self._arrays["logits"] = logits.numpy()
         self._request.set_output_tensor(0, _tensor(self._arrays["logits"]))
         self._request.infer()
+        pairs = fed.lanes.numel() * sum(sizes)
+        graph.most_pairs = max(graph.most_pairs, pairs)
         self.num_later = num_later
         return logits
 

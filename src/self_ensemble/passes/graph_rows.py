@@ -87,8 +87,10 @@ class GraphRows:
         return logits[: len(wanted)]
 
     def bytes_to_add(self) -> int:
-        """By how much the rows grow in the current pass, at most: they are copied to grow."""
-        return 2 * self.num_slots * self.num_rows * self.graph.place_bytes
+        """What the current pass adds, at most: rows are copied to grow, and scores written out."""
+        rows = 2 * self.num_slots * self.num_rows * self.graph.place_bytes
+        pairs = self.num_rows * self._num_new * self.num_slots
+        return rows + self.graph.scores_bytes(pairs)
 
     def first_row(self) -> Layers:
         """Keys and values of the first row, for each layer, `(S, Hkv, D)`."""

@@ -3,15 +3,15 @@
     tokens   a a a b b c               the row of a pass
     lanes    a a a | b b . | c . .     what attention sees; a dot is a place without a token
 
-    keys     | prefix | prompt of a | later a a . |      one row a question; the prefix is one
-                      | prompt of b | later b . . |      row for all
+    keys     | prefix | read before: a a a a - - | a a a |     one row a question; the prefix is
+                      | read before: b b - - - - | b b . |     one row for all; - is a free place
 
-The prefix and the prompts come in and stay as they are; what comes later is the graph's state, to
-which each pass appends as many places in all rows. So no pass copies what is long. OpenVINO's own
-attention kernel for a state reads one key at a time, and takes most of a step where a question has
-several queries; products over the three parts do not.
+The prefix and what was read before come in and stay as they are: who runs the graph puts what a
+pass brings behind it. So no pass copies what is long, and shapes stay from step to step, which
+OpenVINO sets up kernels for. Its own attention kernel for a state reads one key at a time, and
+takes most of a step where a question has several queries; products over the three parts do not.
 
-B questions, R most tokens of a question, P, S and L places of the three parts, Hq and Hkv heads,
+B questions, R most tokens of a question, P and C places of the first two parts, Hq and Hkv heads,
 G query heads of a key head, D head dim.
 """
 
@@ -26,7 +26,6 @@ from self_ensemble.models.openvino_ops import (
     gathered,
     integers,
     named_input,
-    remembered,
     reshaped,
     split,
     transposed,
@@ -50,9 +49,9 @@ class Attention:
     """The inputs of all layers, and what each makes of them.
 
     Inputs are lanes `(B, R)`, back `(T,)` (the place of each token, a number below B * R), sizes
-    `(3,)` (P, S, L with the places of this pass), a mask `(B, 1, R, P + S + L)` for each kind of
-    layer, and of each layer prefix.N `(1, Hkv, P, D)` and prompt.N `(B, Hkv, S, D)`, keys with
-    even and values with odd numbers.
+    `(3,)` (P, C, R), a mask `(B, 1, R, P + C + R)` for each kind of layer, and of each layer
+    prefix.N `(1, Hkv, P, D)` and kept.N `(B, Hkv, C, D)`, keys with even and values with odd
+    numbers.
     """
 
     def __init__(self, windows: Sequence[int | None], heads: Heads) -> None:
@@ -69,20 +68,19 @@ class Attention:
         self.by_key_head = {
             window: opset13.concat([mask] * groups, 2) for window, mask in self.masks.items()
         }
-        self.prefix, self.prompt = (
+        self.prefix, self.kept = (
             [
                 named_input(f"{name}.{number}", ov.Type.f32, rows, heads.keys, -1, heads.size)
                 for number in range(2 * len(windows))
             ]
-            for name, rows in (("prefix", 1), ("prompt", -1))
+            for name, rows in (("prefix", 1), ("kept", -1))
         )
         self.brought: list[Any] = []
-        self.assigned: list[Any] = []
 
     @property
     def inputs(self) -> list[Any]:
         own = [self.lanes, self.back, self.sizes, *self.masks.values()]
-        return [*own, *self.prefix, *self.prompt]
+        return [*own, *self.prefix, *self.kept]
 
     def read(self, tokens: Any, layer: int) -> Any:
         """What tokens read, `(T, Hq * D)`.
@@ -97,10 +95,8 @@ class Attention:
         query = reshaped(query, 0, heads.keys, -1, heads.size)
         parts = []
         for number, one in zip((2 * layer, 2 * layer + 1), brought, strict=True):
-            later, assigned = remembered(one, f"later{number}")
             self.brought.append(one)
-            self.assigned.append(assigned)
-            parts.append((self.prefix[number], self.prompt[number], later))
+            parts.append((self.prefix[number], self.kept[number], one))
         keys, values = parts
         scores = [opset13.matmul(query, key, False, True) for key in keys]
         mask = self.by_key_head[self.windows[layer]]

@@ -86,7 +86,7 @@ class _Builder:
         logits = self.linear(head, normed(inner.norm, x))
         inputs = [self.tokens, self.cos, self.sin, self.at, *self.attention.inputs]
         outputs = [opset13.result(one) for one in (logits, *self.attention.brought)]
-        return ov.Model(outputs, self.attention.assigned, inputs, "pass")
+        return ov.Model(outputs, inputs, "pass")
 
     def _mlp(self, mlp: Any, x: Any) -> Any:
         gate = self.activation(self.linear(mlp.gate_proj, x))

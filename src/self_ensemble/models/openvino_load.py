@@ -3,6 +3,7 @@
 T tokens, V vocabulary.
 """
 
+from itertools import pairwise
 from typing import Any
 
 import openvino as ov
@@ -148,16 +149,19 @@ def _logits(model: PreTrainedModel, graph: Graph) -> Tensor:
     token_ids, positions = _text(model)
     first, second = NUM_CHECKED // 3, NUM_CHECKED // 2
 
-    def run(request: Request, start: int, end: int) -> Tensor:
+    def run(request: Request, start: int, end: int, num_prefix: int) -> Tensor:
         places = torch.arange(end - start)
+        rows, slots = torch.zeros_like(places), torch.arange(start, end) - num_prefix
         masks = {one: _bias(positions, one)[:, :, start:end, :end] for one in graph.windows}
         tokens, where = token_ids[start:end], positions[start:end]
-        return request.run(Fed(tokens, where, places[None], places, masks, places))
+        room = end - num_prefix
+        return request.run(
+            Fed(tokens, where, rows, places, slots, len(places), room, masks, places)
+        )
 
     alone = Request(graph, (), 1)
-    found = [run(alone, 0, first)]
-    behind = Request(graph, alone.brought(), 1)
-    found.append(run(behind, first, second))
-    behind.keep_prompt(second - first)
-    found += [run(behind, second, NUM_CHECKED - 1), run(behind, NUM_CHECKED - 1, NUM_CHECKED)]
+    found = [run(alone, 0, first, 0)]
+    behind = Request(graph, list(alone.kept), 1)
+    spans = pairwise((first, second, NUM_CHECKED - 1, NUM_CHECKED))
+    found += [run(behind, start, end, first) for start, end in spans]
     return torch.cat(found)

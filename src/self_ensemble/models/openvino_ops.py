@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import openvino as ov
 import torch
-from openvino import opset6, opset13
+from openvino import opset13
 from torch import Tensor, nn
 
 # By the names of `engines.ACTIVATIONS`.
@@ -119,17 +119,3 @@ def split(x: Any, axis: int, sizes: Any) -> list[Any]:
     """Parts of x with these sizes."""
     parts = opset13.variadic_split(x, opset13.constant(np.int64(axis)), sizes)
     return list(parts.outputs())
-
-
-def remembered(new: Any, name: str) -> tuple[Any, Any]:
-    """A state `(B, H, S, D)` with new places `(B, H, R, D)` behind it, and its assignment."""
-    num_heads, head_dim = size(new, 1), size(new, 3)
-    num_rows = opset13.gather(
-        opset13.shape_of(new, "i64"), integers(0), opset13.constant(np.int64(0))
-    )
-    sizes = opset13.concat([num_rows, integers(num_heads, 0, head_dim)], 0)
-    nothing = opset13.broadcast(opset13.constant(np.float32(0)), sizes)
-    kind = ov.PartialShape([-1, num_heads, -1, head_dim])
-    past = opset6.read_value(nothing, name, ov.Type.f32, kind)
-    everything = opset13.concat([past, new], 2)
-    return everything, opset6.assign(everything, name)

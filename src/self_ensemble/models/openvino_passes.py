@@ -1,22 +1,56 @@
 """Passes of a model that OpenVINO makes, with the keys and values of what each has read.
 
-T tokens, B questions, R most tokens of a question, S places of a row, M tokens whose logits are
-wanted, N layers, Hkv key-value heads, D head dim, V vocabulary.
+T tokens, B questions, R places of a question in a pass, P places of the prefix, S slots behind it,
+C slots that there is room for, M tokens whose logits are wanted, N layers, Hkv key-value heads, D
+head dim, V vocabulary.
 """
 
+import math
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
 # Added to a score: no share, and still a number, which the kernels take.
 HIDDEN = -1e30
+# Pieces of memory that are kept: of prompts as they come, of a batch before and after it grows.
+# Smaller ones the C library keeps itself.
+NUM_SPARE, LARGE = 3, 1 << 18
 # Values that lie there at once of each attention score, in every layer.
 SCORES = 3
+
+
+@dataclass(slots=True)
+class Spare:
+    """Memory that is handed on: the system maps what is new page by page, as it is written.
+
+    Threads may share it: what they do to the pieces is one step each.
+    """
+
+    _pieces: deque[Tensor] = field(default_factory=lambda: deque(maxlen=NUM_SPARE))
+
+    def take(self, *shape: int) -> Tensor:
+        """A tensor with anything in it."""
+        size = math.prod(shape)
+        for _ in range(NUM_SPARE if size >= LARGE else 0):
+            try:
+                piece = self._pieces.popleft()
+            except IndexError:
+                break
+            # What is much larger is better kept for who needs it.
+            if size <= len(piece) <= 4 * size:
+                return piece[:size].view(shape)
+            self._pieces.append(piece)
+        return torch.empty(shape)
+
+    def give_back(self, one: Tensor) -> None:
+        """Take a tensor back that nobody reads any more; the last ones are kept."""
+        if one.numel() >= LARGE:
+            self._pieces.append(torch.empty(0).set_(one.untyped_storage()))
 
 
 @dataclass(slots=True, eq=False)
@@ -35,6 +69,7 @@ class Graph:
         precision: OpenVINO's name of the type that it computes in.
         output_buffer: Where logits go, `(M, V)`, given M; None for memory of their own.
         most_pairs: Most pairs of a query and a key that a pass has had.
+        spare: Memory of batches that have ended, for the next ones.
     """
 
     compiled: Any = field(repr=False)
@@ -48,6 +83,7 @@ class Graph:
     precision: str
     output_buffer: Callable[[int], Tensor] | None = None
     most_pairs: int = 0
+    spare: Spare = field(default_factory=Spare, repr=False)
 
     def scores_bytes(self, num_pairs: int) -> int:
         """What a pass takes beyond those before, whose memory OpenVINO keeps for each layer."""
@@ -58,16 +94,13 @@ class Graph:
     @property
     def place_bytes(self) -> int:
         """What keys and values of a place take in all layers."""
-        size = 4 if self.precision == "f32" else 2
-        return 2 * self.num_layers * self.num_kv_heads * self.head_dim * size
+        return 2 * self.num_layers * self.num_kv_heads * self.head_dim * torch.float32.itemsize
 
-    def nothing(self, num_rows: int) -> list[Tensor]:
-        """Keys and values of rows with a place that says nothing, 2N of `(B, Hkv, 1, D)`.
-
-        A product over no places is none, so there is one, which is hidden.
-        """
-        one = torch.zeros(num_rows, self.num_kv_heads, 1, self.head_dim)
-        return [one] * (2 * self.num_layers)
+    def places(self, num_rows: int, num_places: int) -> Tensor:
+        """Memory for keys and values of so many places, `(2N, B, Hkv, places, D)`."""
+        return self.spare.take(
+            2 * self.num_layers, num_rows, self.num_kv_heads, num_places, self.head_dim
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,29 +108,57 @@ class Fed:
     """The tokens of a pass, and how they are laid out for attention.
 
     Attributes:
-        token_ids: Tokens, `(T,)`.
-        position_ids: Position of each, `(T,)`.
-        lanes: Token of each place, `(B, R)`; any where there is none.
-        back: Place of each token, as a number below B * R, `(T,)`.
-        masks: Additive mask of each window over the prefix and all that is behind it, float32,
-            `(B, 1, R, P + S)`; no row may be empty.
+        token_ids: T tokens, and padding behind them.
+        position_ids: Position of each, and of padding.
+        rows: Question of each token, ascending, `(T,)`.
+        columns: Its place among its question's tokens of this pass, `(T,)`.
+        slots: Its slot behind the prefix, `(T,)`; those of a question follow each other.
+        num_places: Places of a question, R, as many as its tokens or more.
+        room: Slots of a question that there is room for when the pass is done, C at least.
+        masks: Additive mask of each window over the prefix and the slots, those of this pass
+            included, float32, `(B, 1, most tokens of a question, P + S)`.
         at: Tokens whose logits are wanted, `(M,)`, one at least.
     """
 
     token_ids: Tensor
     position_ids: Tensor
-    lanes: Tensor
-    back: Tensor
+    rows: Tensor
+    columns: Tensor
+    slots: Tensor
+    num_places: int
+    room: int
     masks: Mapping[int | None, Tensor]
     at: Tensor
 
+    @property
+    def places(self) -> Tensor:
+        """Place of each token among those of all questions, `(T,)`."""
+        return self.rows * self.num_places + self.columns
+
+    def first(self, of_token: Tensor, num_rows: int) -> Tensor:
+        """What each question's first token has, `(B,)`; 0 for none."""
+        found = torch.zeros(num_rows, dtype=torch.long)
+        is_first = self.columns == 0
+        found[self.rows[is_first]] = of_token[is_first]
+        return found
+
+    def lanes(self, num_rows: int) -> Tensor:
+        """Token of each place, `(B, R)`.
+
+        Places without a token have their question's first one: another's could be nan.
+        """
+        numbers = torch.arange(len(self.rows))
+        lanes = self.first(numbers, num_rows)[:, None].repeat(1, self.num_places)
+        lanes.view(-1)[self.places] = numbers
+        return lanes
+
 
 class Request:
-    """Passes over a batch, one after the other: the prompts, then what comes later.
+    """Passes over a batch, one after the other.
 
     Attributes:
         graph: The graph.
-        num_later: Places behind the prompts.
+        kept: Keys and values of what was read behind the prefix, `(2N, B, Hkv, C, D)`.
     """
 
     def __init__(self, graph: Graph, prefix: Sequence[Tensor], num_rows: int) -> None:
@@ -108,101 +169,102 @@ class Request:
             prefix: Keys and values that all rows read, 2N of `(1, Hkv, P, D)`; none for no prefix.
             num_rows: Questions.
         """
-        self.graph, self.num_later = graph, 0
+        self.graph = graph
         self._request = graph.compiled.create_infer_request()
-        # OpenVINO reads and writes the memory of these.
-        self._arrays: dict[str, Any] = {}
+        self._num_rows = num_rows
         self._num_prefix = prefix[0].shape[2] if prefix else 0
-        self._num_prompt = self._num_unused = 0
-        self._give("prefix", prefix or graph.nothing(1))
-        self._give("prompt", graph.nothing(num_rows))
+        # OpenVINO reads and writes the memory of these.
+        self._given: dict[str, Tensor] = {}
+        self._brought = graph.places(num_rows, 0)
+        # A product over no places is none, so there is one, which is hidden.
+        for number, one in enumerate(prefix or graph.places(1, 1).zero_()):
+            self._give(f"prefix.{number}", one)
+        self.kept = graph.places(num_rows, 1).zero_()
+        self._give_kept()
+
+    def __del__(self) -> None:
+        for one in (self._brought, self.kept):
+            self.graph.spare.give_back(one)
+
+    @property
+    def num_kept(self) -> int:
+        """Slots behind the prefix that there is room for, C."""
+        return int(self.kept.shape[3])
 
     def run(self, fed: Fed) -> Tensor:
         """One pass; logits, float32, `(M, V)`."""
-        graph, num_places = self.graph, fed.lanes.shape[1]
+        graph = self.graph
         cos, sin = graph.rotary(torch.empty(0), fed.position_ids[None])
-        num_later = self.num_later + num_places
-        sizes = self._sizes(num_later)
-        given = {
-            "tokens": fed.token_ids.int(), "lanes": fed.lanes.int(), "back": fed.back.int(),
-            "at": fed.at.int(), "cos": cos[0], "sin": sin[0], "sizes": torch.tensor(sizes).int(),
-        }  # fmt: skip
+        sizes = (max(1, self._num_prefix), self.num_kept, fed.num_places)
+        self._give("tokens", fed.token_ids.int())
+        self._give("cos", cos[0])
+        self._give("sin", sin[0])
+        self._give("at", fed.at.int())
+        self._give("lanes", fed.lanes(self._num_rows).int())
+        self._give("back", pad(fed.places, (0, len(fed.token_ids) - len(fed.rows))).int())
+        self._give("sizes", torch.tensor(sizes).int())
         for window, mask in fed.masks.items():
-            given[f"mask.{window}"] = self._mask(mask, num_places, num_later)
-        for name, one in given.items():
-            self._set(name, one)
+            self._give(f"mask.{window}", self._mask(mask, fed))
+        if self._brought.shape[3] != fed.num_places:
+            graph.spare.give_back(self._brought)
+            self._brought = graph.places(self._num_rows, fed.num_places)
+            for number, one in enumerate(self._brought):
+                self._request.set_output_tensor(1 + number, _tensor(one))
         num_logits = len(fed.at)
         if graph.output_buffer is None:
             logits = torch.empty(num_logits, graph.out_features)
         else:
             logits = graph.output_buffer(num_logits)
-        self._arrays["logits"] = logits.numpy()
-        self._request.set_output_tensor(0, _tensor(self._arrays["logits"]))
+        self._request.set_output_tensor(0, _tensor(logits))
         self._request.infer()
-        pairs = fed.lanes.numel() * sum(sizes)
+        pairs = self._num_rows * fed.num_places * sum(sizes)
         graph.most_pairs = max(graph.most_pairs, pairs)
-        self.num_later = num_later
+        self._keep(fed)
         return logits
 
-    def brought(self) -> list[Tensor]:
-        """Keys and values of the last pass, layer by layer, 2N of `(B, Hkv, R, D)`; copies."""
-        outputs = range(1, 1 + 2 * self.graph.num_layers)
-        found = (self._request.get_output_tensor(number).data for number in outputs)
-        return [torch.from_numpy(one.copy()) for one in found]
+    def _keep(self, fed: Fed) -> None:
+        """Put what the pass has brought where later ones read it."""
+        if fed.room > self.num_kept:
+            old, num_old = self.kept, self.num_kept
+            self.kept = self.graph.places(self._num_rows, fed.room)
+            self.kept[:, :, :, :num_old], self.kept[:, :, :, num_old:] = old, 0.0
+            self._give_kept()
+            self.graph.spare.give_back(old)
+        counts = torch.bincount(fed.rows, minlength=self._num_rows).tolist()
+        firsts = fed.first(fed.slots, self._num_rows).tolist()
+        # Row by row these are few large copies, which indexing would do value by value.
+        for row, (first, count) in enumerate(zip(firsts, counts, strict=True)):
+            self.kept[:, row, :, first : first + count] = self._brought[:, row, :, :count]
 
-    def keep_prompt(self, num_places: int) -> None:
-        """Make what the first pass brought the prompts, which stay as they are.
+    def _mask(self, mask: Tensor, fed: Fed) -> Tensor:
+        """A mask in the graph's order of keys: the prefix, what was read before, what is read now.
 
-        Args:
-            num_places: How many of its places masks have a column for; the others are of no use.
+        It has numbers for what is hidden. Places without a token read anything.
         """
-        brought = self.brought()
-        self._num_prompt, self._num_unused = num_places, brought[0].shape[2] - num_places
-        self._give("prompt", brought)
-        self.forget(0)
+        prefix, slots = torch.tensor_split(mask.clamp(min=HIDDEN), [self._num_prefix], dim=3)
+        if not self._num_prefix:
+            prefix = pad(prefix, (0, 1), value=HIDDEN)
+        num_slots, capacity = slots.shape[3], self.num_kept
+        first = fed.first(fed.slots, self._num_rows)[:, None, None, None]
+        count = torch.bincount(fed.rows, minlength=self._num_rows)[:, None, None, None]
+        before = pad(slots[..., :capacity], (0, max(0, capacity - num_slots)))
+        before = before.masked_fill(torch.arange(capacity) >= first, HIDDEN)
+        column = torch.arange(fed.num_places)
+        of_column = (first + column).clamp(max=num_slots - 1).expand(-1, -1, mask.shape[2], -1)
+        now = slots.gather(3, of_column).masked_fill(column >= count, HIDDEN)
+        whole = torch.cat([prefix, before, now], dim=3)
+        return pad(whole, (0, 0, 0, fed.num_places - mask.shape[2]))
 
-    def forget(self, num_later: int) -> None:
-        """Keep only the first places behind the prompts."""
-        if num_later == 0:
-            self._request.reset_state()
-        elif num_later < self.num_later:
-            for state in self._request.query_state():
-                state.state = _tensor(np.ascontiguousarray(state.state.data[:, :, :num_later]))
-        self.num_later = num_later
+    def _give_kept(self) -> None:
+        for number, one in enumerate(self.kept):
+            self._give(f"kept.{number}", one)
 
-    def _sizes(self, num_later: int) -> tuple[int, int, int]:
-        """Places of the three parts."""
-        return max(1, self._num_prefix), max(1, self._num_prompt + self._num_unused), num_later
-
-    def _mask(self, mask: Tensor, num_places: int, num_later: int) -> Tensor:
-        """A mask as the graph takes it.
-
-        It has numbers for what is hidden, a place for none, and places that are of no use: those
-        read what the last one reads.
-        """
-        behind = mask.shape[3] - self._num_prefix - self._num_prompt
-        prefix, prompt, later = torch.split(
-            mask.clamp(min=HIDDEN), [self._num_prefix, self._num_prompt, behind], dim=3
-        )
-        sizes = self._sizes(num_later)
-        more = num_places - mask.shape[2]
-        parts = [
-            pad(part, (0, size - part.shape[3]), value=HIDDEN)
-            for part, size in zip((prefix, prompt, later), sizes, strict=True)
-        ]
-        whole = torch.cat(parts, dim=3)
-        return torch.cat([whole, whole[:, :, -1:].expand(-1, -1, more, -1)], dim=2)
-
-    def _give(self, name: str, layers: Sequence[Tensor]) -> None:
-        for number, one in enumerate(layers):
-            self._set(f"{name}.{number}", one)
-
-    def _set(self, name: str, one: Tensor) -> None:
-        self._arrays[name] = one.contiguous().numpy()
-        self._request.set_tensor(name, _tensor(self._arrays[name]))
+    def _give(self, name: str, one: Tensor) -> None:
+        self._given[name] = one.contiguous()
+        self._request.set_tensor(name, _tensor(self._given[name]))
 
 
-def _tensor(array: Any) -> Any:
+def _tensor(one: Tensor) -> Any:
     import openvino as ov
 
-    return ov.Tensor(array, shared_memory=True)
+    return ov.Tensor(one.numpy(), shared_memory=True)

@@ -129,9 +129,6 @@ class Batch:
     ) -> "Fed":  # fmt: skip
         """Take T tokens in, as `feed` does, for a pass that is still to be made."""
         columns = rank_within(rows)
-        if isinstance(self.cache, GraphRows):
-            # A graph appends to all rows alike.
-            self.used_B = self.used_B.max().repeat(len(self.used_B))
         slots = self.used_B[rows] + columns
         counts = torch.bincount(rows, minlength=len(self.used_B))
         self.used_B = self.used_B + counts

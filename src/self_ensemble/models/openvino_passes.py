@@ -6,6 +6,7 @@ head dim, V vocabulary.
 """
 
 import math
+import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -47,10 +48,11 @@ class Spare:
             self._pieces.append(piece)
         return torch.empty(shape)
 
-    def give_back(self, one: Tensor) -> None:
-        """Take a tensor back that nobody reads any more; the last ones are kept."""
-        if one.numel() >= LARGE:
-            self._pieces.append(torch.empty(0).set_(one.untyped_storage()))
+    def give_back(self, tensors: Sequence[Tensor]) -> None:
+        """Take tensors back that nobody reads any more; the last ones are kept."""
+        self._pieces.extend(
+            torch.empty(0).set_(one.untyped_storage()) for one in tensors if one.numel() >= LARGE
+        )
 
 
 @dataclass(slots=True, eq=False)
@@ -158,7 +160,6 @@ class Request:
 
     Attributes:
         graph: The graph.
-        kept: Keys and values of what was read behind the prefix, `(2N, B, Hkv, C, D)`.
     """
 
     def __init__(self, graph: Graph, prefix: Sequence[Tensor], num_rows: int) -> None:
@@ -173,18 +174,21 @@ class Request:
         self._request = graph.compiled.create_infer_request()
         self._num_rows = num_rows
         self._num_prefix = prefix[0].shape[2] if prefix else 0
+        # What was read before, and what a pass brings; who comes next gets the memory.
+        self._memory: list[Tensor]
         # OpenVINO reads and writes the memory of these.
         self._given: dict[str, Tensor] = {}
-        self._brought = graph.places(num_rows, 0)
         # A product over no places is none, so there is one, which is hidden.
         for number, one in enumerate(prefix or graph.places(1, 1).zero_()):
             self._give(f"prefix.{number}", one)
-        self.kept = graph.places(num_rows, 1).zero_()
+        self._memory = [graph.places(num_rows, 1).zero_(), graph.places(num_rows, 0)]
+        weakref.finalize(self, graph.spare.give_back, self._memory).atexit = False
         self._give_kept()
 
-    def __del__(self) -> None:
-        for one in (self._brought, self.kept):
-            self.graph.spare.give_back(one)
+    @property
+    def kept(self) -> Tensor:
+        """Keys and values of what was read behind the prefix, `(2N, B, Hkv, C, D)`."""
+        return self._memory[0]
 
     @property
     def num_kept(self) -> int:
@@ -205,10 +209,10 @@ class Request:
         self._give("sizes", torch.tensor(sizes).int())
         for window, mask in fed.masks.items():
             self._give(f"mask.{window}", self._mask(mask, fed))
-        if self._brought.shape[3] != fed.num_places:
-            graph.spare.give_back(self._brought)
-            self._brought = graph.places(self._num_rows, fed.num_places)
-            for number, one in enumerate(self._brought):
+        if self._memory[1].shape[3] != fed.num_places:
+            graph.spare.give_back([self._memory[1]])
+            self._memory[1] = graph.places(self._num_rows, fed.num_places)
+            for number, one in enumerate(self._memory[1]):
                 self._request.set_output_tensor(1 + number, _tensor(one))
         num_logits = len(fed.at)
         if graph.output_buffer is None:
@@ -226,15 +230,15 @@ class Request:
         """Put what the pass has brought where later ones read it."""
         if fed.room > self.num_kept:
             old, num_old = self.kept, self.num_kept
-            self.kept = self.graph.places(self._num_rows, fed.room)
+            self._memory[0] = self.graph.places(self._num_rows, fed.room)
             self.kept[:, :, :, :num_old], self.kept[:, :, :, num_old:] = old, 0.0
             self._give_kept()
-            self.graph.spare.give_back(old)
+            self.graph.spare.give_back([old])
         counts = torch.bincount(fed.rows, minlength=self._num_rows).tolist()
-        firsts = fed.first(fed.slots, self._num_rows).tolist()
+        firsts, brought = fed.first(fed.slots, self._num_rows).tolist(), self._memory[1]
         # Row by row these are few large copies, which indexing would do value by value.
         for row, (first, count) in enumerate(zip(firsts, counts, strict=True)):
-            self.kept[:, row, :, first : first + count] = self._brought[:, row, :, :count]
+            self.kept[:, row, :, first : first + count] = brought[:, row, :, :count]
 
     def _mask(self, mask: Tensor, fed: Fed) -> Tensor:
         """A mask in the graph's order of keys: the prefix, what was read before, what is read now.

@@ -67,3 +67,29 @@ def test_a_full_disk_behind_standard_output_is_one_line() -> None:
     assert done.returncode == 2
     assert done.stderr.startswith("Error: The system refused something: No space left")
     assert done.stderr.count("\n") == 1
+
+
+AT_THE_END = """
+import atexit
+from concurrent.futures import ThreadPoolExecutor
+from self_ensemble import __main__
+
+def command():
+    global pool
+    pool = ThreadPoolExecutor(1)
+    pool.submit(print, "said by a thread").result()
+    atexit.register(print, "said at the end")
+    return 3
+
+__main__._run = command
+__main__.run()
+"""
+
+
+def test_a_command_ends_with_its_code_and_what_is_registered_for_the_end() -> None:
+    # Its pool's thread waits for work; nobody may wait for that thread.
+    done = subprocess.run(
+        [sys.executable, "-c", AT_THE_END], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (3, "")
+    assert done.stdout == "said by a thread\nsaid at the end\n"

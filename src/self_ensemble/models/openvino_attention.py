@@ -51,7 +51,7 @@ class Attention:
     Inputs are lanes `(B, R)`, back `(T,)` (the place of each token, a number below B * R), sizes
     `(3,)` (P, C, R), a mask `(B, 1, R, P + C + R)` for each kind of layer, and of each layer
     prefix.N `(1, Hkv, P, D)` and kept.N `(B, Hkv, C, D)`, keys with even and values with odd
-    numbers.
+    numbers; the prefix's keys lie as products read them, `(1, Hkv, D, P)`.
     """
 
     def __init__(self, windows: Sequence[int | None], heads: Heads) -> None:
@@ -68,13 +68,16 @@ class Attention:
         self.by_key_head = {
             window: opset13.concat([mask] * groups, 2) for window, mask in self.masks.items()
         }
-        self.prefix, self.kept = (
-            [
-                named_input(f"{name}.{number}", ov.Type.f32, rows, heads.keys, -1, heads.size)
-                for number in range(2 * len(windows))
-            ]
-            for name, rows in (("prefix", 1), ("kept", -1))
-        )
+        numbers, size = range(2 * len(windows)), heads.size
+        self.prefix = [
+            named_input(f"prefix.{number}", ov.Type.f32, 1, heads.keys, *places)
+            for number in numbers
+            for places in [(-1, size) if number % 2 else (size, -1)]
+        ]
+        self.kept = [
+            named_input(f"kept.{number}", ov.Type.f32, -1, heads.keys, -1, size)
+            for number in numbers
+        ]
         self.brought: list[Any] = []
 
     @property
@@ -98,7 +101,7 @@ class Attention:
             self.brought.append(one)
             parts.append((self.prefix[number], self.kept[number], one))
         keys, values = parts
-        scores = [opset13.matmul(query, key, False, True) for key in keys]
+        scores = [opset13.matmul(query, key, False, key is not keys[0]) for key in keys]
         mask = self.by_key_head[self.windows[layer]]
         probs = opset13.softmax(opset13.add(opset13.concat(scores, 3), mask), 3)
         found = [

@@ -15,7 +15,7 @@ from transformers import AttentionInterface, PreTrainedModel
 from self_ensemble.errors import UserError
 from self_ensemble.models.engines import ANOTHER_MODEL, FAMILIES, check_family, refusal
 from self_ensemble.models.openvino_graph import pass_graph
-from self_ensemble.models.openvino_passes import HIDDEN, Fed, Graph, Request
+from self_ensemble.models.openvino_passes import HIDDEN, Fed, Graph, Request, shared
 
 PRECISIONS = {torch.float32: "f32", torch.bfloat16: "bf16", torch.int8: "f32"}
 # How many inputs of a linear layer are rounded to 8 bits with one scale: the most that divides all
@@ -161,7 +161,7 @@ def _logits(model: PreTrainedModel, graph: Graph) -> Tensor:
 
     alone = Request(graph, (), 1)
     found = [run(alone, 0, first, 0)]
-    behind = Request(graph, list(alone.kept), 1)
+    behind = Request(graph, shared(alone.kept), 1)
     spans = pairwise((first, second, NUM_CHECKED - 1, NUM_CHECKED))
     found += [run(behind, start, end, first) for start, end in spans]
     return torch.cat(found)

@@ -167,19 +167,20 @@ class Request:
 
         Args:
             graph: The graph.
-            prefix: Keys and values that all rows read, 2N of `(1, Hkv, P, D)`; none for no prefix.
+            prefix: Keys `(1, Hkv, D, P)` and values `(1, Hkv, P, D)` that all rows read, of each
+                layer; none for no prefix.
             num_rows: Questions.
         """
         self.graph = graph
         self._request = graph.compiled.create_infer_request()
         self._num_rows = num_rows
-        self._num_prefix = prefix[0].shape[2] if prefix else 0
+        self._num_prefix = prefix[1].shape[2] if prefix else 0
         # What was read before, and what a pass brings; who comes next gets the memory.
         self._memory: list[Tensor]
         # OpenVINO reads and writes the memory of these.
         self._given: dict[str, Tensor] = {}
         # A product over no places is none, so there is one, which is hidden.
-        for number, one in enumerate(prefix or graph.places(1, 1).zero_()):
+        for number, one in enumerate(prefix or shared(graph.places(1, 1).zero_())):
             self._give(f"prefix.{number}", one)
         self._memory = [graph.places(num_rows, 1).zero_(), graph.places(num_rows, 0)]
         weakref.finalize(self, graph.spare.give_back, self._memory).atexit = False
@@ -228,17 +229,22 @@ class Request:
 
     def _keep(self, fed: Fed) -> None:
         """Put what the pass has brought where later ones read it."""
-        if fed.room > self.num_kept:
-            old, num_old = self.kept, self.num_kept
+        old, brought = self._memory
+        num_old = self.num_kept
+        if fed.room > num_old:
             self._memory[0] = self.graph.places(self._num_rows, fed.room)
-            self.kept[:, :, :, :num_old], self.kept[:, :, :, num_old:] = old, 0.0
             self._give_kept()
-            self.graph.spare.give_back([old])
         counts = torch.bincount(fed.rows, minlength=self._num_rows).tolist()
-        firsts, brought = fed.first(fed.slots, self._num_rows).tolist(), self._memory[1]
+        firsts = fed.first(fed.slots, self._num_rows).tolist()
         # Row by row these are few large copies, which indexing would do value by value.
-        for row, (first, count) in enumerate(zip(firsts, counts, strict=True)):
+        for row, (slot, count) in enumerate(zip(firsts, counts, strict=True)):
+            first = slot if count else num_old
+            if self.kept is not old:
+                self.kept[:, row, :, :first] = old[:, row, :, :first]
+                self.kept[:, row, :, first + count :] = 0.0
             self.kept[:, row, :, first : first + count] = brought[:, row, :, :count]
+        if self.kept is not old:
+            self.graph.spare.give_back([old])
 
     def _mask(self, mask: Tensor, fed: Fed) -> Tensor:
         """A mask in the graph's order of keys: the prefix, what was read before, what is read now.
@@ -266,6 +272,11 @@ class Request:
     def _give(self, name: str, one: Tensor) -> None:
         self._given[name] = one.contiguous()
         self._request.set_tensor(name, _tensor(self._given[name]))
+
+
+def shared(layers: Tensor) -> list[Tensor]:
+    """Keys and values of one row, `(2N, 1, Hkv, P, D)`, as `Request` takes a prefix."""
+    return [layer if number % 2 else layer.mT for number, layer in enumerate(layers)]
 
 
 def _tensor(one: Tensor) -> Any:

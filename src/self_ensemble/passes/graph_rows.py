@@ -43,7 +43,11 @@ class GraphRows:
     _request: Request = field(init=False)
 
     def __post_init__(self) -> None:
-        prefix = [one.transpose(0, 1)[None] for layer in self.prefix for one in layer]
+        prefix = [
+            of_heads[None]
+            for keys, values in self.prefix
+            for of_heads in (keys.permute(1, 2, 0), values.transpose(0, 1))
+        ]
         self._request = Request(self.graph, prefix, self.num_rows)
 
     @property
@@ -102,5 +106,7 @@ class GraphRows:
 
     def first_row(self) -> Layers:
         """Keys and values of the first row, for each layer, `(S, Hkv, D)`."""
-        layers = self._request.kept[:, 0, :, : self.num_slots].clone().transpose(1, 2)
-        return list(zip(layers[::2], layers[1::2], strict=True))
+        row = self._request.kept[:, 0, :, : self.num_slots]
+        # They lie as a graph reads a prefix, so that no batch need copy them.
+        keys = row[::2].mT.contiguous().permute(0, 3, 1, 2)
+        return list(zip(keys, row[1::2].contiguous().transpose(1, 2), strict=True))

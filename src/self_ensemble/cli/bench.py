@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from self_ensemble.cli import known_names, options
+from self_ensemble.cli import known_names, option_values, options
 from self_ensemble.cli.options import METHOD
 from self_ensemble.errors import UserError, at_least
 
@@ -45,8 +45,8 @@ def bench(
             "float32 or bfloat16.",
             "SE-0012",
         )
-    asked_size = options.parse_batch_size(batch_size)
-    options.check_model(model, aliases)
+    asked_size = option_values.parse_batch_size(batch_size)
+    option_values.check_model(model, aliases)
     # Here, not above: torch would make every `--help` wait.
     from self_ensemble.asking.methods import resolve_methods
     from self_ensemble.bench.speed import measure_speed
@@ -54,7 +54,7 @@ def bench(
     from self_ensemble.jobs.inputs import ModelOptions
     from self_ensemble.running.batches import default_batch_size
 
-    methods = resolve_methods(options.parse_names(method), has_weights=False)
+    methods = resolve_methods(option_values.parse_names(method), has_weights=False)
     progress = ConsoleProgress(as_json=as_json)
     loaded = ModelOptions(model, "auto", device, dtype, trust_remote_code, aliases, engine).load(
         progress

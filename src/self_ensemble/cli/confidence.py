@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from self_ensemble.cli import options, worker_options
-from self_ensemble.cli.options import METHOD, one_of
+from self_ensemble.cli import option_values, options, worker_options
+from self_ensemble.cli.option_values import one_of
+from self_ensemble.cli.options import METHOD
 from self_ensemble.errors import UserError
 from self_ensemble.results.paths import ESTIMATORS
 
@@ -83,7 +84,7 @@ def confidence(
     confidence-NAME.feather, which `generate --weights NAME` and `analyze --calibration` read.
     A stopped or killed run goes on when started again. Exit code 3: some rows could not be asked.
     """
-    estimators = options.parse_names(estimator)
+    estimators = option_values.parse_names(estimator)
     for name in estimators:
         one_of("estimator", name, [*ESTIMATORS, "all"])
     if not {"sampling", "all"} & set(estimators):
@@ -96,13 +97,13 @@ def confidence(
                     "Leave it out, or add the estimator.",
                     "SE-0012",
                 )
-    chosen = options.parse_indices(indices)
-    num_wordings = options.wordings_per_question(num_paraphrases, num_manual, num_auto)
-    size = options.parse_batch_size(batch_size)
+    chosen = option_values.parse_indices(indices)
+    num_wordings = option_values.wordings_per_question(num_paraphrases, num_manual, num_auto)
+    size = option_values.parse_batch_size(batch_size)
     on_workers = worker_options.parse_workers(
         workers, ray, cpus_per_worker, gpus_per_worker, max_worker_restarts, batch_timeout
     )
-    options.check_model(model, aliases)
+    option_values.check_model(model, aliases)
     # Here, not above: pyarrow would make every `--help` wait.
     from self_ensemble.questions.chosen import Data, DataOptions
 
@@ -133,7 +134,7 @@ def confidence(
             indices=chosen,
             chat_template=chat_template,
             max_new_tokens=max_new_tokens,
-            stop=options.parse_stop(stop),
+            stop=option_values.parse_stop(stop),
             batch_size=size,
             overwrite=overwrite,
             repair=repair,

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from self_ensemble.cli import options
+from self_ensemble.cli import option_values, options
 
 SHOWN = ("flex_attention", "avg", "vote")
 
@@ -24,7 +24,7 @@ def demo(
 
     Where matplotlib is installed all of it is also written as a page, report.html.
     """
-    options.check_model(model, None)
+    option_values.check_model(model, None)
     # Here, not above: torch would make every `--help` wait.
     from self_ensemble.analysis.score_table import score_table
     from self_ensemble.cli.console import ConsoleProgress, page_console

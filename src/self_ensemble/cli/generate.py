@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from self_ensemble.cli import known_names, options, worker_options
+from self_ensemble.cli import known_names, option_values, options, worker_options
 from self_ensemble.cli.options import METHOD
 from self_ensemble.cli.show_questions import questions_json, questions_page
 from self_ensemble.errors import at_least
@@ -109,15 +109,18 @@ def generate(
     Rows are on disk batch by batch: a stopped or killed run goes on when started again.
     Exit code 3: some rows could not be asked; they are kept as error rows.
     """
-    options.check_templates(manual_read_each_other, dataset, paraphrases)
+    option_values.check_templates(manual_read_each_other, dataset, paraphrases)
     at_least("--show-questions", show_questions, 1)
-    chosen = options.parse_indices(indices)
+    chosen = option_values.parse_indices(indices)
     on_workers = worker_options.parse_workers(
         workers, ray, cpus_per_worker, gpus_per_worker, max_worker_restarts, batch_timeout
     )
-    num_wordings = options.wordings_per_question(num_paraphrases, num_manual, num_auto)
-    kinds, size = options.parse_attribution(attribution), options.parse_batch_size(batch_size)
-    options.check_model(model, aliases)
+    num_wordings = option_values.wordings_per_question(num_paraphrases, num_manual, num_auto)
+    kinds, size = (
+        option_values.parse_attribution(attribution),
+        option_values.parse_batch_size(batch_size),
+    )
+    option_values.check_model(model, aliases)
     # Here, not above: pyarrow would make every `--help` wait.
     from self_ensemble.questions.chosen import Data, DataOptions
 
@@ -144,7 +147,7 @@ def generate(
     results = run(
         questions,
         model=ModelOptions(model, attention, device, dtype, trust_remote_code, aliases, engine),
-        methods=options.parse_names(method),
+        methods=option_values.parse_names(method),
         output_dir=output_dir,
         options=GenerateOptions(
             num_paraphrases=num_wordings,
@@ -157,7 +160,7 @@ def generate(
             fusion_point=fusion_point,
             chat_template=chat_template,
             max_new_tokens=max_new_tokens,
-            stop=options.parse_stop(stop),
+            stop=option_values.parse_stop(stop),
             temperature=temperature,
             top_p=top_p,
             seed=seed,

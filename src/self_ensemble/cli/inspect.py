@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from self_ensemble.cli import known_names, options
+from self_ensemble.cli import known_names, option_values, options
 from self_ensemble.cli.options import DATA, METHOD
 from self_ensemble.errors import UserError, at_least
 
@@ -160,11 +160,11 @@ def inspect(
             "--manual-read-each-other": manual_read_each_other or None,
         },
     )  # fmt: skip
-    options.check_templates(manual_read_each_other, dataset, paraphrases)
-    chosen = options.parse_indices(indices)
-    num_wordings = options.wordings_per_question(num_paraphrases, num_manual, num_auto or 0)
-    kinds = options.parse_attribution(attribution)
-    options.check_model(model, aliases)
+    option_values.check_templates(manual_read_each_other, dataset, paraphrases)
+    chosen = option_values.parse_indices(indices)
+    num_wordings = option_values.wordings_per_question(num_paraphrases, num_manual, num_auto or 0)
+    kinds = option_values.parse_attribution(attribution)
+    option_values.check_model(model, aliases)
     # Here, not above: pyarrow would make every `--help` wait.
     from self_ensemble.questions.chosen import Data, DataOptions
 
@@ -195,7 +195,7 @@ def inspect(
         questions,
         row,
         model=ModelOptions(model, attention, device, dtype, trust_remote_code, aliases, engine),
-        methods=options.parse_names(method),
+        methods=option_values.parse_names(method),
         output_dir=output_dir,
         options=GenerateOptions(
             num_paraphrases=num_wordings,
@@ -208,7 +208,7 @@ def inspect(
             fusion_point=fusion_point,
             chat_template=chat_template,
             max_new_tokens=max_new_tokens,
-            stop=options.parse_stop(stop),
+            stop=option_values.parse_stop(stop),
             temperature=temperature,
             top_p=top_p,
             seed=seed,
@@ -226,9 +226,9 @@ def _own_weights(weights: str | None, segment_weights: str) -> dict[str, tuple[f
     """The weights of wordings that stand in no file, by option."""
     found = {}
     if weights is not None:
-        found["--weights"] = options.parse_weights("--weights", weights)
+        found["--weights"] = option_values.parse_weights("--weights", weights)
     if segment_weights not in ("uniform", "none"):
-        found["--segment-weights"] = options.parse_weights(
+        found["--segment-weights"] = option_values.parse_weights(
             "--segment-weights", segment_weights, "uniform, none, or "
         )
     return found
@@ -240,7 +240,7 @@ def _check_output(*, step: bool, html: Path | None, as_json: bool) -> None:
     asked = [option for option, is_given in given.items() if is_given]
     if len(asked) > 1:
         raise UserError(f"Got {' and '.join(asked)}. Give one of them.", "SE-0012")
-    options.check_file("--html", html, ".html")
+    option_values.check_file("--html", html, ".html")
     if step and not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UserError(
             "--step needs a terminal. Leave it out, or write a page with --html FILE.", "SE-0012"
@@ -263,4 +263,4 @@ def _check_source(
             "SE-0013",
         )
     source = "--text" if text else "--dataset"
-    options.refuse_unfit(source, ("--dataset",), {"--row": row, **of_data})
+    option_values.refuse_unfit(source, ("--dataset",), {"--row": row, **of_data})

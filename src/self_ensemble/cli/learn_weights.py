@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from self_ensemble.cli import options, worker_options
+from self_ensemble.cli import option_values, options, worker_options
 from self_ensemble.cli.options import METHOD, RESULT
 from self_ensemble.errors import at_least
 
@@ -82,13 +82,13 @@ def learn_weights(
     The weights make the right answers most likely when the wordings are pooled as weighted_avg
     does. Use them on other questions: generate --weights learned refuses the ones learned from.
     """
-    num_wordings = options.wordings_per_question(num_paraphrases, num_manual, num_auto)
-    chosen, size = options.parse_indices(indices), options.parse_batch_size(batch_size)
+    num_wordings = option_values.wordings_per_question(num_paraphrases, num_manual, num_auto)
+    chosen, size = option_values.parse_indices(indices), option_values.parse_batch_size(batch_size)
     at_least("--max-samples", max_samples, 1)
     on_workers = worker_options.parse_workers(
         workers, ray, cpus_per_worker, gpus_per_worker, max_worker_restarts, batch_timeout
     )
-    options.check_model(model, aliases)
+    option_values.check_model(model, aliases)
     # Here, not above: pyarrow would make every `--help` wait.
     from self_ensemble.questions.chosen import Data, DataOptions
 

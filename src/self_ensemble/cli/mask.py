@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from self_ensemble.cli import known_names, options
+from self_ensemble.cli import known_names, option_values, options
 from self_ensemble.cli.masks.options import (
     LONGEST,
     check_files,
@@ -14,7 +14,8 @@ from self_ensemble.cli.masks.options import (
     parse_segment_weights,
     refuse_without_weights,
 )
-from self_ensemble.cli.options import DATA, METHOD, MODEL, parse_indices
+from self_ensemble.cli.option_values import parse_indices
+from self_ensemble.cli.options import DATA, METHOD, MODEL
 from self_ensemble.errors import UserError, at_least
 
 OUTPUT = "Output"
@@ -202,16 +203,16 @@ def mask(
         "--device": device,
         "--dtype": dtype,
     }
-    options.refuse_unfit(source, ("--dataset",), of_dataset)
-    options.refuse_unfit(source, ("--dataset", "--text"), {**of_model, **of_weights})
+    option_values.refuse_unfit(source, ("--dataset",), of_dataset)
+    option_values.refuse_unfit(source, ("--dataset", "--text"), {**of_model, **of_weights})
     refuse_without_weights(check or compare, of_weights)
-    options.refuse_unfit(source, ("--lengths",), {"--prefix": prefix, "--cue": cue})
+    option_values.refuse_unfit(source, ("--lengths",), {"--prefix": prefix, "--cue": cue})
     weights = parse_segment_weights(segment_weights)
     at_least("--generated", generated, 0)
     at_least("--prefix", prefix, 0)
     at_least("--cue", cue, 1)
     at_least("--num-paraphrases", num_paraphrases, 1)
-    options.check_templates(manual_read_each_other, dataset, paraphrases)
+    option_values.check_templates(manual_read_each_other, dataset, paraphrases)
     if check and manual_read_each_other:
         raise UserError(
             "--check proves that no wording reads another, which --manual-read-each-other lets "
@@ -225,7 +226,7 @@ def mask(
             f"Got more than {LONGEST:,} tokens in all. Give smaller numbers.", "SE-0010"
         )
     if source != "--lengths":
-        options.check_model(model, aliases)
+        option_values.check_model(model, aliases)
     # Here, not above: pyarrow would make every `--help` wait.
     from self_ensemble.questions.chosen import DataOptions
 

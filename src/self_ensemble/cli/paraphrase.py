@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from self_ensemble.cli import option_values, worker_options
 from self_ensemble.cli import options as opt
-from self_ensemble.cli import worker_options
 from self_ensemble.errors import UserError, at_least
 
 WORDINGS = "Wordings"
@@ -134,7 +134,7 @@ def paraphrase(
         )
     at_least("--show", show, 0)
     at_least("--num", num, 1)
-    opt.one_of("check", check, CHECKS)
+    option_values.one_of("check", check, CHECKS)
     if show and as_json:
         raise UserError("--show prints tables and --json one line. Give one of them.", "SE-0012")
     if dataset is None and not show:
@@ -154,8 +154,8 @@ def paraphrase(
     on_workers = worker_options.parse_workers(
         workers, ray, cpus_per_worker, gpus_per_worker, max_worker_restarts, batch_timeout
     )
-    size = opt.parse_batch_size(batch_size)
-    opt.check_model(model, aliases)
+    size = option_values.parse_batch_size(batch_size)
+    option_values.check_model(model, aliases)
     if dataset is None:
         return _show_file(output, show)
     # Here, not above: pyarrow would make every `--help` wait.

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from self_ensemble.cli import finished_options, options
+from self_ensemble.cli import finished_options, option_values
 
 
 def replay(
@@ -50,8 +50,8 @@ def replay(
     Needs `generate --save-logprobs 64`. Where what was not kept could change the choice, the row
     says so and is counted.
     """
-    chosen = options.parse_indices(indices)
-    given = None if weights is None else options.parse_weights("--weights", weights)
+    chosen = option_values.parse_indices(indices)
+    given = None if weights is None else option_values.parse_weights("--weights", weights)
     # Here, not above: pyarrow would make every `--help` wait.
     from self_ensemble.cli.console import page_console
     from self_ensemble.jobs.replay import replay as run
@@ -62,7 +62,7 @@ def replay(
         dataset,
         model,
         output_dir=output_dir,
-        rules=options.parse_names(rule),
+        rules=option_values.parse_names(rule),
         indices=chosen,
         weights=given,
         contrast_strength=CONTRAST if contrast_strength is None else contrast_strength,

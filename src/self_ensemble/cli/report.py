@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from self_ensemble.cli import finished_options, options
+from self_ensemble.cli import finished_options, option_values
 
 
 def report(
@@ -25,7 +25,7 @@ def report(
     answer, and what the files were made with.
     """
     finished_options.check_choice(dataset, model, output_dir, compare_all=compare_all)
-    options.check_file("--output", output, ".html")
+    option_values.check_file("--output", output, ".html")
     finished_options.check_folders(dataset, model, output_dir)
     # Here, not above: matplotlib, scipy and pyarrow would make every `--help` wait.
     from self_ensemble.cli.console import ConsoleProgress

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from self_ensemble.cli import options
+from self_ensemble.cli import option_values
 from self_ensemble.errors import UserError
 
 if TYPE_CHECKING:  # they import torch or packages of an extra
@@ -92,7 +92,7 @@ def run_server(
     """
     from self_ensemble.serving.listening import make_server, open_socket
 
-    options.check_model(model["model"], model["aliases"])
+    option_values.check_model(model["model"], model["aliases"])
     # Before the model is loaded, so that a taken port is told at once.
     with open_socket(*address) as listening:
         # Here, not above: torch would make every `--help` wait.
@@ -102,7 +102,7 @@ def run_server(
         from self_ensemble.jobs.inputs import ModelOptions
         from self_ensemble.serving.logs import log_to_stderr
 
-        methods = resolve_methods(options.parse_names(method), has_weights=True)
+        methods = resolve_methods(option_values.parse_names(method), has_weights=True)
         progress = ConsoleProgress()
         loaded = ModelOptions(**model).load(progress)
         app = make_app(Ensemble(loaded, methods))

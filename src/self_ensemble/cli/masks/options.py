@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from self_ensemble.cli.options import check_file, one_of, parse_weights
+from self_ensemble.cli.option_values import check_file, one_of, parse_weights
 from self_ensemble.errors import UserError
 from self_ensemble.report.can_draw import check_can_draw
 

@@ -110,6 +110,41 @@ def test_any_layout_and_any_way_through_it_has_the_references_logits(both, drawn
             each = [(batch, advance(batch, front, nodes, ids)[0]) for batch, front in each]
 
 
+def test_rows_that_outgrow_their_room_keep_what_they_have_read(both):
+    asked = ensemble(both()[0], "origin")
+    layouts = [asked_layout(asked, wording) for wording in ("Who built the bridge?", "When?")]
+    engines = [Engine(loaded, "sdpa") for loaded in both()]
+    each = [prefill(one, layouts, encode_prefix(one, asked.frame.prefix)) for one in engines]
+    rooms = set()
+    for step in range(40):
+        (_, right), (_, found) = each
+        torch.testing.assert_close(found.logits_MV, right.logits_MV, **CLOSE)
+        rooms.add(each[1][0].cache._request.num_kept)
+        # One question goes on in three ways and the other in one; that ends before the last.
+        nodes = (right.rows_M == 0).nonzero()[:, 0].repeat(3 if step == 0 else 1)
+        ids = torch.arange(len(nodes)) + 7 + step
+        if step < 30:
+            nodes = torch.cat([nodes, (right.rows_M == 1).nonzero()[:, 0]])
+            ids = torch.cat([ids, torch.tensor([90 + step])])
+        with torch.inference_mode():
+            each = [(batch, advance(batch, front, nodes, ids)[0]) for batch, front in each]
+    assert len(rooms) > 2, rooms
+
+
+def test_memory_is_handed_on_where_it_fits_and_nobody_else_has_it():
+    from self_ensemble.models.openvino_passes import LARGE, Spare
+
+    spare = Spare()
+    first = spare.take(2, LARGE)
+    place = first.data_ptr()
+    # Not to who needs less than a quarter of it, and to one only.
+    spare.give_back([first[0]])
+    assert spare.take(LARGE // 2).data_ptr() != place
+    assert spare.take(9, LARGE).data_ptr() != place
+    assert spare.take(LARGE).data_ptr() == place
+    assert spare.take(LARGE).data_ptr() != place
+
+
 def test_questions_that_join_a_stream_are_answered_as_by_themselves(both):
     plain, graph = (ensemble(loaded) for loaded in both())
     expected = plain.run(_mixed())

@@ -176,14 +176,13 @@ class Request:
         self._num_rows = num_rows
         self._num_prefix = prefix[1].shape[2] if prefix else 0
         # What was read before, and what a pass brings; who comes next gets the memory.
-        self._memory: list[Tensor]
+        self._memory = [graph.places(num_rows, 1).zero_(), graph.places(num_rows, 0)]
+        weakref.finalize(self, graph.spare.give_back, self._memory).atexit = False
         # OpenVINO reads and writes the memory of these.
         self._given: dict[str, Tensor] = {}
         # A product over no places is none, so there is one, which is hidden.
         for number, one in enumerate(prefix or shared(graph.places(1, 1).zero_())):
             self._give(f"prefix.{number}", one)
-        self._memory = [graph.places(num_rows, 1).zero_(), graph.places(num_rows, 0)]
-        weakref.finalize(self, graph.spare.give_back, self._memory).atexit = False
         self._give_kept()
 
     @property

@@ -93,8 +93,8 @@ LINES: dict[str, Line] = {
     },
 }  # fmt: skip
 
-# The fastest two of others, and ours.
-BESIDE_LOAD = ("ours-bfloat16", "openvino-4-bit", "openvino-bfloat16")
+# The fastest two of others, and the fastest two of ours.
+BESIDE_LOAD = ("ours-openvino-int8", "ours-bfloat16", "openvino-4-bit", "openvino-bfloat16")
 
 
 def choose(names: Sequence[str], *, beside_load: bool = False) -> dict[str, Line]:

@@ -93,7 +93,7 @@ LINES: dict[str, Line] = {
     },
 }  # fmt: skip
 
-# The fastest two of others, and the fastest two of ours.
+# Two of others and two of ours.
 BESIDE_LOAD = ("ours-openvino-int8", "ours-bfloat16", "openvino-4-bit", "openvino-bfloat16")
 
 

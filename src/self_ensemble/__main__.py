@@ -30,6 +30,8 @@ def run() -> None:
     signal.signal(signal.SIGTERM, stop)
     try:
         code = _run()
+        if not received:
+            _finish()
     except BaseException:
         # Libraries turn an interrupt while they are imported into errors of their own.
         if not received:
@@ -39,20 +41,28 @@ def run() -> None:
     if code == 130 and received:
         # At once: at the end of a process libraries wait for what is half made.
         os._exit(128 + received[0])
-    _leave(code)
-
-
-def _leave(code: int) -> None:
-    """End the process without taking apart what libraries have loaded, which takes a second."""
-    # What the interpreter does first: threads end, then what is registered for the end is run.
-    threading._shutdown()  # type: ignore[attr-defined]
-    atexit._run_exitfuncs()
+    if _is_watched():
+        sys.exit(code)
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except OSError:  # nobody reads any more
+        except (OSError, ValueError):  # nobody reads any more
             code = code or 1
+    # Taking apart what libraries have loaded would take a second.
     os._exit(code)
+
+
+def _finish() -> None:
+    """What the interpreter does first at its end: threads end, what is registered is run."""
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+
+
+def _is_watched() -> bool:
+    """Whether a debugger, profiler or measure of coverage waits for the end."""
+    monitoring = getattr(sys, "monitoring", None)  # from Python 3.12 on
+    watchers = [sys.gettrace(), sys.getprofile(), sys.flags.interactive]
+    return any(watchers) or bool(monitoring and any(map(monitoring.get_tool, range(6))))
 
 
 def _run() -> int:

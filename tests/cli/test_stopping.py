@@ -93,3 +93,10 @@ def test_a_command_ends_with_its_code_and_what_is_registered_for_the_end() -> No
     )
     assert (done.returncode, done.stderr) == (3, "")
     assert done.stdout == "said by a thread\nsaid at the end\n"
+
+
+def test_a_profiler_around_a_command_still_prints_what_it_has_found() -> None:
+    command = [sys.executable, "-m", "cProfile", "-m", "self_ensemble", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0
+    assert "function calls" in done.stdout

@@ -1,5 +1,6 @@
 """Logits in kept memory: answers stay, and nothing else is written there."""
 
+import threading
 from dataclasses import replace
 
 import pytest
@@ -13,6 +14,7 @@ from self_ensemble.models.packed_linear import pack_linears
 from self_ensemble.packing.layout import build_layout
 from self_ensemble.passes import kept_logits
 from self_ensemble.passes.batch import advance
+from self_ensemble.passes.current_pass import one_at_a_time
 from self_ensemble.passes.kept_logits import KeptLogits
 from self_ensemble.passes.prefill import prefill
 from self_ensemble.walking.choose import Sampling
@@ -100,6 +102,21 @@ def test_what_the_model_is_asked_after_a_step_is_not_written_there(packed, given
         KeptLogits().of_step(packed, 1, failing)
     assert during != [None]
     assert head.output_buffer is None
+
+
+def test_other_threads_make_no_pass_while_outputs_go_to_a_batch(packed, given_out):
+    free = []
+
+    def compute():
+        lock = one_at_a_time(packed.model)
+        other = threading.Thread(target=lambda: free.append(lock.acquire(blocking=False)))
+        other.start()
+        other.join()
+        raise torch.OutOfMemoryError
+
+    with pytest.raises(torch.OutOfMemoryError):
+        KeptLogits().of_step(packed, 1, compute)
+    assert free == [False]
 
 
 @given(

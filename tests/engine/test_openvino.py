@@ -132,17 +132,39 @@ def test_rows_that_outgrow_their_room_keep_what_they_have_read(both):
 
 
 def test_memory_is_handed_on_where_it_fits_and_nobody_else_has_it():
-    from self_ensemble.models.openvino_passes import LARGE, Spare
+    from self_ensemble.models.openvino_passes import FEWEST, Spare
 
     spare = Spare()
-    first = spare.take(8, LARGE)
+    first = spare.take(8, FEWEST)
     place = first.data_ptr()
     spare.give_back([first[0]])
-    # Not to who needs less than a quarter of it, or more than there is.
-    assert spare.take(LARGE).data_ptr() != place
-    assert spare.take(9, LARGE).data_ptr() != place
-    assert spare.take(4, LARGE).data_ptr() == place
-    assert spare.take(4, LARGE).data_ptr() != place
+    assert spare.num_bytes == 8 * FEWEST * 4
+    # Not to who needs less than a quarter of it.
+    assert spare.take(FEWEST).data_ptr() != place
+    again = spare.take(4, FEWEST)
+    assert again.data_ptr() == place
+    assert spare.take(4, FEWEST).data_ptr() != place
+    # Who needs more than there is has the rest freed.
+    spare.give_back([again])
+    assert spare.take(9, FEWEST).data_ptr() != place
+    assert spare.num_bytes == 0
+
+
+def test_a_second_batch_need_not_find_the_memory_that_the_first_one_hands_on(both, monkeypatch):
+    from self_ensemble.models import openvino_passes
+
+    loaded = replace(both()[1], graph=replace(both()[1].graph, spare=openvino_passes.Spare()))
+    asked, needed = ensemble(loaded, "avg"), []
+    asked.prefix()
+    asked.run(_mixed())  # scores are counted once
+    monkeypatch.setattr(openvino_passes, "FEWEST", 1)
+    monkeypatch.setattr(batch, "check_fits", needed.append)
+    asked.run(_mixed())
+    first = max(needed)
+    assert loaded.graph.spare.num_bytes > 0
+    needed.clear()
+    asked.run(_mixed())
+    assert max(needed) < first
 
 
 def test_questions_that_join_a_stream_are_answered_as_by_themselves(both):

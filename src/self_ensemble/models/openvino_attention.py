@@ -7,12 +7,13 @@
                       | read before: b b - - - - | b b . |     one row for all; - is a free place
 
 The prefix and what was read before come in and stay as they are: who runs the graph puts what a
-pass brings behind it. So no pass copies what is long, and shapes stay from step to step, which
-OpenVINO sets up kernels for. Its own attention kernel for a state reads one key at a time, and
-takes most of a step where a question has several queries; products over the three parts do not.
+pass brings behind it. So no pass copies what is long, and shapes stay from step to step; OpenVINO
+sets up kernels for each shape. Its attention kernel for a state of the graph reads one key at a
+time, and takes most of a step where a question has several queries; products over the three parts
+do not.
 
-B questions, R most tokens of a question, P and C places of the first two parts, Hq and Hkv heads,
-G query heads of a key head, D head dim.
+B questions, R places of a question in a pass, P and C places of the first two parts, Hq and Hkv
+heads, G query heads of a key head, D head dim.
 """
 
 from collections.abc import Sequence
@@ -101,6 +102,7 @@ class Attention:
             self.brought.append(one)
             parts.append((self.prefix[number], self.kept[number], one))
         keys, values = parts
+        # The prefix's keys lie as the product reads them.
         scores = [opset13.matmul(query, key, False, key is not keys[0]) for key in keys]
         mask = self.by_key_head[self.windows[layer]]
         probs = opset13.softmax(opset13.add(opset13.concat(scores, 3), mask), 3)

@@ -56,7 +56,6 @@ def make_graph(model: PreTrainedModel, dtype: torch.dtype, name: str) -> Graph:
         # Runs beside each other must not share a core while another is free.
         "ENABLE_CPU_PINNING": False,
         "INFERENCE_PRECISION_HINT": precision,
-        "KV_CACHE_PRECISION": precision,
         "DYNAMIC_QUANTIZATION_GROUP_SIZE": _group(model) if dtype == torch.int8 else 0,
     }
     compiled = ov.Core().compile_model(

@@ -19,8 +19,8 @@ from torch.nn.functional import pad
 # Added to a score: no share, and still a number, which the kernels take.
 HIDDEN = -1e30
 # Pieces of memory that are kept: of prompts as they come, of a batch before and after it grows.
-# Smaller ones the C library keeps itself.
-NUM_SPARE, LARGE = 3, 1 << 18
+# Those of fewer values take no time to make.
+NUM_SPARE, FEWEST = 3, 1 << 18
 # Values that lie there at once of each attention score, in every layer.
 SCORES = 3
 
@@ -37,7 +37,7 @@ class Spare:
     def take(self, *shape: int) -> Tensor:
         """A tensor with anything in it."""
         size = math.prod(shape)
-        for _ in range(NUM_SPARE if size >= LARGE else 0):
+        for _ in range(NUM_SPARE if size >= FEWEST else 0):
             try:
                 piece = self._pieces.popleft()
             except IndexError:
@@ -46,12 +46,20 @@ class Spare:
             if size <= len(piece) <= 4 * size:
                 return piece[:size].view(shape)
             self._pieces.append(piece)
+        if all(len(one) < size for one in list(self._pieces)):
+            # What is asked for does not get smaller, so these only take memory.
+            self._pieces.clear()
         return torch.empty(shape)
+
+    @property
+    def num_bytes(self) -> int:
+        """What lies here, which the next ones need not take anew."""
+        return sum(one.nbytes for one in list(self._pieces))
 
     def give_back(self, tensors: Sequence[Tensor]) -> None:
         """Take tensors back that nobody reads any more; the last ones are kept."""
         self._pieces.extend(
-            torch.empty(0).set_(one.untyped_storage()) for one in tensors if one.numel() >= LARGE
+            torch.empty(0).set_(one.untyped_storage()) for one in tensors if one.numel() >= FEWEST
         )
 
 
@@ -174,6 +182,8 @@ class Request:
         self.graph = graph
         self._request = graph.compiled.create_infer_request()
         self._num_rows = num_rows
+        # Where the slots of each row end that have something in them.
+        self._ends = [0] * num_rows
         self._num_prefix = prefix[1].shape[2] if prefix else 0
         # What was read before, and what a pass brings; who comes next gets the memory.
         self._memory = [graph.places(num_rows, 1).zero_(), graph.places(num_rows, 0)]
@@ -189,6 +199,11 @@ class Request:
     def kept(self) -> Tensor:
         """Keys and values of what was read behind the prefix, `(2N, B, Hkv, C, D)`."""
         return self._memory[0]
+
+    @property
+    def num_places(self) -> int:
+        """Places of a question in the last pass, R."""
+        return int(self._memory[1].shape[3])
 
     @property
     def num_kept(self) -> int:
@@ -209,7 +224,7 @@ class Request:
         self._give("sizes", torch.tensor(sizes).int())
         for window, mask in fed.masks.items():
             self._give(f"mask.{window}", self._mask(mask, fed))
-        if self._memory[1].shape[3] != fed.num_places:
+        if self.num_places != fed.num_places:
             graph.spare.give_back([self._memory[1]])
             self._memory[1] = graph.places(self._num_rows, fed.num_places)
             for number, one in enumerate(self._memory[1]):
@@ -229,19 +244,23 @@ class Request:
     def _keep(self, fed: Fed) -> None:
         """Put what the pass has brought where later ones read it."""
         old, brought = self._memory
-        num_old = self.num_kept
-        if fed.room > num_old:
+        if fed.room > self.num_kept:
             self._memory[0] = self.graph.places(self._num_rows, fed.room)
             self._give_kept()
         counts = torch.bincount(fed.rows, minlength=self._num_rows).tolist()
         firsts = fed.first(fed.slots, self._num_rows).tolist()
         # Row by row these are few large copies, which indexing would do value by value.
         for row, (slot, count) in enumerate(zip(firsts, counts, strict=True)):
-            first = slot if count else num_old
+            first = slot if count else self._ends[row]
+            end = first + count
             if self.kept is not old:
                 self.kept[:, row, :, :first] = old[:, row, :, :first]
-                self.kept[:, row, :, first + count :] = 0.0
-            self.kept[:, row, :, first : first + count] = brought[:, row, :, :count]
+                self.kept[:, row, :, end:] = 0.0
+            elif end < self._ends[row]:
+                # It has gone back, and what is hidden must not be nan.
+                self.kept[:, row, :, end : self._ends[row]] = 0.0
+            self.kept[:, row, :, first:end] = brought[:, row, :, :count]
+            self._ends[row] = end
         if self.kept is not old:
             self.graph.spare.give_back([old])
 

@@ -29,7 +29,7 @@ class Pass(Protocol):
 
 # Of each model: whose pass it is. A pass sets the model's attention and writes into buffers of its
 # layers, so two at once would be in each other's way, besides sharing its processors.
-_TURNS: WeakKeyDictionary[nn.Module, threading.Lock] = WeakKeyDictionary()
+_TURNS: WeakKeyDictionary[nn.Module, threading.RLock] = WeakKeyDictionary()
 _TURNS_LOCK = threading.Lock()
 # Whether anybody still waits for what this thread computes.
 _WANTED: ContextVar[Callable[[], bool] | None] = ContextVar("wanted", default=None)
@@ -51,10 +51,10 @@ def current_pass() -> Pass | None:
     return _CURRENT.get()
 
 
-def one_at_a_time(model: nn.Module) -> threading.Lock:
+def one_at_a_time(model: nn.Module) -> threading.RLock:
     """What a pass of a model holds, where several threads ask it."""
     with _TURNS_LOCK:
-        return _TURNS.setdefault(model, threading.Lock())
+        return _TURNS.setdefault(model, threading.RLock())
 
 
 class GivenUp(Exception):  # noqa: N818 - nothing is wrong

@@ -97,16 +97,17 @@ class GraphRows:
 
     def bytes_to_add(self) -> int:
         """What the current pass adds: its own places, room that rows grow by, and scores."""
-        places = self._num_places * self.num_rows
-        old = self._request.num_kept
-        room = max(old, slot_bucket(self._num_slots))
-        num_kept = self.num_rows * room if room > old else 0
-        pairs = places * (self.num_prefix_slots + old + self._num_places)
-        return (places + num_kept) * self.graph.place_bytes + self.graph.scores_bytes(pairs)
+        request, num_places = self._request, self._num_places
+        room = slot_bucket(self._num_slots)
+        added = num_places if num_places != request.num_places else 0
+        added += room if room > request.num_kept else 0
+        pairs = num_places * (self.num_prefix_slots + request.num_kept + num_places)
+        needed = self.num_rows * added * self.graph.place_bytes - self.graph.spare.num_bytes
+        return max(0, needed) + self.graph.scores_bytes(self.num_rows * pairs)
 
     def first_row(self) -> Layers:
         """Keys and values of the first row, for each layer, `(S, Hkv, D)`."""
-        row = self._request.kept[:, 0, :, : self.num_slots]
+        row = self._request.kept[:, 0, :, : self.num_slots].clone()
         # They lie as a graph reads a prefix, so that no batch need copy them.
         keys = row[::2].mT.contiguous().permute(0, 3, 1, 2)
         return list(zip(keys, row[1::2].contiguous().transpose(1, 2), strict=True))

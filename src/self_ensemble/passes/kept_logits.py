@@ -16,6 +16,7 @@ from torch import Tensor
 from self_ensemble.models.load import LoadedModel
 from self_ensemble.models.openvino_passes import Graph
 from self_ensemble.models.packed_linear import PackedLinear
+from self_ensemble.passes.current_pass import one_at_a_time
 
 # Allocations beyond this go back to the system as soon as they are freed (the limit of glibc).
 LARGE = 1 << 25
@@ -39,11 +40,13 @@ class KeptLogits:
             or 4 * num_nodes * head.out_features <= LARGE
         ):
             return compute()
-        head.output_buffer = lambda num_rows: self._rows(num_rows, head.out_features)
-        try:
-            logits = compute()
-        finally:
-            head.output_buffer = None
+        # The head is everybody's: other threads wait until the buffer is taken away again.
+        with one_at_a_time(model.model):
+            head.output_buffer = lambda num_rows: self._rows(num_rows, head.out_features)
+            try:
+                logits = compute()
+            finally:
+                head.output_buffer = None
         # Models that cap or scale what the output matrix gives make new tensors of it.
         kept, found = (one.untyped_storage().data_ptr() for one in (self._buffer, logits))
         self._helps = kept == found

@@ -247,7 +247,8 @@ def test_a_client_that_reads_nothing_is_let_go(start, tiny_ensemble):
         connection(server.port) as found,
     ):
         found.sendall(b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        time.sleep(1)
+        # Ten times what it is given, for a server on a busy machine.
+        time.sleep(3)
         assert len(everything(found)) < len(large)
         assert len(httpx.get(f"{server.url}/large").content) == len(large)
 

@@ -30,7 +30,7 @@ def run() -> None:
     signal.signal(signal.SIGTERM, stop)
     try:
         code = _run()
-        if not received:
+        if not (code == 130 and received):
             _finish()
     except BaseException:
         # Libraries turn an interrupt while they are imported into errors of their own.

@@ -95,6 +95,21 @@ def test_a_command_ends_with_its_code_and_what_is_registered_for_the_end() -> No
     assert done.stdout == "said by a thread\nsaid at the end\n"
 
 
+def test_a_signal_that_a_command_has_taken_care_of_changes_nothing_of_its_end() -> None:
+    swallowed = """    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
+    except KeyboardInterrupt:
+        pass
+    return 3"""
+    program = "import os, signal, time" + AT_THE_END.replace("    return 3", swallowed)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=30
+    )
+    assert (done.returncode, done.stderr) == (3, "")
+    assert done.stdout == "said by a thread\nsaid at the end\n"
+
+
 def test_a_profiler_around_a_command_still_prints_what_it_has_found() -> None:
     command = [sys.executable, "-m", "cProfile", "-m", "self_ensemble", "--version"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)

@@ -215,6 +215,8 @@ class Request:
         graph = self.graph
         cos, sin = graph.rotary(torch.empty(0), fed.position_ids[None])
         sizes = (max(1, self._num_prefix), self.num_kept, fed.num_places)
+        firsts = fed.first(fed.slots, self._num_rows)
+        counts = torch.bincount(fed.rows, minlength=self._num_rows)
         self._give("tokens", fed.token_ids.int())
         self._give("cos", cos[0])
         self._give("sin", sin[0])
@@ -223,7 +225,7 @@ class Request:
         self._give("back", pad(fed.places, (0, len(fed.token_ids) - len(fed.rows))).int())
         self._give("sizes", torch.tensor(sizes).int())
         for window, mask in fed.masks.items():
-            self._give(f"mask.{window}", self._mask(mask, fed))
+            self._give(f"mask.{window}", self._mask(mask, fed.num_places, firsts, counts))
         if self.num_places != fed.num_places:
             graph.spare.give_back([self._memory[1]])
             self._memory[1] = graph.places(self._num_rows, fed.num_places)
@@ -238,17 +240,15 @@ class Request:
         self._request.infer()
         pairs = self._num_rows * fed.num_places * sum(sizes)
         graph.most_pairs = max(graph.most_pairs, pairs)
-        self._keep(fed)
+        self._keep(fed.room, firsts.tolist(), counts.tolist())
         return logits
 
-    def _keep(self, fed: Fed) -> None:
+    def _keep(self, room: int, firsts: Sequence[int], counts: Sequence[int]) -> None:
         """Put what the pass has brought where later ones read it."""
         old, brought = self._memory
-        if fed.room > self.num_kept:
-            self._memory[0] = self.graph.places(self._num_rows, fed.room)
+        if room > self.num_kept:
+            self._memory[0] = self.graph.places(self._num_rows, room)
             self._give_kept()
-        counts = torch.bincount(fed.rows, minlength=self._num_rows).tolist()
-        firsts = fed.first(fed.slots, self._num_rows).tolist()
         # Row by row these are few large copies, which indexing would do value by value.
         for row, (slot, count) in enumerate(zip(firsts, counts, strict=True)):
             first = slot if count else self._ends[row]
@@ -264,7 +264,7 @@ class Request:
         if self.kept is not old:
             self.graph.spare.give_back([old])
 
-    def _mask(self, mask: Tensor, fed: Fed) -> Tensor:
+    def _mask(self, mask: Tensor, num_places: int, firsts: Tensor, counts: Tensor) -> Tensor:
         """A mask in the graph's order of keys: the prefix, what was read before, what is read now.
 
         It has numbers for what is hidden. Places without a token read anything.
@@ -273,15 +273,14 @@ class Request:
         if not self._num_prefix:
             prefix = pad(prefix, (0, 1), value=HIDDEN)
         num_slots, capacity = slots.shape[3], self.num_kept
-        first = fed.first(fed.slots, self._num_rows)[:, None, None, None]
-        count = torch.bincount(fed.rows, minlength=self._num_rows)[:, None, None, None]
+        first, count = (one[:, None, None, None] for one in (firsts, counts))
         before = pad(slots[..., :capacity], (0, max(0, capacity - num_slots)))
         before = before.masked_fill(torch.arange(capacity) >= first, HIDDEN)
-        column = torch.arange(fed.num_places)
+        column = torch.arange(num_places)
         of_column = (first + column).clamp(max=num_slots - 1).expand(-1, -1, mask.shape[2], -1)
         now = slots.gather(3, of_column).masked_fill(column >= count, HIDDEN)
         whole = torch.cat([prefix, before, now], dim=3)
-        return pad(whole, (0, 0, 0, fed.num_places - mask.shape[2]))
+        return pad(whole, (0, 0, 0, num_places - mask.shape[2]))
 
     def _give_kept(self) -> None:
         for number, one in enumerate(self.kept):

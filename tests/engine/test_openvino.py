@@ -131,6 +131,23 @@ def test_rows_that_outgrow_their_room_keep_what_they_have_read(both):
     assert len(rooms) > 2, rooms
 
 
+def test_what_a_batch_forgets_leaves_nothing_in_hidden_slots(both):
+    asked = ensemble(both()[1], "origin")
+    layouts = [asked_layout(asked, "Who built the bridge?")]
+    engine = Engine(both()[1], "sdpa")
+    batch, front = prefill(engine, layouts, encode_prefix(engine, asked.frame.prefix))
+    request = batch.cache._request
+    with torch.inference_mode():
+        advance(batch, front, torch.zeros(3, dtype=torch.long), torch.tensor([7, 8, 9]))
+        # A value that masks do not undo: nothing times nan is nan.
+        end = request._ends[0]
+        request.kept[:, :, :, end - 3 : end] = torch.nan
+        batch.used_B -= 3
+        found = advance(batch, front, torch.tensor([0]), torch.tensor([7]))[0]
+        again = advance(batch, found, torch.tensor([0]), torch.tensor([8]))[0]
+    assert again.logits_MV.isfinite().all()
+
+
 def test_memory_is_handed_on_where_it_fits_and_nobody_else_has_it():
     from self_ensemble.models.openvino_passes import FEWEST, Spare
 

@@ -237,11 +237,18 @@ class Request:
         else:
             logits = graph.output_buffer(num_logits)
         self._request.set_output_tensor(0, _tensor(logits))
+        self._forget(firsts.tolist(), counts.tolist())
         self._request.infer()
         pairs = self._num_rows * fed.num_places * sum(sizes)
         graph.most_pairs = max(graph.most_pairs, pairs)
         self._keep(fed.room, firsts.tolist(), counts.tolist())
         return logits
+
+    def _forget(self, firsts: Sequence[int], counts: Sequence[int]) -> None:
+        """Empty the slots of rows that have gone back: what is hidden must not be nan."""
+        for row, (first, count) in enumerate(zip(firsts, counts, strict=True)):
+            if count and first < self._ends[row]:
+                self.kept[:, row, :, first : self._ends[row]] = 0.0
 
     def _keep(self, room: int, firsts: Sequence[int], counts: Sequence[int]) -> None:
         """Put what the pass has brought where later ones read it."""
@@ -256,9 +263,6 @@ class Request:
             if self.kept is not old:
                 self.kept[:, row, :, :first] = old[:, row, :, :first]
                 self.kept[:, row, :, end:] = 0.0
-            elif end < self._ends[row]:
-                # It has gone back, and what is hidden must not be nan.
-                self.kept[:, row, :, end : self._ends[row]] = 0.0
             self.kept[:, row, :, first:end] = brought[:, row, :, :count]
             self._ends[row] = end
         if self.kept is not old:

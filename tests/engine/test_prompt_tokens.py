@@ -111,6 +111,7 @@ def test_a_plain_prompt_has_the_tokens_of_its_text(family, prefix, wordings, fra
 
 @pytest.mark.parametrize("family", TILING)
 @example(before="a\n", after="  b").via("a line break and a space in one token")
+@example(before="", after=" a").via("a space that the text begins with")
 @given(before=TEXT, after=TEXT)
 def test_tokens_are_counted_on_the_side_of_a_seam_on_which_all_their_bytes_are(
     family, before, after

@@ -48,9 +48,13 @@ def _start(encoding: Any, text: str, index: int, trimmed: bool) -> int:
 
 def _end(encoding: Any, text: str, index: int, trimmed: bool) -> int:
     start, end = encoding.token_to_chars(index)
-    if not trimmed or start == end:
+    if not trimmed:
         return int(end)
     token: str = encoding.tokens[index]
+    if start == end:
+        # Spaces that a text begins with are trimmed to its start; others to their end.
+        at_start = end == 0 and token and not token.strip(SPACE)
+        return len(token) if at_start and text.startswith(" " * len(token)) else int(end)
     spaces = len(token) - len(token.rstrip(SPACE))
     if text[start:end].endswith(" ") or text[end : end + spaces] != " " * spaces:
         return int(end)

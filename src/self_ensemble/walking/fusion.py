@@ -40,8 +40,7 @@ def maximum(logits: Tensor, weights: Tensor) -> Tensor:
 
 def weighted_max(logits: Tensor, weights: Tensor) -> Tensor:
     """The distribution of the wording with the largest weight; the first of equals."""
-    best = weights.argmax(dim=-1)[..., None, None]
-    return logits.take_along_dim(best, dim=-2).squeeze(-2)
+    return _chosen(logits, weights.argmax(dim=-1))
 
 
 def prob_avg(logits: Tensor, weights: Tensor) -> Tensor:
@@ -64,8 +63,7 @@ def min_entropy(logits: Tensor, weights: Tensor) -> Tensor:
     non-parametric form, arXiv 2403.17552.
     """
     logprobs = logits.log_softmax(dim=-1)
-    best = entropies(logprobs).argmin(dim=-1)[..., None, None]
-    return logprobs.take_along_dim(best, dim=-2).squeeze(-2)
+    return _chosen(logprobs, entropies(logprobs).argmin(dim=-1))
 
 
 def entropies(logprobs: Tensor) -> Tensor:
@@ -143,6 +141,16 @@ RULES: dict[str, FusionRule] = {
 }
 WEIGHTED = frozenset({"weighted_avg", "weighted_max"})
 READS_PRIOR = frozenset({"contrast"})  # the prompt without the question comes as the last row
+
+
+def _chosen(logits: Tensor, wordings: Tensor) -> Tensor:
+    """The row of one wording `(...)` for each question, `(..., V)`."""
+    *lead, num_wordings, vocabulary = logits.shape
+    wordings = wordings.expand(lead)
+    firsts = torch.arange(wordings.numel(), device=logits.device) * num_wordings
+    # Rows are copied whole; taking along a dimension copies value by value.
+    rows = logits.reshape(-1, vocabulary).index_select(0, firsts + wordings.flatten())
+    return rows.view(*wordings.shape, vocabulary)
 
 
 def _shares(weights: Tensor) -> Tensor:

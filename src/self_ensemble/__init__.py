@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from self_ensemble.scoring.normalise import first_line as first_line
     from self_ensemble.scoring.vote import vote as vote
     from self_ensemble.tracing.trace import Trace as Trace
-    from self_ensemble.walking.choose import Sampling as Sampling
+    from self_ensemble.walking.sampling import Sampling as Sampling
 
 __version__ = "0.1.0"
 
@@ -64,7 +64,7 @@ _WHERE = {
     "load_templates": "questions.by_text",
     "ItemPrompts": "asking.items",
     "whole_frame": "prompts.frame",
-    "Sampling": "walking.choose",
+    "Sampling": "walking.sampling",
     "reword": "jobs.reword",
     "load_wordings": "questions.by_text",
     "field_text": "questions.by_text",

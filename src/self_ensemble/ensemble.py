@@ -30,8 +30,8 @@ from self_ensemble.prompts.frame import PromptFrame
 from self_ensemble.questions.schema import Framing
 from self_ensemble.tracing.trace import Trace
 from self_ensemble.tracing.tracer import Tracer
-from self_ensemble.walking.choose import Sampling
 from self_ensemble.walking.loop import decode
+from self_ensemble.walking.sampling import Sampling
 from self_ensemble.walking.stopping import StopRule
 from self_ensemble.walking.user_rule import RuleError
 

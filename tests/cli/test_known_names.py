@@ -8,6 +8,7 @@ import torch
 from transformers import LlamaConfig
 
 from self_ensemble.asking.methods import resolve_methods
+from self_ensemble.attribution.kinds import KINDS
 from self_ensemble.captured.decode import check_decode
 from self_ensemble.cli import known_names
 from self_ensemble.errors import UserError
@@ -15,7 +16,7 @@ from self_ensemble.jobs.generate_options import GenerateOptions
 from self_ensemble.models.devices import DTYPES, resolve_device, resolve_dtype
 from self_ensemble.models.engines import ENGINES, check_engine
 from self_ensemble.models.support import choose_backend
-from self_ensemble.walking.choose import Sampling
+from self_ensemble.walking.sampling import Sampling
 
 CPU = torch.device("cpu")
 USED = {
@@ -28,6 +29,7 @@ USED = {
     known_names.positions: lambda name: GenerateOptions(positions=name).check(),
     known_names.fusion_point: lambda name: GenerateOptions(fusion_point=name).check(),
     known_names.chat_template: lambda name: GenerateOptions(chat_template=name).check(),
+    known_names.attribution: lambda name: GenerateOptions(attribution=(name,)).check(),
 }
 
 
@@ -38,7 +40,7 @@ USED = {
         (known_names.device, "cuda:x"), (known_names.device, "cpu:0"), (known_names.device, "\n"),
         (known_names.methods, ["avg", "flex_atention"]), (known_names.positions, "align"),
         (known_names.fusion_point, "end"), (known_names.chat_template, "true"),
-        (known_names.engine, "onnx"),
+        (known_names.engine, "onnx"), (known_names.attribution, "mas"),
     ],
 )  # fmt: skip
 def test_a_wrong_name_is_refused_in_the_same_words(check, value):
@@ -56,6 +58,7 @@ def test_what_works_is_taken():
     of_generate = {
         "decode": known_names.DECODE, "positions": known_names.POSITIONS,
         "fusion_point": known_names.FUSION_POINT, "chat_template": known_names.CHAT_TEMPLATE,
+        "attribution": known_names.ATTRIBUTION,
     }  # fmt: skip
     for option, names in of_generate.items():
         for name in names:
@@ -67,11 +70,20 @@ def test_what_works_is_taken():
     assert known_names.device("cuda:1") == "cuda:1"
     assert known_names.methods(["avg,vote", "my:rule", "all"]) == ["avg,vote", "my:rule", "all"]
     assert known_names.dtype(None) is None
+    assert set(known_names.ATTRIBUTION) == set(KINDS)
+    assert known_names.attribution("mass, share,") == "mass, share,"
 
 
 WRONG = (
     "generate --dataset demo --method flex_atention",
     "generate --dataset demo --batch-size x",
+    "generate --dataset demo --temperature -1",
+    "generate --dataset demo --attribution shapley,mas",
+    "confidence --dataset demo --top-p 2",
+    "inspect --dataset demo --row 0 --temperature nan",
+    "paraphrase --dataset demo --output w.jsonl --top-p 0",
+    "paraphrase --dataset demo --output w.xyz",
+    "paraphrase --output nowhere.jsonl --show 1",
     "confidence --dataset demo --dtype fp16",
     "learn-weights --dataset demo --attention flx",
     "paraphrase --dataset demo --output w.jsonl --device gpu",

@@ -19,7 +19,7 @@ from self_ensemble.errors import UserError
 from self_ensemble.models.packed_linear import pack_linears
 from self_ensemble.passes.lengths import FEWEST_SLOTS, slot_bucket
 from self_ensemble.passes.prefill import encode_prefix
-from self_ensemble.walking.choose import Sampling
+from self_ensemble.walking.sampling import Sampling
 
 WINDOW = 24  # shorter than the prefix with a question
 

@@ -13,7 +13,8 @@ from scipy.stats import chisquare
 
 import self_ensemble.walking.choose as module
 from self_ensemble.errors import UserError
-from self_ensemble.walking.choose import Sampling, choose, largest
+from self_ensemble.walking.choose import choose, largest
+from self_ensemble.walking.sampling import Sampling
 
 LAST_DRAW = 1.0 - 2.0**-53  # the largest that numpy draws
 

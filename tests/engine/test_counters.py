@@ -3,7 +3,7 @@
 import pytest
 from asking import METHODS, QUESTIONS, WEIGHTS, ensemble, requests
 
-from self_ensemble.walking.choose import Sampling
+from self_ensemble.walking.sampling import Sampling
 
 N = 3
 

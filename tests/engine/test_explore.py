@@ -9,7 +9,8 @@ from asking import QUESTIONS, ensemble, tokens
 from self_ensemble.asking.request import Request
 from self_ensemble.oracle.reference import next_logits_alone
 from self_ensemble.walking import loop
-from self_ensemble.walking.choose import Sampling, choose
+from self_ensemble.walking.choose import choose
+from self_ensemble.walking.sampling import Sampling
 
 WARM = Sampling(temperature=0.9, top_p=0.95, seed=7)
 PROMPTS = [Request(f"p{n}", (wordings[0],)) for n, wordings in enumerate(QUESTIONS)]

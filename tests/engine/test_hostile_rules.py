@@ -12,8 +12,9 @@ from asking import ensemble, requests, tokens
 from self_ensemble.asking.methods import resolve_method
 from self_ensemble.asking.request import Answer, Unanswered
 from self_ensemble.errors import UserError
-from self_ensemble.walking.choose import Sampling, greedy
+from self_ensemble.walking.choose import greedy
 from self_ensemble.walking.fusion import contrast
+from self_ensemble.walking.sampling import Sampling
 
 
 def line_of(function) -> int:

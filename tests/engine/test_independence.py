@@ -9,7 +9,7 @@ from asking import METHODS, QUESTIONS, WEIGHTS, ensemble, requests, tokens
 from self_ensemble.asking.request import Request
 from self_ensemble.packing.layout import build_layout
 from self_ensemble.passes.prefill import prefill
-from self_ensemble.walking.choose import Sampling
+from self_ensemble.walking.sampling import Sampling
 
 SAMPLING = [Sampling(), Sampling(temperature=1.5, top_p=0.95, seed=3)]
 WINDOWED = [("llama", None), ("mistral", 8), ("gemma2", 8)]

@@ -17,7 +17,7 @@ from self_ensemble.passes.batch import advance
 from self_ensemble.passes.current_pass import one_at_a_time
 from self_ensemble.passes.kept_logits import KeptLogits
 from self_ensemble.passes.prefill import prefill
-from self_ensemble.walking.choose import Sampling
+from self_ensemble.walking.sampling import Sampling
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from asking import METHODS, QUESTIONS, WEIGHTS, ensemble, requests, tokens
 from self_ensemble.asking.request import Answer, Request, Unanswered
 from self_ensemble.errors import UserError
 from self_ensemble.oracle.reference import next_logits_alone, next_logits_fused
-from self_ensemble.walking.choose import Sampling
+from self_ensemble.walking.sampling import Sampling
 
 WARM = Sampling(temperature=0.9, top_p=0.9, seed=3)
 ROW, WORDING = 1, 1  # where the tokens of the tests below stand

@@ -16,7 +16,7 @@ from self_ensemble.passes import batch, memory
 from self_ensemble.passes.batch import advance
 from self_ensemble.passes.engine import Engine
 from self_ensemble.passes.prefill import encode_prefix, prefill
-from self_ensemble.walking.choose import Sampling
+from self_ensemble.walking.sampling import Sampling
 
 pytest.importorskip("openvino", reason='needs pip install "self-ensemble[openvino]"')
 

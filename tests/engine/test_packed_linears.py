@@ -5,7 +5,7 @@ from asking import FAMILIES, METHODS, QUESTIONS, ensemble, requests, tokens
 
 from self_ensemble.models.packed_linear import pack_linears, unpack_linears
 from self_ensemble.oracle.reference import next_logits_fused
-from self_ensemble.walking.choose import Sampling
+from self_ensemble.walking.sampling import Sampling
 
 
 def on_packed_layers(plain):

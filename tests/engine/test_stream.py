@@ -27,7 +27,7 @@ from self_ensemble.passes.current_pass import GivenUp, one_at_a_time, while_want
 from self_ensemble.prompts.build import plain_frame
 from self_ensemble.prompts.frame import whole_frame
 from self_ensemble.questions.schema import Framing
-from self_ensemble.walking.choose import Sampling
+from self_ensemble.walking.sampling import Sampling
 from self_ensemble.walking.stopping import StopRule
 
 SAMPLED = Sampling(temperature=1.5, top_p=0.95, seed=3)

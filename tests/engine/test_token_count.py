@@ -10,7 +10,7 @@ from self_ensemble.asking.request import Answer, Settings, Unanswered
 from self_ensemble.asking.token_count import TokenCount
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.questions.schema import Framing
-from self_ensemble.walking.choose import Sampling
+from self_ensemble.walking.sampling import Sampling
 
 EARLY = ("a", "e", " ", "\ufffd")  # answers of different lengths
 TWINS = (("Who wrote it?", "Who wrote it?", "Who wrote this?"), QUESTIONS[2])

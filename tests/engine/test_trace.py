@@ -16,7 +16,7 @@ from self_ensemble.errors import UserError
 from self_ensemble.oracle.reference import next_logits_alone, next_logits_fused
 from self_ensemble.report.trace_page import trace_page
 from self_ensemble.report.trace_view import trace_view
-from self_ensemble.walking.choose import Sampling
+from self_ensemble.walking.sampling import Sampling
 
 FAMILIES = [("llama", None), ("qwen2", None), ("gemma2", 8), ("mistral", 8), ("gpt2", None)]
 # float32 sums in another order

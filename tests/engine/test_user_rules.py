@@ -13,8 +13,8 @@ from self_ensemble.asking.methods import KINDS, resolve_method, resolve_methods
 from self_ensemble.errors import UserError
 from self_ensemble.oracle.reference import greedy_tied
 from self_ensemble.walking import loop
-from self_ensemble.walking.choose import Sampling
 from self_ensemble.walking.fusion import RULES
+from self_ensemble.walking.sampling import Sampling
 
 
 class Doubled:

@@ -149,6 +149,8 @@ def test_a_key_is_needed_on_every_route_but_one(start, tiny_ensemble):
         for path in ("/v1/models", "/metrics", "/openapi.json", "/", "/healthz/", "//healthz"):
             is_error(httpx.get(server.url + path), 401)
         assert httpx.get(f"{server.url}/healthz").json() == {"status": "ok"}
+        assert httpx.head(f"{server.url}/healthz").status_code == 200
+        is_error(httpx.get(f"{server.url}/v1/models/tiny"), 401)
         for key in keys:
             assert server.client(key).models.list().data
         with pytest.raises(openai.AuthenticationError):

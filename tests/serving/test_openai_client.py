@@ -10,7 +10,7 @@ from self_ensemble.asking.request import Request, Settings
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.prompts.build import conversation_frame
 from self_ensemble.prompts.frame import whole_frame
-from self_ensemble.walking.choose import Sampling
+from self_ensemble.walking.sampling import Sampling
 
 ASKED = "Who wrote the play?"
 FURTHER = ["Which one of them wrote the play about the prince?", "Writer?"]
@@ -53,6 +53,11 @@ def test_the_model_is_listed(server):
     (model,) = server.client().models.list().data
     assert model.id == "tiny"
     assert model.methods[0] == "flex_attention"
+    assert server.client().models.retrieve("tiny") == model
+    with pytest.raises(
+        openai.NotFoundError, match=r"Unknown model 'owner/other'. This server has"
+    ):
+        server.client().models.retrieve("owner/other")
 
 
 @pytest.mark.parametrize("method", ["origin", "flex_attention", "avg"])

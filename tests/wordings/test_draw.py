@@ -13,7 +13,7 @@ from self_ensemble.models.load import LoadedModel, load_model
 from self_ensemble.prompts.build import plain_frame
 from self_ensemble.questions.load import load_questions
 from self_ensemble.questions.schema import Question
-from self_ensemble.walking.choose import Sampling
+from self_ensemble.walking.sampling import Sampling
 from self_ensemble.wordings.draw import MIN_QUALITY, Rewriter, human_pools
 from self_ensemble.wordings.gate import rejection
 from self_ensemble.wordings.pool import Pool, Verdict

@@ -12,8 +12,8 @@ from self_ensemble.asking.methods import Method
 from self_ensemble.asking.outcomes import OutcomeMaker
 from self_ensemble.asking.prefilling import Prefiller
 from self_ensemble.asking.request import Outcome, Request
-from self_ensemble.walking.choose import Sampling
 from self_ensemble.walking.loop import Track, decode
+from self_ensemble.walking.sampling import Sampling
 
 ALONE = Method("per_prompt", "alone")
 

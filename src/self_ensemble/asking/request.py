@@ -6,7 +6,7 @@ from typing import Literal
 
 from self_ensemble.packing.layout import FusionPoint, Positions
 from self_ensemble.prompts.frame import PromptFrame
-from self_ensemble.walking.choose import Sampling
+from self_ensemble.walking.sampling import Sampling
 
 
 @dataclass(frozen=True, slots=True)

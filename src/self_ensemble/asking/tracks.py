@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from self_ensemble.asking.layout import Streams
 from self_ensemble.asking.methods import Method
 from self_ensemble.asking.request import Request, Settings
-from self_ensemble.walking.choose import Sampling
 from self_ensemble.walking.loop import Decoded, Track
+from self_ensemble.walking.sampling import Sampling
 
 ALONE = "per_prompt"
 

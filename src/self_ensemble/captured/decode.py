@@ -24,8 +24,9 @@ from self_ensemble.models.packed_linear import PackedLinear
 from self_ensemble.passes.batch import Batch, Frontier
 from self_ensemble.passes.engine import Counters
 from self_ensemble.passes.memory import check_fits, pass_bytes
-from self_ensemble.walking.choose import Sampling, greedy
+from self_ensemble.walking.choose import greedy
 from self_ensemble.walking.loop import Decoded, Track
+from self_ensemble.walking.sampling import Sampling
 from self_ensemble.walking.stopping import StopRule
 
 DECODE = ("tree", "captured", "compiled")

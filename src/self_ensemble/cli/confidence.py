@@ -37,11 +37,19 @@ def confidence(
     ] = None,
     temperature: Annotated[
         float | None,
-        typer.Option(help="Of the samples. Default: 0.6.", rich_help_panel=METHOD),
+        typer.Option(
+            help="Of the samples. Default: 0.6.",
+            rich_help_panel=METHOD,
+            callback=option_values.check_temperature,
+        ),
     ] = None,
     top_p: Annotated[
         float | None,
-        typer.Option(help="Nucleus of the samples. Default: 0.9.", rich_help_panel=METHOD),
+        typer.Option(
+            help="Nucleus of the samples. Default: 0.9.",
+            rich_help_panel=METHOD,
+            callback=option_values.check_top_p,
+        ),
     ] = None,
     num_paraphrases: options.NumParaphrases = None,
     indices: options.Indices = None,

@@ -10,6 +10,7 @@ from self_ensemble.errors import unknown_name
 from self_ensemble.results.paths import METHODS
 
 ATTENTION = ("auto", "sdpa", "flex", "eager")
+ATTRIBUTION = ("mass", "leave_one_out", "shapley", "share")
 CHAT_TEMPLATE = ("auto", "on", "off")
 DECODE = ("tree", "captured", "compiled")
 DEVICE = re.compile(r"auto|cpu|mps|cuda(:[0-9]+)?")
@@ -67,6 +68,14 @@ def methods(values: list[str]) -> list[str]:
 def positions(value: str | None) -> str | None:
     """How positions are counted."""
     return _one_of("positions", value, POSITIONS)
+
+
+def attribution(value: str | None) -> str | None:
+    """Kinds of attribution, with commas between."""
+    for name in (part.strip() for part in (value or "").split(",")):
+        if name:
+            _one_of("kind of attribution", name, ATTRIBUTION)
+    return value
 
 
 def _one_of(kind: str, value: str | None, known: tuple[str, ...]) -> str | None:

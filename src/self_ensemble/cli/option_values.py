@@ -25,6 +25,25 @@ def one_of(kind: str, given: str, known: list[str]) -> None:
         raise unknown_name(kind, given, known)
 
 
+def check_temperature(value: float | None) -> float | None:
+    """Refuse a temperature that no draw can have."""
+    # Here, not above: numpy would make every `--help` wait.
+    from self_ensemble.walking.sampling import Sampling
+
+    if value is not None:
+        Sampling(temperature=value)
+    return value
+
+
+def check_top_p(value: float | None) -> float | None:
+    """Refuse a nucleus that no draw can have."""
+    from self_ensemble.walking.sampling import Sampling
+
+    if value is not None:
+        Sampling(top_p=value)
+    return value
+
+
 def refuse_unfit(source: str, fitting: tuple[str, ...], options: Mapping[str, object]) -> None:
     """Refuse an option that would be ignored: it would do nothing, and look as if it did.
 

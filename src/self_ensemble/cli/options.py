@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from self_ensemble.cli import known_names
+from self_ensemble.cli import known_names, option_values
 
 DATA, MODEL, METHOD, RESULT = "Data", "Model", "Method", "Results"
 
@@ -123,8 +123,16 @@ Stop = Annotated[
         rich_help_panel=METHOD,
     ),
 ]
-Temperature = Annotated[float, typer.Option(help="0 is greedy.", rich_help_panel=METHOD)]
-TopP = Annotated[float, typer.Option(help="Nucleus.", rich_help_panel=METHOD)]
+Temperature = Annotated[
+    float,
+    typer.Option(
+        help="0 is greedy.", rich_help_panel=METHOD, callback=option_values.check_temperature
+    ),
+]
+TopP = Annotated[
+    float,
+    typer.Option(help="Nucleus.", rich_help_panel=METHOD, callback=option_values.check_top_p),
+]
 Model = Annotated[
     str, typer.Option(help="Alias, hub id, folder or .gguf file.", rich_help_panel=MODEL)
 ]
@@ -184,6 +192,7 @@ Attribution = Annotated[
         help="Also which wording decided which token, comma-separated: mass (flex_attention), "
         "leave_one_out, shapley, share (logit-level rules).",
         rich_help_panel=METHOD,
+        callback=known_names.attribution,
     ),
 ]
 SaveLogprobs = Annotated[

@@ -84,10 +84,19 @@ def paraphrase(
     ] = None,
     temperature: Annotated[
         float | None,
-        typer.Option(help="Of drawing. Default: 0.7.", rich_help_panel=WORDINGS),
+        typer.Option(
+            help="Of drawing. Default: 0.7.",
+            rich_help_panel=WORDINGS,
+            callback=option_values.check_temperature,
+        ),
     ] = None,
     top_p: Annotated[
-        float | None, typer.Option(help="Nucleus. Default: 0.9.", rich_help_panel=WORDINGS)
+        float | None,
+        typer.Option(
+            help="Nucleus. Default: 0.9.",
+            rich_help_panel=WORDINGS,
+            callback=option_values.check_top_p,
+        ),
     ] = None,
     show: Annotated[
         int,
@@ -160,6 +169,9 @@ def paraphrase(
         return _show_file(output, show)
     # Here, not above: pyarrow would make every `--help` wait.
     from self_ensemble.questions.chosen import Data, DataOptions
+    from self_ensemble.wordings.output import Output
+
+    Output.of(output)
 
     # The data first: what is wrong with them is told before torch is imported.
     questions = Data.of(

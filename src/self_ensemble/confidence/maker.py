@@ -20,7 +20,7 @@ from self_ensemble.running.choice import WordingChoice, make_request
 from self_ensemble.running.made_with import about
 from self_ensemble.running.making import About, BatchRows, FileRows, Order
 from self_ensemble.scoring.lemmas import answer_lemmas, predict_lemma
-from self_ensemble.walking.choose import Sampling
+from self_ensemble.walking.sampling import Sampling
 
 
 class _Seen(NamedTuple):

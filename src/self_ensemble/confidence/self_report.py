@@ -17,7 +17,7 @@ from self_ensemble.errors import UserError
 from self_ensemble.models.load import LoadedModel
 from self_ensemble.prompts.build import plain_frame
 from self_ensemble.questions.schema import Framing, Shot
-from self_ensemble.walking.choose import Sampling
+from self_ensemble.walking.sampling import Sampling
 
 INSTRUCTION = "Say whether the proposed answer to each question is true or false.\n\n"
 FRAMING = Framing(wording="{}\n", cue="The proposed answer is", answer=" {}.\n\n")

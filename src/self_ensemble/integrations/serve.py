@@ -96,17 +96,23 @@ def create_app(
     async def completions(asked: Annotated[CompletionAsked, Body()], request: Request) -> Response:
         return await answer.answer(asked, request)
 
+    about = {"id": service.name, "object": "model", "created": 0, "owned_by": "self-ensemble",
+             "methods": [method.name for method in ensemble.methods]}  # fmt: skip
+
     @app.get("/v1/models")
     async def models() -> dict[str, object]:
-        model = {"id": service.name, "object": "model", "created": 0, "owned_by": "self-ensemble",
-                 "methods": [method.name for method in ensemble.methods]}  # fmt: skip
-        return {"object": "list", "data": [model]}
+        return {"object": "list", "data": [about]}
+
+    @app.get("/v1/models/{model:path}")
+    async def one_model(model: str) -> dict[str, object]:
+        service.check_model(model)
+        return about
 
     @app.get("/metrics")
     async def numbers() -> Response:
         return Response(metrics.text(), media_type=CONTENT_TYPE)
 
-    @app.get("/healthz")
+    @app.api_route("/healthz", methods=["GET", "HEAD"])
     async def health() -> Response:
         alive = service.scheduler.is_alive
         return JSONResponse({"status": "ok" if alive else "dead"}, 200 if alive else 503)

@@ -21,7 +21,7 @@ from self_ensemble.running.answers import AnswerMaker
 from self_ensemble.running.attributed import Attributed
 from self_ensemble.running.choice import Weights, WordingChoice, fewest_wordings_message
 from self_ensemble.running.logprobs import LogprobMaker
-from self_ensemble.walking.choose import Sampling
+from self_ensemble.walking.sampling import Sampling
 from self_ensemble.walking.user_rule import own_function
 from self_ensemble.weighting.sources import require_fitting, weights_from
 

@@ -27,7 +27,7 @@ from self_ensemble.results.store import ResultFile
 from self_ensemble.running.choice import WordingChoice, fewest_wordings_message
 from self_ensemble.running.made_with import MAY_DIFFER, of_questions
 from self_ensemble.running.making import Order
-from self_ensemble.walking.choose import Sampling
+from self_ensemble.walking.sampling import Sampling
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from self_ensemble.asking.methods import AnyMethod, Method, resolve_method
+from self_ensemble.identity.files import sha256_of
 from self_ensemble.identity.values import code_identity
 from self_ensemble.jobs.answering import Answering
 from self_ensemble.jobs.generate_options import FUSED_ONLY, STANDARD, GenerateOptions
@@ -24,7 +25,7 @@ from self_ensemble.results.plan import RowPlan
 from self_ensemble.results.store import ResultFile
 from self_ensemble.running.choice import Weights, WordingChoice
 from self_ensemble.running.logprobs import logprob_plan
-from self_ensemble.running.made_with import MAY_DIFFER, of_questions, sha256_of
+from self_ensemble.running.made_with import MAY_DIFFER, of_questions
 from self_ensemble.running.making import Order
 from self_ensemble.running.rows import row_plan
 from self_ensemble.walking.user_rule import own_function

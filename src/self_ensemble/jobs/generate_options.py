@@ -10,8 +10,8 @@ from self_ensemble.captured.decode import check_decode
 from self_ensemble.errors import UserError, at_least, unknown_name
 from self_ensemble.jobs.inputs import CHAT_TEMPLATE, check_choice
 from self_ensemble.running.attributed import fewer_wordings
-from self_ensemble.walking.choose import Sampling
 from self_ensemble.walking.fusion import CONTRAST
+from self_ensemble.walking.sampling import Sampling
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from typing import Any
 from self_ensemble.asking.request import Settings
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError, at_least
+from self_ensemble.identity.files import sha256_of
 from self_ensemble.jobs.filling import fill, say_repaired
 from self_ensemble.jobs.inputs import LateModel, Model, ModelOptions, check_choice
 from self_ensemble.jobs.places import place_of
@@ -21,9 +22,9 @@ from self_ensemble.questions.chosen import Data, Questions
 from self_ensemble.questions.schema import QuestionSet
 from self_ensemble.results.manifest import Manifest
 from self_ensemble.running.finite_rows import held_back
-from self_ensemble.running.made_with import QUESTIONS, sha256_of
+from self_ensemble.running.made_with import QUESTIONS
 from self_ensemble.running.making import Order, append_rows
-from self_ensemble.walking.choose import Sampling
+from self_ensemble.walking.sampling import Sampling
 from self_ensemble.wordings.checks import AnswerCheck
 from self_ensemble.wordings.draw import Check, Rewriter, human_pools
 from self_ensemble.wordings.entailment import load_entailment

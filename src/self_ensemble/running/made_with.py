@@ -1,10 +1,9 @@
 """What a result was made with, as its manifest has it."""
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 
 from self_ensemble.ensemble import Ensemble
+from self_ensemble.identity.files import sha256_of
 from self_ensemble.models.identity import identity_of, versions
 from self_ensemble.prompts.tokens import PROMPT_TOKENS
 from self_ensemble.questions.schema import Question, QuestionSet
@@ -59,8 +58,3 @@ def of_questions(
 def questions_sha256(questions: Sequence[Question]) -> str:
     """What is asked, as a manifest has it."""
     return sha256_of([(q.uuid, q.wordings, q.answers, q.groups) for q in questions])
-
-
-def sha256_of(value: object) -> str:
-    """Hash of a JSON-able value, in hex."""
-    return hashlib.sha256(json.dumps(value, ensure_ascii=False).encode()).hexdigest()

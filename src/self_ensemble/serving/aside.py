@@ -23,7 +23,7 @@ from self_ensemble.passes.current_pass import while_wanted
 from self_ensemble.questions.schema import Question
 from self_ensemble.serving.errors import ApiError, queue_full, too_long
 from self_ensemble.serving.limits import Limits
-from self_ensemble.walking.choose import Sampling
+from self_ensemble.walking.sampling import Sampling
 from self_ensemble.wordings.choice import choose
 from self_ensemble.wordings.draw import Rewriter
 from self_ensemble.wordings.pool import Candidate, Refused

@@ -17,7 +17,7 @@ from self_ensemble.prompts.frame import PromptFrame, whole_frame
 from self_ensemble.serving.errors import ApiError
 from self_ensemble.serving.limits import Limits
 from self_ensemble.serving.schema import ChatAsked, CompletionAsked, Message
-from self_ensemble.walking.choose import Sampling
+from self_ensemble.walking.sampling import Sampling
 
 Body = ChatAsked | CompletionAsked
 # Tokens of an answer where the request does not say: OpenAI's for completions.
@@ -66,14 +66,14 @@ class Preparer:
         self._methods = {method.name: method for method in ensemble.methods}
         self._frames: OrderedDict[tuple[tuple[str, str], ...], PromptFrame] = OrderedDict()
 
-    def check_model(self, body: Body) -> None:
+    def check_model(self, model: str) -> None:
         """Refuse another model.
 
         Raises:
             ApiError: It is not this one.
         """
-        if body.model != self.name:
-            message = f"Unknown model {body.model[:80]!r}. This server has {self.name!r}."
+        if model != self.name:
+            message = f"Unknown model {model[:80]!r}. This server has {self.name!r}."
             raise ApiError(404, message, "model_not_found", "model")
 
     def original(self, body: Body) -> str:

@@ -80,13 +80,21 @@ class Service:
         """When a request that has come now is given up, by the monotonic clock."""
         return monotonic() + self.limits.deadline_s
 
+    def check_model(self, model: str) -> None:
+        """Refuse another model.
+
+        Raises:
+            ApiError: It is not this one.
+        """
+        self._preparer.check_model(model)
+
     async def prepare(self, body: Body, deadline: float) -> Work:
         """Make work of a body, with wordings that are made first where they are asked for.
 
         Raises:
             ApiError: It cannot be asked.
         """
-        self._preparer.check_model(body)
+        self.check_model(body.model)
         work = await self._prepared(body, None)
         if body.paraphrase is None:
             return work

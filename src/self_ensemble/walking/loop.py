@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from self_ensemble.passes.batch import Batch, Frontier, Move, advance
-from self_ensemble.walking.choose import Sampling, choose, most_probable
+from self_ensemble.walking.choose import choose, most_probable
 from self_ensemble.walking.fusion import FusionRule
+from self_ensemble.walking.sampling import Sampling
 from self_ensemble.walking.stopping import StopRule
 
 # Logits that are looked at together on a CPU: what is made of them then stays in the processor's

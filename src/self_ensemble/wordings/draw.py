@@ -21,7 +21,7 @@ from self_ensemble.ensemble import Ensemble
 from self_ensemble.models.load import LoadedModel
 from self_ensemble.prompts.build import plain_frame
 from self_ensemble.questions.schema import Question
-from self_ensemble.walking.choose import Sampling
+from self_ensemble.walking.sampling import Sampling
 from self_ensemble.wordings.gate import Reason
 from self_ensemble.wordings.pool import HUMAN, Candidate, Pool, Verdict
 from self_ensemble.wordings.recovery import mean_logprobs

@@ -4,13 +4,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
+from self_ensemble.identity.files import sha256_of
 from self_ensemble.models.identity import identity_of, versions
 from self_ensemble.models.load import LoadedModel
 from self_ensemble.prompts.tokens import PROMPT_TOKENS
 from self_ensemble.questions.schema import Question
 from self_ensemble.results.manifest import IDENTITY
 from self_ensemble.running.batches import BatchProgress, default_batch_size
-from self_ensemble.running.made_with import sha256_of
 from self_ensemble.running.making import About, BatchRows, FileRows, Order
 from self_ensemble.wordings.pool import Pool
 from self_ensemble.wordings.rows import PARAPHRASE_SCHEMA, paraphrase_row

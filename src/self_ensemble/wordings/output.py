@@ -13,6 +13,7 @@ from typing import Any
 
 from self_ensemble.errors import UserError
 from self_ensemble.identity.checksum import DamagedError, sidecar, sidecar_content
+from self_ensemble.identity.files import sha256_of
 from self_ensemble.questions.schema import Question
 from self_ensemble.results.disk import (
     check_writable,
@@ -25,7 +26,6 @@ from self_ensemble.results.manifest import Manifest
 from self_ensemble.results.plan import RowPlan
 from self_ensemble.results.shards import run_folder, set_aside
 from self_ensemble.results.store import ResultFile
-from self_ensemble.running.made_with import sha256_of
 from self_ensemble.wordings.rows import PARAPHRASE_SCHEMA, to_jsonl
 
 # Wordings do not depend on these: questions and models are compared by content, wherever they

@@ -79,6 +79,8 @@ WRONG = (
     "generate --dataset demo --batch-size x",
     "generate --dataset demo --temperature -1",
     "generate --dataset demo --attribution shapley,mas",
+    "generate --dataset demo --method weighted_avg --weights nope",
+    "generate --dataset demo --segment-weights unifrom",
     "confidence --dataset demo --top-p 2",
     "inspect --dataset demo --row 0 --temperature nan",
     "paraphrase --dataset demo --output w.jsonl --top-p 0",

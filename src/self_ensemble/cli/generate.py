@@ -123,6 +123,7 @@ def generate(
     option_values.check_model(model, aliases)
     # Here, not above: pyarrow would make every `--help` wait.
     from self_ensemble.questions.chosen import Data, DataOptions
+    from self_ensemble.weighting.sources import PUBLISHED, check_source
 
     # The data first: what is wrong with them is told before torch is imported.
     questions = Data.of(
@@ -135,13 +136,18 @@ def generate(
         page = questions_json if as_json else questions_page
         typer.echo(page(questions.question_set, show_questions))
         return 0
+    # The published name of a source is its own, too.
+    weights = None if weights is None else PUBLISHED.get(weights, weights)
+    segment_weights = PUBLISHED.get(segment_weights, segment_weights)
+    for source in (weights, segment_weights):
+        if source not in (None, "uniform", "none"):
+            check_source(source, questions.question_set)
     # Here, not above: torch would make every `--help` wait.
     from self_ensemble.cli.console import ConsoleProgress
     from self_ensemble.jobs.generate import generate as run
     from self_ensemble.jobs.generate_options import GenerateOptions
     from self_ensemble.jobs.inputs import ModelOptions
     from self_ensemble.walking.fusion import CONTRAST
-    from self_ensemble.weighting.sources import PUBLISHED
 
     progress = ConsoleProgress(as_json=as_json)
     results = run(
@@ -153,8 +159,8 @@ def generate(
             num_paraphrases=num_wordings,
             indices=chosen,
             manual_read_each_other=manual_read_each_other,
-            weights=None if weights is None else PUBLISHED.get(weights, weights),
-            segment_weights=PUBLISHED.get(segment_weights, segment_weights),
+            weights=weights,
+            segment_weights=segment_weights,
             contrast_strength=CONTRAST if contrast_strength is None else contrast_strength,
             positions=positions,
             fusion_point=fusion_point,

@@ -48,6 +48,25 @@ def file_suffix(source: str | None) -> str | None:
     return source if source in BUILT_IN else None
 
 
+def check_source(source: str, question_set: QuestionSet) -> None:
+    """Refuse what is no source of weights, before any is read.
+
+    Raises:
+        UserError: It is neither built in nor a file nor a column, or two of them.
+    """
+    columns = {name for question in question_set.questions for name in question.extra}
+    if source not in BUILT_IN:
+        is_file = is_table_name(source) or Path(source).exists()
+        if not is_file and source not in columns:
+            raise unknown_name("source of weights", source, [*BUILT_IN, *sorted(columns), "FILE"])
+    elif source in columns:
+        raise UserError(
+            f"{source!r} is both a source of weights and a column of {question_set.name}. "
+            "Rename the column, or give the weights as a file.",
+            "SE-0107",
+        )
+
+
 def weights_from(
     source: str,
     question_set: QuestionSet,
@@ -74,18 +93,9 @@ def weights_from(
     """
     if is_learned_file(Path(source)):
         return learned_weights_for(Path(source), question_set, chosen, model)
-    columns = {name for question in question_set.questions for name in question.extra}
+    check_source(source, question_set)
     if source not in BUILT_IN:
-        is_file = is_table_name(source) or Path(source).exists()
-        if not is_file and source not in columns:
-            raise unknown_name("source of weights", source, [*BUILT_IN, *sorted(columns), "FILE"])
         return load_weights(source, question_set, chosen)
-    if source in columns:
-        raise UserError(
-            f"{source!r} is both a source of weights and a column of {question_set.name}. "
-            "Rename the column, or give the weights as a file.",
-            "SE-0107",
-        )
     if source == LEARNED:
         learned = learned_weights_path(output_dir, question_set.name, model)
         if not learned.exists():

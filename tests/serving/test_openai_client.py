@@ -2,6 +2,7 @@
 
 import threading
 
+import httpx
 import openai
 import pytest
 import torch
@@ -54,6 +55,10 @@ def test_the_model_is_listed(server):
     assert model.id == "tiny"
     assert model.methods[0] == "flex_attention"
     assert server.client().models.retrieve("tiny") == model
+    listed = httpx.get(f"{server.url}/v1/models/").json()
+    assert [one["id"] for one in listed["data"]] == ["tiny"]
+    document = httpx.get(f"{server.url}/openapi.json")
+    assert set(document.json()["paths"]["/healthz"]) == {"get"}
     with pytest.raises(
         openai.NotFoundError, match=r"Unknown model 'owner/other'. This server has"
     ):

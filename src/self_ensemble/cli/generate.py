@@ -139,9 +139,10 @@ def generate(
     # The published name of a source is its own, too.
     weights = None if weights is None else PUBLISHED.get(weights, weights)
     segment_weights = PUBLISHED.get(segment_weights, segment_weights)
-    for source in (weights, segment_weights):
-        if source not in (None, "uniform", "none"):
-            check_source(source, questions.question_set)
+    if weights is not None:
+        check_source(weights, questions.question_set)
+    if segment_weights not in (without := ("uniform", "none")):
+        check_source(segment_weights, questions.question_set, without)
     # Here, not above: torch would make every `--help` wait.
     from self_ensemble.cli.console import ConsoleProgress
     from self_ensemble.jobs.generate import generate as run

@@ -170,3 +170,8 @@ def _digest(content: bytes, places: list[int]) -> bytes:
         done = start + DIGEST_LENGTH
     running.update(content[done:])
     return running.hexdigest().encode()
+
+
+def sha256_of(value: object) -> str:
+    """SHA-256 of a JSON-able value, in hex, as manifests have it."""
+    return hashlib.sha256(json.dumps(value, ensure_ascii=False).encode()).hexdigest()

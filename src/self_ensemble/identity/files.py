@@ -8,7 +8,6 @@ can set the time of the last change (ctime) back, so a file that was rewritten i
 old size and its old modification time, is read again.
 """
 
-import hashlib
 import json
 import os
 import tempfile
@@ -60,11 +59,6 @@ def digest_of(content: bytes | str) -> str:
 def digest_of_json(value: object) -> str:
     """Digest of a JSON-able value, whatever the order of its keys."""
     return digest_of(json.dumps(value, sort_keys=True, default=repr))
-
-
-def sha256_of(value: object) -> str:
-    """SHA-256 of a JSON-able value, in hex; manifests have it."""
-    return hashlib.sha256(json.dumps(value, ensure_ascii=False).encode()).hexdigest()
 
 
 def read_files(

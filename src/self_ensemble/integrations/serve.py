@@ -105,6 +105,8 @@ def create_app(
 
     @app.get("/v1/models/{model:path}")
     async def one_model(model: str) -> dict[str, object]:
+        if not model:
+            return await models()
         service.check_model(model)
         return about
 
@@ -112,7 +114,8 @@ def create_app(
     async def numbers() -> Response:
         return Response(metrics.text(), media_type=CONTENT_TYPE)
 
-    @app.api_route("/healthz", methods=["GET", "HEAD"])
+    @app.head("/healthz", include_in_schema=False)
+    @app.get("/healthz")
     async def health() -> Response:
         alive = service.scheduler.is_alive
         return JSONResponse({"status": "ok" if alive else "dead"}, 200 if alive else 503)

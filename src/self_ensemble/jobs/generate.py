@@ -7,7 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from self_ensemble.asking.methods import AnyMethod, Method, resolve_method
-from self_ensemble.identity.files import sha256_of
+from self_ensemble.identity.checksum import sha256_of
 from self_ensemble.identity.values import code_identity
 from self_ensemble.jobs.answering import Answering
 from self_ensemble.jobs.generate_options import FUSED_ONLY, STANDARD, GenerateOptions

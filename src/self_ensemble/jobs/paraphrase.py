@@ -8,7 +8,7 @@ from typing import Any
 from self_ensemble.asking.request import Settings
 from self_ensemble.ensemble import Ensemble
 from self_ensemble.errors import UserError, at_least
-from self_ensemble.identity.files import sha256_of
+from self_ensemble.identity.checksum import sha256_of
 from self_ensemble.jobs.filling import fill, say_repaired
 from self_ensemble.jobs.inputs import LateModel, Model, ModelOptions, check_choice
 from self_ensemble.jobs.places import place_of

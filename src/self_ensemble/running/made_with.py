@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from self_ensemble.ensemble import Ensemble
-from self_ensemble.identity.files import sha256_of
+from self_ensemble.identity.checksum import sha256_of
 from self_ensemble.models.identity import identity_of, versions
 from self_ensemble.prompts.tokens import PROMPT_TOKENS
 from self_ensemble.questions.schema import Question, QuestionSet

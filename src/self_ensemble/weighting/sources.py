@@ -48,8 +48,13 @@ def file_suffix(source: str | None) -> str | None:
     return source if source in BUILT_IN else None
 
 
-def check_source(source: str, question_set: QuestionSet) -> None:
+def check_source(source: str, question_set: QuestionSet, others: Sequence[str] = ()) -> None:
     """Refuse what is no source of weights, before any is read.
+
+    Args:
+        source: What was given.
+        question_set: The questions, some with columns.
+        others: What else could have been meant.
 
     Raises:
         UserError: It is neither built in nor a file nor a column, or two of them.
@@ -58,7 +63,8 @@ def check_source(source: str, question_set: QuestionSet) -> None:
     if source not in BUILT_IN:
         is_file = is_table_name(source) or Path(source).exists()
         if not is_file and source not in columns:
-            raise unknown_name("source of weights", source, [*BUILT_IN, *sorted(columns), "FILE"])
+            known = [*others, *BUILT_IN, *sorted(columns), "FILE"]
+            raise unknown_name("source of weights", source, known)
     elif source in columns:
         raise UserError(
             f"{source!r} is both a source of weights and a column of {question_set.name}. "

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from self_ensemble.identity.files import sha256_of
+from self_ensemble.identity.checksum import sha256_of
 from self_ensemble.models.identity import identity_of, versions
 from self_ensemble.models.load import LoadedModel
 from self_ensemble.prompts.tokens import PROMPT_TOKENS

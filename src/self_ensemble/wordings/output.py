@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from self_ensemble.errors import UserError
-from self_ensemble.identity.checksum import DamagedError, sidecar, sidecar_content
-from self_ensemble.identity.files import sha256_of
+from self_ensemble.identity.checksum import DamagedError, sha256_of, sidecar, sidecar_content
 from self_ensemble.questions.schema import Question
 from self_ensemble.results.disk import (
     check_writable,

@@ -141,8 +141,9 @@ def generate(
     segment_weights = PUBLISHED.get(segment_weights, segment_weights)
     if weights is not None:
         check_source(weights, questions.question_set)
-    if segment_weights not in (without := ("uniform", "none")):
-        check_source(segment_weights, questions.question_set, without)
+    without_source = ("uniform", "none")
+    if segment_weights not in without_source:
+        check_source(segment_weights, questions.question_set, without_source)
     # Here, not above: torch would make every `--help` wait.
     from self_ensemble.cli.console import ConsoleProgress
     from self_ensemble.jobs.generate import generate as run

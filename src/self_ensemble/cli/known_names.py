@@ -25,6 +25,14 @@ def attention(value: str | None) -> str | None:
     return _one_of("attention backend", value, ATTENTION)
 
 
+def attribution(value: str | None) -> str | None:
+    """Kinds of attribution, with commas between."""
+    for name in (part.strip() for part in (value or "").split(",")):
+        if name:
+            _one_of("kind of attribution", name, ATTRIBUTION)
+    return value
+
+
 def chat_template(value: str | None) -> str | None:
     """Whether the model's chat template is used."""
     return _one_of("chat template setting", value, CHAT_TEMPLATE)
@@ -68,14 +76,6 @@ def methods(values: list[str]) -> list[str]:
 def positions(value: str | None) -> str | None:
     """How positions are counted."""
     return _one_of("positions", value, POSITIONS)
-
-
-def attribution(value: str | None) -> str | None:
-    """Kinds of attribution, with commas between."""
-    for name in (part.strip() for part in (value or "").split(",")):
-        if name:
-            _one_of("kind of attribution", name, ATTRIBUTION)
-    return value
 
 
 def _one_of(kind: str, value: str | None, known: tuple[str, ...]) -> str | None:

@@ -99,14 +99,13 @@ def create_app(
     about = {"id": service.name, "object": "model", "created": 0, "owned_by": "self-ensemble",
              "methods": [method.name for method in ensemble.methods]}  # fmt: skip
 
+    @app.get("/v1/models/", include_in_schema=False)
     @app.get("/v1/models")
     async def models() -> dict[str, object]:
         return {"object": "list", "data": [about]}
 
     @app.get("/v1/models/{model:path}")
     async def one_model(model: str) -> dict[str, object]:
-        if not model:
-            return await models()
         service.check_model(model)
         return about
 

@@ -5,6 +5,7 @@ one line while libraries load, too.
 """
 
 import atexit
+import gc
 import os
 import signal
 import sys
@@ -12,6 +13,9 @@ import threading
 from types import FrameType
 
 STOPPED = b"Error: Stopped.\n"
+# New objects before garbage is looked for, instead of 700: libraries make a million while they
+# load, which all stay.
+NEW_OBJECTS = 50_000
 
 
 def run() -> None:
@@ -28,6 +32,7 @@ def run() -> None:
 
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
+    gc.set_threshold(NEW_OBJECTS, *gc.get_threshold()[1:])
     try:
         code = _run()
         if not (code == 130 and received):

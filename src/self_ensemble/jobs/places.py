@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 
 from self_ensemble.jobs.filling import Work, fill, leave_out_finished
 from self_ensemble.jobs.progress import Progress
@@ -19,15 +19,15 @@ from self_ensemble.running.finite_rows import held_back
 from self_ensemble.running.making import About, Maker, Order, append_rows
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Here:
     """A maker in this process."""
 
     maker: Maker
 
-    @property
+    @cached_property
     def about(self) -> About:
-        """What the maker is made of."""
+        """What the maker is made of; digesting its tokenizer takes a while."""
         return self.maker.about
 
     @property

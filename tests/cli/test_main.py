@@ -32,7 +32,7 @@ def test_what_libraries_make_while_they_load_is_not_looked_through_again_and_aga
         f"sys.argv = ['self-ensemble', *{options!r}]; run()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    # More than a thousand as Python counts by itself, a seventh of the time.
+    # As Python counts by itself more than a thousand, which take a second of a start of eight.
     assert int(done.stdout.splitlines()[-1]) < 200
 
 

@@ -123,7 +123,7 @@ def generate(
     option_values.check_model(model, aliases)
     # Here, not above: pyarrow would make every `--help` wait.
     from self_ensemble.questions.chosen import Data, DataOptions
-    from self_ensemble.weighting.sources import PUBLISHED, check_source
+    from self_ensemble.weighting.sources import own_names
 
     # The data first: what is wrong with them is told before torch is imported.
     questions = Data.of(
@@ -136,14 +136,7 @@ def generate(
         page = questions_json if as_json else questions_page
         typer.echo(page(questions.question_set, show_questions))
         return 0
-    # The published name of a source is its own, too.
-    weights = None if weights is None else PUBLISHED.get(weights, weights)
-    segment_weights = PUBLISHED.get(segment_weights, segment_weights)
-    if weights is not None:
-        check_source(weights, questions.question_set)
-    without_source = ("uniform", "none")
-    if segment_weights not in without_source:
-        check_source(segment_weights, questions.question_set, without_source)
+    weights, segment_weights = own_names(weights, segment_weights, questions.question_set)
     # Here, not above: torch would make every `--help` wait.
     from self_ensemble.cli.console import ConsoleProgress
     from self_ensemble.jobs.generate import generate as run

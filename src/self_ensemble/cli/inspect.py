@@ -167,6 +167,7 @@ def inspect(
     option_values.check_model(model, aliases)
     # Here, not above: pyarrow would make every `--help` wait.
     from self_ensemble.questions.chosen import Data, DataOptions
+    from self_ensemble.weighting.sources import own_names
 
     questions: Questions = ()
     if not text:
@@ -175,6 +176,7 @@ def inspect(
             dataset or "", data, paraphrases, None, 0, 5 if num_shots is None else num_shots,
             num_manual, num_auto or 0, seed, columns, encoding, split, answers_separator,
         ))  # fmt: skip
+        weights, segment_weights = own_names(weights, segment_weights, questions.question_set)
     # Here, not above: torch would make every `--help` wait.
     from self_ensemble.cli.console import ConsoleProgress
     from self_ensemble.cli.inspect_output import show
@@ -183,7 +185,6 @@ def inspect(
     from self_ensemble.jobs.inspect import inspect as run
     from self_ensemble.jobs.inspect import wordings_alone
     from self_ensemble.walking.fusion import CONTRAST
-    from self_ensemble.weighting.sources import PUBLISHED
 
     if text:
         own = _own_weights(weights, segment_weights)
@@ -201,8 +202,8 @@ def inspect(
             num_paraphrases=num_wordings,
             indices=chosen,
             manual_read_each_other=manual_read_each_other,
-            weights=None if weights is None else PUBLISHED.get(weights, weights),
-            segment_weights=PUBLISHED.get(segment_weights, segment_weights),
+            weights=weights,
+            segment_weights=segment_weights,
             contrast_strength=CONTRAST if contrast_strength is None else contrast_strength,
             positions=positions,
             fusion_point=fusion_point,

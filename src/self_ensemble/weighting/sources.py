@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from self_ensemble.errors import UserError, unknown_name
+from self_ensemble.questions.reading import opening
 from self_ensemble.questions.schema import Question, QuestionSet
 from self_ensemble.questions.tables import is_table_name
 from self_ensemble.questions.weights import load_weights
@@ -30,6 +31,7 @@ from self_ensemble.weighting.learned_file import (
 from self_ensemble.weighting.provenance import require_made_with
 
 LEARNED = "learned"
+WITHOUT_SOURCE = ("uniform", "none")  # weights inside attention that are not read
 # "confidence" is the published name of the sampling estimator's column.
 PUBLISHED = {"sampling": "confidence"}
 BUILT_IN = (*PUBLISHED.values(), *ESTIMATORS, LEARNED)
@@ -48,6 +50,23 @@ def file_suffix(source: str | None) -> str | None:
     return source if source in BUILT_IN else None
 
 
+def own_names(
+    weights: str | None, segment_weights: str, question_set: QuestionSet
+) -> tuple[str | None, str]:
+    """Sources of weights as options give them, by their own names; see `check_source`.
+
+    Raises:
+        UserError: One of them is no source.
+    """
+    weights = None if weights is None else PUBLISHED.get(weights, weights)
+    segment_weights = PUBLISHED.get(segment_weights, segment_weights)
+    if weights is not None:
+        check_source(weights, question_set)
+    if segment_weights not in WITHOUT_SOURCE:
+        check_source(segment_weights, question_set, WITHOUT_SOURCE)
+    return weights, segment_weights
+
+
 def check_source(source: str, question_set: QuestionSet, others: Sequence[str] = ()) -> None:
     """Refuse what is no source of weights, before any is read.
 
@@ -57,12 +76,15 @@ def check_source(source: str, question_set: QuestionSet, others: Sequence[str] =
         others: What else could have been meant.
 
     Raises:
-        UserError: It is neither built in nor a file nor a column, or two of them.
+        UserError: It is neither built in nor a file that is there nor a column, or two of them.
     """
     columns = {name for question in question_set.questions for name in question.extra}
     if source not in BUILT_IN:
-        is_file = is_table_name(source) or Path(source).exists()
-        if not is_file and source not in columns:
+        path = Path(source)
+        if is_table_name(source) or path.exists():
+            with opening(path):
+                path.stat()
+        elif source not in columns:
             known = [*others, *BUILT_IN, *sorted(columns), "FILE"]
             raise unknown_name("source of weights", source, known)
     elif source in columns:

@@ -123,7 +123,7 @@ def generate(
     option_values.check_model(model, aliases)
     # Here, not above: pyarrow would make every `--help` wait.
     from self_ensemble.questions.chosen import Data, DataOptions
-    from self_ensemble.weighting.sources import own_names
+    from self_ensemble.weighting.sources import checked_sources
 
     # The data first: what is wrong with them is told before torch is imported.
     questions = Data.of(
@@ -136,7 +136,7 @@ def generate(
         page = questions_json if as_json else questions_page
         typer.echo(page(questions.question_set, show_questions))
         return 0
-    weights, segment_weights = own_names(weights, segment_weights, questions.question_set)
+    weights, segment_weights = checked_sources(weights, segment_weights, questions.question_set)
     # Here, not above: torch would make every `--help` wait.
     from self_ensemble.cli.console import ConsoleProgress
     from self_ensemble.jobs.generate import generate as run

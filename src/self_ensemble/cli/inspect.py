@@ -167,7 +167,7 @@ def inspect(
     option_values.check_model(model, aliases)
     # Here, not above: pyarrow would make every `--help` wait.
     from self_ensemble.questions.chosen import Data, DataOptions
-    from self_ensemble.weighting.sources import own_names
+    from self_ensemble.weighting.sources import checked_sources
 
     questions: Questions = ()
     if not text:
@@ -176,7 +176,9 @@ def inspect(
             dataset or "", data, paraphrases, None, 0, 5 if num_shots is None else num_shots,
             num_manual, num_auto or 0, seed, columns, encoding, split, answers_separator,
         ))  # fmt: skip
-        weights, segment_weights = own_names(weights, segment_weights, questions.question_set)
+        weights, segment_weights = checked_sources(
+            weights, segment_weights, questions.question_set
+        )
     # Here, not above: torch would make every `--help` wait.
     from self_ensemble.cli.console import ConsoleProgress
     from self_ensemble.cli.inspect_output import show
@@ -225,10 +227,13 @@ def inspect(
 
 def _own_weights(weights: str | None, segment_weights: str) -> dict[str, tuple[float, ...]]:
     """The weights of wordings that stand in no file, by option."""
+    # Here, not above: pyarrow would make every `--help` wait.
+    from self_ensemble.weighting.sources import WITHOUT_SOURCE
+
     found = {}
     if weights is not None:
         found["--weights"] = option_values.parse_weights("--weights", weights)
-    if segment_weights not in ("uniform", "none"):
+    if segment_weights not in WITHOUT_SOURCE:
         found["--segment-weights"] = option_values.parse_weights(
             "--segment-weights", segment_weights, "uniform, none, or "
         )

@@ -12,6 +12,7 @@ from self_ensemble.jobs.inputs import CHAT_TEMPLATE, check_choice
 from self_ensemble.running.attributed import fewer_wordings
 from self_ensemble.walking.fusion import CONTRAST
 from self_ensemble.walking.sampling import Sampling
+from self_ensemble.weighting.sources import WITHOUT_SOURCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ class GenerateOptions:
     @property
     def own_segment_weights(self) -> str | None:
         """Source of the weights inside attention, where they are neither uniform nor none."""
-        return None if self.segment_weights in ("uniform", "none") else self.segment_weights
+        return None if self.segment_weights in WITHOUT_SOURCE else self.segment_weights
 
     def weights_of(self, method: Method) -> str | None:
         """Source of the weights that a method reads."""

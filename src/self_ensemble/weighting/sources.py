@@ -50,10 +50,15 @@ def file_suffix(source: str | None) -> str | None:
     return source if source in BUILT_IN else None
 
 
-def own_names(
+def checked_sources(
     weights: str | None, segment_weights: str, question_set: QuestionSet
 ) -> tuple[str | None, str]:
-    """Sources of weights as options give them, by their own names; see `check_source`.
+    """Sources of weights as options give them, checked and by their own names.
+
+    Args:
+        weights: Source for the rules that read weights, or None.
+        segment_weights: Source inside attention, "uniform" or "none".
+        question_set: The questions, some with columns.
 
     Raises:
         UserError: One of them is no source.
